@@ -1,0 +1,112 @@
+"""The command ``soilnb``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="soilnb", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="run steps; what is fresh is skipped")
+    run.add_argument(
+        "steps", nargs="*", default=["all"], metavar="STEP", help="default: all"
+    )
+    run.add_argument(
+        "--site", action="append", help="name or CSV/Parquet file; may be repeated"
+    )
+    run.add_argument("--library", default="farms", help="name or file")
+    run.add_argument("--profile", default="quick", help="tiny, quick or full")
+    run.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
+    )
+    run.add_argument("-j", type=int, default=1, metavar="N", help="sites at once")
+
+    book = commands.add_parser("book", help="build the book of one site")
+    book.add_argument("--site", default="skane")
+    book.add_argument("--library", default="farms")
+    book.add_argument("-p", action="append", default=[], metavar="results=FOLDER")
+
+    data = commands.add_parser("data", help="what data there is; check a file")
+    verbs = data.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="libraries and sites by name")
+    check = verbs.add_parser("check", help="say what is understood of a file")
+    check.add_argument("file")
+    check.add_argument(
+        "-p",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="quantity, soc_unit, country or any parameter of 01_data",
+    )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Run steps."""
+    from soilnb._validation import check_choice, check_int
+    from soilnb.workflow.params import STEPS
+    from soilnb.workflow.run import check_data, plan, run
+
+    for name in arguments.steps:
+        check_choice(name, "step", ("all", *STEPS))
+    check_int(arguments.j, "-j", 1)
+    shared = {"library": arguments.library, "profile": arguments.profile}
+    sites = arguments.site or ["skane"]
+    jobs = plan(arguments.steps, sites, shared, arguments.p)
+    check_data(jobs)
+    run(jobs, n_parallel=arguments.j)
+
+
+def _book(arguments: argparse.Namespace) -> None:
+    """Build the book."""
+    from soilnb.workflow.build import build_book
+    from soilnb.workflow.params import check_parameters, parse_assignments
+
+    given = parse_assignments(arguments.p, ["08_compare"])["08_compare"]
+    values = {"site": arguments.site, "library": arguments.library} | given
+    page = build_book(check_parameters("08_compare", values))
+    print(f"The book of {arguments.site} is at {page}")
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    """List the data, or check a file."""
+    if arguments.verb == "list":
+        from soilnb.workflow.run import describe_data
+
+        print("\n".join(describe_data()))
+        return
+    from soilnb.datasets import inspect_file
+    from soilnb.workflow.params import check_parameters, parse_assignments
+
+    given = parse_assignments(arguments.p, ["01_data"])["01_data"]
+    values = check_parameters("01_data", given)
+    options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
+    report = inspect_file(arguments.file, **options)
+    print("\n".join(report.lines()))
+    if report.problems:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the command; a problem is one sentence on standard error and exit code 1."""
+    arguments = _parser().parse_args()
+    command = {"run": _run, "book": _book, "data": _data}[arguments.command]
+    try:
+        command(arguments)
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. Finished steps are kept; the same command goes on.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    except (ValueError, TypeError, RuntimeError, FileNotFoundError) as error:
+        print(f"soilnb: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

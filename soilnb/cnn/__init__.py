@@ -1,0 +1,49 @@
+"""One-dimensional convolutional neural networks (1D-CNN) for soil spectra.
+
+An architecture is plain data and needs no TensorFlow. The functions that build and
+train networks do, so they are imported at their first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from soilnb.cnn.architecture import SMALL, Architecture, ConvBlock, FCBlock
+
+if TYPE_CHECKING:
+    from soilnb.cnn.network import FoldModels, Scaling, build
+    from soilnb.cnn.training import CrossValidation, cross_validate
+
+_NEEDS_TENSORFLOW = {
+    "CrossValidation": "soilnb.cnn.training",
+    "FoldModels": "soilnb.cnn.network",
+    "Scaling": "soilnb.cnn.network",
+    "build": "soilnb.cnn.network",
+    "cross_validate": "soilnb.cnn.training",
+}
+
+__all__ = [
+    "SMALL",
+    "Architecture",
+    "ConvBlock",
+    "CrossValidation",
+    "FCBlock",
+    "FoldModels",
+    "Scaling",
+    "build",
+    "cross_validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import TensorFlow only when a name that needs it is asked for."""
+    if name not in _NEEDS_TENSORFLOW:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_NEEDS_TENSORFLOW[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the names that are imported later, too."""
+    return sorted(set(globals()) | set(__all__))

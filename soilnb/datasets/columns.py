@@ -1,0 +1,218 @@
+"""Telling the columns of a user's file apart by their names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
+
+MIN_WAVELENGTHS = 10
+WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
+MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
+REQUIRED = ("sample_id", "soc")
+TEXT_COLUMNS = ("country", "group")
+COORDINATES = ("latitude", "longitude")
+KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *COORDINATES)
+SOC_SYNONYMS = ("oc", "toc", "corg", "c_org", "carbon", "organic_carbon")
+
+# A number, with at most one word before it and "nm" after it: 420, wl_420, 420nm.
+WAVELENGTH_NAME = re.compile(
+    r"(?P<prefix>[a-z]*[_. -]?)(?P<nm>\d+(?:[.,]\d+)?)(?P<suffix>[_ ]?nm)?", re.I
+)
+
+
+class TableError(ValueError):
+    """A file that cannot be read as a table of spectra; `problems` says why."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem; the message is the first."""
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of a file is what.
+
+    Attributes
+    ----------
+    names : tuple of str
+        All column names, as written in the file.
+    known : dict of str to int
+        Position of sample_id, soc, country, group, latitude, longitude, if there.
+    spectral : tuple of int
+        Positions of the wavelength columns, by increasing wavelength.
+    wavelengths : ndarray of shape (n_wavelengths,)
+        Their wavelengths in nm.
+    was_sorted : bool
+        Whether the columns stood in that order in the file.
+    """
+
+    names: tuple[str, ...]
+    known: dict[str, int]
+    spectral: tuple[int, ...]
+    wavelengths: npt.NDArray[np.float64]
+    was_sorted: bool
+
+    @property
+    def spectral_names(self) -> list[str]:
+        """Names of the wavelength columns, by increasing wavelength."""
+        return [self.names[position] for position in self.spectral]
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the columns that are not used."""
+        used = {*self.spectral, *self.known.values()}
+        return [name for i, name in enumerate(self.names) if i not in used and name]
+
+
+def find_columns(names: Sequence[str]) -> Layout:
+    """Tell the columns of a file apart by their names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The header of the file.
+
+    Returns
+    -------
+    Layout
+        Which column is what.
+
+    Raises
+    ------
+    TableError
+        If sample_id or soc is missing, a column is there twice, or there are not at
+        least ten wavelengths between 300 and 2600 nm.
+
+    Examples
+    --------
+    >>> find_columns(["ID", "sample_id", "SOC", *map(str, range(400, 500, 5))]).ignored
+    ['ID']
+    """
+    names = tuple(str(name).strip() for name in names)
+    known = {
+        name.lower(): position
+        for position, name in enumerate(names)
+        if name.lower() in KNOWN_COLUMNS
+    }
+    spectral, problems = _wavelength_columns(names)
+    spectral_names = {names[position] for position, _ in spectral}
+    others = [name for name in names if name and name not in spectral_names]
+    missing = [_missing_column(name, others) for name in REQUIRED if name not in known]
+    problems = [*missing, *_repeated_columns(names, spectral), *problems]
+    if problems:
+        raise TableError(*problems)
+    ordered = sorted(spectral, key=itemgetter(1))
+    return Layout(
+        names=names,
+        known=known,
+        spectral=tuple(position for position, _ in ordered),
+        wavelengths=np.array([wavelength for _, wavelength in ordered]),
+        was_sorted=ordered == spectral,
+    )
+
+
+def _wavelength_columns(
+    names: Sequence[str],
+) -> tuple[list[tuple[int, float]], list[str]]:
+    """Return position and wavelength of the spectral columns, and what is wrong.
+
+    All are written in one style; of several styles, such as 420 and depth_30, it is
+    the one with the most columns.
+    """
+    styles: dict[tuple[str, bool], list[tuple[int, float]]] = {}
+    for position, name in enumerate(names):
+        if match := WAVELENGTH_NAME.fullmatch(name):
+            style = (match["prefix"].lower(), match["suffix"] is not None)
+            wavelength = float(match["nm"].replace(",", "."))
+            styles.setdefault(style, []).append((position, wavelength))
+    low, high = WAVELENGTH_LIMITS_NM
+    spectra = [
+        columns
+        for columns in styles.values()
+        if sum(low <= nm <= high for _, nm in columns) >= MIN_WAVELENGTHS
+    ]
+    if len(spectra) > 1:
+        first, second = (names[columns[0][0]] for columns in spectra[:2])
+        return spectra[0], [
+            f"There are two sets of wavelength columns, from {first!r} and from "
+            f"{second!r}. Keep one of them."
+        ]
+    columns = max(spectra or styles.values(), key=len, default=[])
+    return columns, _wavelength_problems(names, columns)
+
+
+def _wavelength_problems(
+    names: Sequence[str], columns: list[tuple[int, float]]
+) -> list[str]:
+    """Return what is wrong with the wavelengths in the column names."""
+    if len(columns) < MIN_WAVELENGTHS:
+        listed = ", ".join(repr(name) for name in names[:8]) or "none"
+        more = ", ..." if len(names) > 8 else ""
+        return [
+            f"A file needs at least {MIN_WAVELENGTHS} wavelength columns, named by nm "
+            f"such as '420' or 'wl_420', got {len(columns)}. The columns are "
+            f"{listed}{more}. Give each sample one row, with a column per wavelength."
+        ]
+    values = [wavelength for _, wavelength in columns]
+    least, most = min(values), max(values)
+    low, high = WAVELENGTH_LIMITS_NM
+    if low <= least and most <= high:
+        return []
+    if most < MAX_MICROMETRES:
+        advice = "They look like micrometres: multiply by 1000."
+    elif most > high:
+        advice = (
+            "They look like wavenumbers in cm-1: "
+            "wavelength in nm = 10,000,000 / wavenumber."
+        )
+    else:
+        advice = "Remove the columns outside."
+    return [
+        f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to {most:g}. "
+        f"{advice}"
+    ]
+
+
+def _repeated_columns(
+    names: Sequence[str], spectral: list[tuple[int, float]]
+) -> list[str]:
+    """Return a sentence for every column name or wavelength that is there twice."""
+    keys = [name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names]
+    problems = [
+        f"Column {key!r} is there {count} times. Keep one of them."
+        for key, count in Counter(keys).items()
+        if key and count > 1
+    ]
+    seen: dict[float, str] = {}
+    for position, wavelength in spectral:
+        name = seen.setdefault(wavelength, names[position])
+        if name != names[position]:
+            problems.append(
+                f"Columns {name!r} and {names[position]!r} are the same wavelength. "
+                "Keep one of them."
+            )
+    return problems
+
+
+def _missing_column(wanted: str, names: Sequence[str]) -> str:
+    """Return the message for a missing column, with the names that come close."""
+    words = {"soc": ("soc", *SOC_SYNONYMS), "sample_id": ("sample", "id")}[wanted]
+    close = [
+        name
+        for name in names
+        if set(words) & set(re.split(r"[\W_]+", name.lower()))
+        or name.lower() in words
+        or difflib.get_close_matches(name.lower(), [wanted])
+    ]
+    what = {"soc": "soil organic carbon", "sample_id": "one name per sample"}[wanted]
+    listed = " or ".join(repr(name) for name in close[:3])
+    hint = f" Did you mean {listed}? Rename it." if close else " Add it."
+    return f"There is no column {wanted!r} ({what}).{hint}"

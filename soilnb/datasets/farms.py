@@ -1,0 +1,168 @@
+"""The farms of LimeSoDa, real fields with laboratory carbon and measured spectra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from soilnb._validation import check_choice
+from soilnb.datasets.library import SpectralLibrary, concatenate
+from soilnb.preprocessing import MAX_REFLECTANCE
+
+SOM_PER_SOC = 1.724  # van Bemmelen: organic matter is 58 % carbon
+LICENCE = "CC BY-SA 4.0"
+MOIST = "measured moist or on the go"
+
+
+@dataclass(frozen=True)
+class Farm:
+    """One farm of LimeSoDa.
+
+    Attributes
+    ----------
+    set_name : str
+        Name of the data set; the number is its count of samples.
+    country : str
+        Country of the farm.
+    site : str
+        Name of the farm as a site, or "" if it is part of the library only.
+    condition : str
+        What differs from dry soil in a laboratory, or "".
+    """
+
+    set_name: str
+    country: str
+    site: str = ""
+    condition: str = ""
+
+
+FARMS = (
+    Farm("SL.125", "Sweden", "skane"),
+    Farm("UL.120", "Sweden", "uppsala"),
+    Farm("CV.98", "Switzerland", "vaud", MOIST),
+    Farm("SC.93", "Brazil", "santa-catarina"),
+    Farm("SSP.460", "Brazil", "sao-paulo"),
+    Farm("SA.112", "Germany", "saxony-anhalt", MOIST),
+    Farm("RP.62", "Germany", "rhineland", MOIST),
+    Farm("SP.231", "Japan", condition=MOIST),
+)
+
+SITES = {farm.site: farm.set_name for farm in FARMS if farm.site}
+
+
+def load_farm(set_name: str) -> SpectralLibrary:
+    """Return one farm of LimeSoDa at the wavelengths it was measured at.
+
+    Parameters
+    ----------
+    set_name : str
+        Name of the data set, one of those in `FARMS`.
+
+    Returns
+    -------
+    SpectralLibrary
+        Reflectance as a fraction and SOC in %; all rows are one group.
+
+    Raises
+    ------
+    ValueError
+        If the name is not that of a farm.
+    ImportError
+        If the package LimeSoDa is not installed.
+
+    Notes
+    -----
+    LimeSoDa gives reflectance in percent, and for some farms soil organic matter
+    (% by loss on ignition), which is divided by 1.724 [1]_.
+
+    References
+    ----------
+    .. [1] Schmidinger et al. (2025), LimeSoDa, Geoderma.
+
+    Examples
+    --------
+    >>> farm = load_farm("CV.98")
+    >>> len(farm), farm.wavelengths[[0, -1]], farm.info["sample_id"][0]
+    (98, array([ 350., 2500.]), 'CV.98-001')
+    """
+    farms = {farm.set_name: farm for farm in FARMS}
+    check_choice(set_name, "farm", farms)
+    farm = farms[set_name]
+    table = _read_limesoda(set_name)
+    bands = [column for column in table if column.startswith("wl_")]
+    reflectance = table[bands].to_numpy(np.float64) / 100
+    notes = [f"{set_name}: reflectance in percent was divided by 100."]
+    if farm.condition:
+        notes.append(f"{set_name}: spectra were {farm.condition}.")
+    unusable = ~((reflectance > 0) & (reflectance <= MAX_REFLECTANCE))
+    if unusable.any():
+        reflectance[unusable] = np.nan
+        notes.append(
+            f"{set_name}: {int(unusable.sum())} reflectances that are no fraction "
+            "above 0 count as not measured."
+        )
+    soc, carbon_kind = _soc(table)
+    if carbon_kind != "organic carbon":
+        notes.append(
+            f"{set_name}: organic matter by loss on ignition was divided by "
+            f"{SOM_PER_SOC} to give organic carbon."
+        )
+    return SpectralLibrary(
+        name=farm.site or set_name,
+        reflectance=reflectance.astype(np.float32),
+        wavelengths=np.array([float(band.removeprefix("wl_")) for band in bands]),
+        soc=soc,
+        info=_info(farm, len(table), carbon_kind),
+        notes=tuple(notes),
+    )
+
+
+def load_farms() -> SpectralLibrary:
+    """Return the library of all farms in `FARMS`, every 10 nm.
+
+    Returns
+    -------
+    SpectralLibrary
+        Named "farms"; NaN at the wavelengths a farm was not measured at.
+
+    Raises
+    ------
+    ImportError
+        If the package LimeSoDa is not installed.
+    """
+    return concatenate([load_farm(farm.set_name) for farm in FARMS], "farms")
+
+
+def _read_limesoda(set_name: str) -> pd.DataFrame:
+    """Return the table of a data set: targets and wl_... columns."""
+    try:
+        from LimeSoDa import load_dataset
+    except ImportError as error:
+        msg = "The farms come with the package LimeSoDa: pip install LimeSoDa."
+        raise ImportError(msg) from error
+    return load_dataset(set_name)["Dataset"]
+
+
+def _soc(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Return SOC in % and what it was computed from."""
+    if "SOC_target" in table:
+        return table["SOC_target"].to_numpy(np.float64), "organic carbon"
+    organic_matter = table["SOM_target"].to_numpy(np.float64)
+    return organic_matter / SOM_PER_SOC, f"organic matter / {SOM_PER_SOC}"
+
+
+def _info(farm: Farm, n_samples: int, carbon_kind: str) -> pd.DataFrame:
+    """Return what is known of the samples of a farm."""
+    numbers = range(1, n_samples + 1)
+    return pd.DataFrame(
+        {
+            "sample_id": [f"{farm.set_name}-{number:03d}" for number in numbers],
+            "source": "LimeSoDa",
+            "group": farm.set_name,
+            "country": farm.country,
+            "carbon_kind": carbon_kind,
+            "licence": LICENCE,
+        }
+    )

@@ -1,0 +1,264 @@
+"""The soil spectral library: spectra, soil organic carbon and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_rows, check_vector
+from soilnb.preprocessing import (
+    GRID_STEP_NM,
+    MAX_REFLECTANCE,
+    check_wavelengths,
+    resample,
+)
+
+INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licence")
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralLibrary:
+    """Spectra with their soil organic carbon (SOC): a library, or one site.
+
+    Attributes
+    ----------
+    name : str
+        Name of the library or site.
+    reflectance : ndarray of shape (n_samples, n_wavelengths)
+        Reflectance, fraction, float32; NaN where a row was not measured.
+    wavelengths : ndarray of shape (n_wavelengths,)
+        Wavelengths in nm, float64, strictly increasing.
+    soc : ndarray of shape (n_samples,)
+        Soil organic carbon, % of mass, float64.
+    info : DataFrame
+        One row per sample: sample_id (unique within its source), source, group
+        (samples that must not be split between training and test), country (""
+        where unknown), carbon_kind, licence; further columns are kept.
+    notes : tuple of str
+        Sentences: what was understood, converted or ignored.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, a value is outside its range or a sample id is
+        repeated within its source.
+
+    Examples
+    --------
+    >>> info = pd.DataFrame({column: ["a", "b"] for column in INFO_COLUMNS})
+    >>> library = SpectralLibrary("two", [[0.1, 0.2], [0.3, 0.4]], [400, 500],
+    ...                           [1.0, 2.0], info)
+    >>> len(library), library.take([1]).soc
+    (2, array([2.]))
+    """
+
+    name: str
+    reflectance: npt.NDArray[np.float32]
+    wavelengths: npt.NDArray[np.float64]
+    soc: npt.NDArray[np.float64]
+    info: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Bring every field to its documented type and check it."""
+        fields = {
+            "reflectance": np.asarray(self.reflectance, dtype=np.float32),
+            "wavelengths": check_wavelengths(self.wavelengths),
+            "soc": np.asarray(self.soc, dtype=np.float64),
+            "info": self.info.reset_index(drop=True),
+            "notes": tuple(self.notes),
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+        _check_reflectance(self.reflectance, self.wavelengths)
+        _check_soc(self.soc)
+        check_rows(self.soc, "soc", self.reflectance, "reflectance")
+        _check_info(self.info, self.reflectance)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.soc)
+
+    def take(self, rows: npt.ArrayLike) -> SpectralLibrary:
+        """Return the library of some rows only.
+
+        Parameters
+        ----------
+        rows : array-like of int or bool
+            Row numbers, in the order wanted, or a mask of shape (n_samples,).
+
+        Returns
+        -------
+        SpectralLibrary
+            The same wavelengths, with those rows.
+        """
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
+        return replace(
+            self,
+            reflectance=self.reflectance[rows],
+            soc=self.soc[rows],
+            info=self.info.iloc[rows],
+        )
+
+    def on_grid(self, grid: npt.ArrayLike) -> SpectralLibrary:
+        """Return the library on a grid, without the rows that do not cover it.
+
+        Parameters
+        ----------
+        grid : array-like of shape (n_grid,)
+            Wavelengths wanted, in nm, strictly increasing.
+
+        Returns
+        -------
+        SpectralLibrary
+            At most as many rows, with no missing value; it may have no rows.
+        """
+        spectra = resample(self.reflectance, self.wavelengths, grid)
+        covered = np.isfinite(spectra).all(axis=1)
+        resampled = replace(self, reflectance=spectra, wavelengths=grid)  # type: ignore[arg-type]
+        return resampled.take(covered)
+
+
+def _check_reflectance(
+    reflectance: npt.NDArray[np.float32], wavelengths: npt.NDArray[np.float64]
+) -> None:
+    """Raise ValueError unless there is one column per wavelength, of fractions."""
+    if reflectance.ndim != 2 or reflectance.shape[1] != len(wavelengths):
+        msg = (
+            f"'reflectance' has shape {reflectance.shape} but 'wavelengths' has "
+            f"{len(wavelengths)} values: one column for each is needed."
+        )
+        raise ValueError(msg)
+    bad = (reflectance <= 0) | (reflectance > MAX_REFLECTANCE)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        msg = (
+            "'reflectance' must be a fraction above 0 and at most "
+            f"{MAX_REFLECTANCE}, got {reflectance[row, column]:.3g} at row {row}. "
+            "Divide percent by 100; use NaN for what was not measured."
+        )
+        raise ValueError(msg)
+
+
+def _check_soc(soc: npt.NDArray[np.float64]) -> None:
+    """Raise ValueError unless `soc` is a vector of percentages."""
+    if soc.ndim != 1:
+        msg = f"'soc' must be 1D, got shape {soc.shape}."
+        raise ValueError(msg)
+    bad = ~((soc >= 0) & (soc <= 100))  # true for NaN as well
+    if bad.any():
+        row = int(np.argmax(bad))
+        msg = (
+            f"'soc' must be % of mass between 0 and 100, got {soc[row]:g} at row "
+            f"{row}. Divide g/kg by 10 and leave out samples without a value."
+        )
+        raise ValueError(msg)
+
+
+def _check_info(info: pd.DataFrame, reflectance: npt.NDArray[np.float32]) -> None:
+    """Raise ValueError unless `info` describes every sample once."""
+    missing = [column for column in INFO_COLUMNS if column not in info]
+    if missing:
+        msg = f"'info' has no column {', '.join(map(repr, missing))}. Add it."
+        raise ValueError(msg)
+    check_rows(info.to_numpy(), "info", reflectance, "reflectance")
+    repeated = info.duplicated(["source", "sample_id"])
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        msg = (
+            "'sample_id' must be unique within its source, got "
+            f"{info['sample_id'][row]!r} again at row {row}. Rename it."
+        )
+        raise ValueError(msg)
+
+
+def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibrary:
+    """Return several libraries as one, at the multiples of 10 nm that any covers.
+
+    Parameters
+    ----------
+    libraries : sequence of SpectralLibrary
+        At least one.
+    name : str
+        Name of the result.
+
+    Returns
+    -------
+    SpectralLibrary
+        Rows in the order given; NaN at the wavelengths a part was not measured at.
+        The notes are those of all parts, each sentence once.
+
+    Raises
+    ------
+    ValueError
+        If there is no library, or two parts share a source and a sample id.
+    """
+    if not libraries:
+        msg = "'libraries' must have at least one library, got none."
+        raise ValueError(msg)
+    grid = np.unique(np.concatenate([_own_grid(part) for part in libraries]))
+    spectra = [resample(part.reflectance, part.wavelengths, grid) for part in libraries]
+    return SpectralLibrary(
+        name=name,
+        reflectance=np.concatenate(spectra).astype(np.float32),
+        wavelengths=grid,
+        soc=np.concatenate([part.soc for part in libraries]),
+        info=pd.concat([part.info for part in libraries], ignore_index=True),
+        notes=tuple(dict.fromkeys(note for part in libraries for note in part.notes)),
+    )
+
+
+def _own_grid(library: SpectralLibrary) -> npt.NDArray[np.float64]:
+    """Return the multiples of 10 nm within a library's wavelengths."""
+    first = np.ceil(library.wavelengths[0] / GRID_STEP_NM)
+    last = np.floor(library.wavelengths[-1] / GRID_STEP_NM)
+    return GRID_STEP_NM * np.arange(first, last + 1)
+
+
+def describe(soc: npt.ArrayLike) -> pd.Series:
+    """Return the statistics of soil organic carbon, as in Table 1 of [1]_.
+
+    Parameters
+    ----------
+    soc : array-like of shape (n_samples,)
+        Soil organic carbon, % of mass.
+
+    Returns
+    -------
+    Series
+        n (number of samples), mean, sd (divides by n - 1; NaN for one sample), min,
+        q1, median, q3, max; all but n in the unit of `soc`. Quartiles are linear.
+
+    Raises
+    ------
+    ValueError
+        If `soc` is not 1D, is empty or has missing values.
+
+    References
+    ----------
+    .. [1] Shen et al. (2022), Deep transfer learning of global spectra for local
+       soil carbon monitoring, doi:10.1016/j.isprsjprs.2022.04.009.
+
+    Examples
+    --------
+    >>> describe([1.0, 2.0, 3.0])[["n", "sd", "q1"]].to_list()
+    [3.0, 1.0, 1.5]
+    """
+    values = pd.Series(check_vector(soc, "soc"))
+    q1, median, q3 = values.quantile([0.25, 0.5, 0.75])
+    statistics = {
+        "n": float(len(values)),
+        "mean": values.mean(),
+        "sd": values.std(ddof=1),
+        "min": values.min(),
+        "q1": q1,
+        "median": median,
+        "q3": q3,
+        "max": values.max(),
+    }
+    return pd.Series(statistics, name="soc")

@@ -1,0 +1,296 @@
+"""Steps that turn measured spectra into predictors; nothing here learns from data."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from soilnb._validation import check_matrix, check_vector
+
+GRID_STEP_NM = 10  # spacing of the working grid, as in Shen et al. (2022)
+DEFAULT_RANGE_NM = (420, 2480)  # covered by every full-range farm
+MIN_GRID_BANDS = 20  # fewer carry no shape of a spectrum worth learning
+MAX_REFLECTANCE = 1.5  # above any noise, far below percent
+
+Floats = npt.NDArray[np.float64]
+
+
+def check_wavelengths(wavelengths: npt.ArrayLike, name: str = "wavelengths") -> Floats:
+    """Return wavelengths as a strictly increasing float64 vector.
+
+    Parameters
+    ----------
+    wavelengths : array-like of shape (n_wavelengths,)
+        Wavelengths in nm, at least two.
+    name : str
+        Name of the parameter, for the message.
+
+    Returns
+    -------
+    ndarray of shape (n_wavelengths,)
+        The same wavelengths in nm.
+
+    Raises
+    ------
+    ValueError
+        If they are not 1D, not finite, fewer than two or not strictly increasing.
+
+    Examples
+    --------
+    >>> check_wavelengths([400, 410, 420])
+    array([400., 410., 420.])
+    """
+    vector = check_vector(wavelengths, name)
+    if len(vector) < 2:
+        msg = f"{name!r} must have at least 2 values in nm, got {len(vector)}."
+        raise ValueError(msg)
+    steps = np.diff(vector)
+    if (steps <= 0).any():
+        first = int(np.argmax(steps <= 0))
+        msg = (
+            f"{name!r} must be strictly increasing, got {vector[first]:g} followed "
+            f"by {vector[first + 1]:g} nm. Sort the bands and drop repeated ones."
+        )
+        raise ValueError(msg)
+    return vector
+
+
+def absorbance(reflectance: npt.ArrayLike) -> Floats:
+    """Return apparent absorbance, the logarithm (base 10) of 1 / reflectance.
+
+    Parameters
+    ----------
+    reflectance : array-like of shape (n_samples, n_wavelengths)
+        Reflectance as a fraction, above 0 and at most 1.5.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_wavelengths)
+        Absorbance, dimensionless; negative where reflectance is above 1.
+
+    Raises
+    ------
+    ValueError
+        If a value is missing, zero or negative, or looks like percent.
+
+    See Also
+    --------
+    reflectance : The inverse.
+
+    Notes
+    -----
+    Fraction, not percent: percent would shift every spectrum by 2.
+
+    Examples
+    --------
+    >>> absorbance([[0.1, 1.0]]).round(3) + 0.0
+    array([[1., 0.]])
+    """
+    values = check_matrix(reflectance, "reflectance")
+    if values.max() > MAX_REFLECTANCE:
+        msg = (
+            "'reflectance' must be a fraction, "
+            f"got a maximum of {values.max():.3g}. Divide percent by 100."
+        )
+        raise ValueError(msg)
+    bad = values <= 0
+    if bad.any():
+        first = int(np.argwhere(bad)[0][0])
+        msg = (
+            f"'reflectance' has {int(bad.sum())} zero or negative values (first at "
+            f"row {first}), which have no logarithm. Leave out those rows or bands."
+        )
+        raise ValueError(msg)
+    return -np.log10(values)
+
+
+def reflectance(absorbance: npt.ArrayLike) -> Floats:
+    """Return reflectance from apparent absorbance, 10 to the power of minus it.
+
+    Parameters
+    ----------
+    absorbance : array-like of shape (n_samples, n_wavelengths)
+        Apparent absorbance, log10(1 / reflectance), dimensionless.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_wavelengths)
+        Reflectance as a fraction.
+
+    Raises
+    ------
+    ValueError
+        If the input is not 2D or has missing values.
+
+    See Also
+    --------
+    absorbance : The inverse.
+
+    Examples
+    --------
+    >>> reflectance([[1.0, 0.0]])
+    array([[0.1, 1. ]])
+    """
+    return 10.0 ** -check_matrix(absorbance, "absorbance")
+
+
+def snv(spectra: npt.ArrayLike) -> Floats:
+    """Return spectra after the standard normal variate (SNV) transformation.
+
+    Each spectrum is centred on its own mean and divided by its own standard
+    deviation, which removes most of the effect of particle size and brightness.
+
+    Parameters
+    ----------
+    spectra : array-like of shape (n_samples, n_wavelengths)
+        Reflectance or absorbance, at least two wavelengths.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_wavelengths)
+        Dimensionless; every row has mean 0 and standard deviation 1.
+
+    Raises
+    ------
+    ValueError
+        If a value is missing, there are fewer than two wavelengths, or a spectrum
+        is constant.
+
+    Notes
+    -----
+    The standard deviation divides by n - 1, as in [1]_ and in the R package
+    prospectr; dividing by n makes every value slightly larger.
+
+    References
+    ----------
+    .. [1] Barnes et al. (1989), Applied Spectroscopy 43(5), 772-777.
+
+    Examples
+    --------
+    >>> snv([[1.0, 2.0, 3.0]])
+    array([[-1.,  0.,  1.]])
+    """
+    values = check_matrix(spectra, "spectra")
+    if values.shape[1] < 2:
+        msg = "'spectra' must have at least 2 wavelengths (columns), got 1."
+        raise ValueError(msg)
+    constant = values.max(axis=1) == values.min(axis=1)
+    if constant.any():
+        msg = (
+            f"'spectra' has {int(constant.sum())} constant rows (first at row "
+            f"{int(np.argmax(constant))}), which have no shape to scale. Remove them."
+        )
+        raise ValueError(msg)
+    centred = values - values.mean(axis=1, keepdims=True)
+    return centred / centred.std(axis=1, ddof=1, keepdims=True)
+
+
+def _check_range(wavelength_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the two limits in nm, or raise unless they are increasing numbers."""
+    limits = np.asarray(wavelength_range)
+    is_pair = limits.shape == (2,) and limits.dtype.kind in "iuf"
+    if not is_pair or not np.isfinite(limits).all() or not 0 < limits[0] < limits[1]:
+        msg = (
+            "'wavelength_range' must be two increasing numbers in nm, such as "
+            f"{DEFAULT_RANGE_NM}, got {wavelength_range!r}."
+        )
+        raise ValueError(msg)
+    return float(limits[0]), float(limits[1])
+
+
+def working_grid(
+    wavelengths: npt.ArrayLike,
+    wavelength_range: tuple[float, float] = DEFAULT_RANGE_NM,
+) -> Floats:
+    """Return the multiples of 10 nm inside both a range and the site's own range.
+
+    Parameters
+    ----------
+    wavelengths : array-like of shape (n_wavelengths,)
+        Wavelengths at which the site was measured, in nm, strictly increasing.
+    wavelength_range : (float, float)
+        Lowest and highest wavelength wanted, in nm, both included.
+
+    Returns
+    -------
+    ndarray of shape (n_grid,)
+        Wavelengths in nm, 10 nm apart.
+
+    Raises
+    ------
+    ValueError
+        If the range is not two increasing numbers, or fewer than 20 bands remain.
+
+    Examples
+    --------
+    >>> working_grid([1000, 2400])[[0, 1, -1]]
+    array([1000., 1010., 2400.])
+    """
+    measured = check_wavelengths(wavelengths)
+    low, high = _check_range(wavelength_range)
+    first = np.ceil(max(low, measured[0]) / GRID_STEP_NM)
+    last = np.floor(min(high, measured[-1]) / GRID_STEP_NM)
+    grid = GRID_STEP_NM * np.arange(first, last + 1)
+    if len(grid) < MIN_GRID_BANDS:
+        msg = (
+            f"'wavelength_range' {low:g}-{high:g} nm and the site's own range "
+            f"{measured[0]:g}-{measured[-1]:g} nm share {len(grid)} bands at "
+            f"{GRID_STEP_NM} nm, at least {MIN_GRID_BANDS} are needed. "
+            "Choose a range that the site covers."
+        )
+        raise ValueError(msg)
+    return grid
+
+
+def resample(
+    spectra: npt.ArrayLike, wavelengths: npt.ArrayLike, grid: npt.ArrayLike
+) -> Floats:
+    """Return spectra at the wavelengths of a grid, by linear interpolation.
+
+    Nothing is extrapolated: bands of the grid outside the measured range are NaN,
+    and so are those next to a missing value.
+
+    Parameters
+    ----------
+    spectra : array-like of shape (n_samples, n_wavelengths)
+        Reflectance or absorbance; NaN where a row was not measured.
+    wavelengths : array-like of shape (n_wavelengths,)
+        Wavelengths of the columns, in nm, strictly increasing.
+    grid : array-like of shape (n_grid,)
+        Wavelengths wanted, in nm.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_grid)
+        Spectra on the grid, float64.
+
+    Raises
+    ------
+    ValueError
+        If the columns of `spectra` do not match `wavelengths`, or the wavelengths
+        are not strictly increasing.
+
+    Examples
+    --------
+    >>> resample([[1.0, 3.0]], [400, 420], [400, 410, 430])
+    array([[ 1.,  2., nan]])
+    """
+    measured = check_wavelengths(wavelengths)
+    wanted = check_vector(grid, "grid")
+    values = np.asarray(spectra)
+    if values.ndim != 2 or values.shape[1] != len(measured):
+        msg = (
+            f"'spectra' has shape {values.shape} but 'wavelengths' has "
+            f"{len(measured)} values: one column for each is needed."
+        )
+        raise ValueError(msg)
+    left = np.searchsorted(measured, wanted, side="right") - 1
+    left = np.clip(left, 0, len(measured) - 2)
+    weight = (wanted - measured[left]) / (measured[left + 1] - measured[left])
+    before = values[:, left].astype(np.float64)
+    after = values[:, left + 1].astype(np.float64)
+    between = before + weight * (after - before)
+    # A band that was measured keeps its value, even beside one that was not.
+    between = np.where(weight == 0, before, np.where(weight == 1, after, between))
+    between[:, (weight < 0) | (weight > 1)] = np.nan
+    return between

@@ -1,0 +1,588 @@
+"""RS-LOCAL: which library samples help to model one site.
+
+Many small PLSR models are fitted, each on a random subset of the library, and
+tried on the local samples. Library rows that keep poor company are dropped,
+and the rest are tried again, until the wanted number of rows remains.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import dask
+import numba
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from dask.system import CPU_COUNT
+
+from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb.pls import COMPILE, check_columns, fit_path
+
+# The sums of RMSE are whole numbers, so their order cannot change the answer.
+# The unit is 2**-32 standard deviations of the library's y; an RMSE above 2**14
+# of them counts as that many, which leaves room for 2**17 draws of one row.
+_UNITS_PER_SD = 2.0**32
+_LARGEST_RMSE = 2.0**14
+_MOST_REPEATS = 2**16
+# A task should last 0.1 s or more, an iteration on a cluster longer than the
+# 30 ms that it costs to hand out and collect.
+_FEWEST_MODELS_PER_TASK = 16
+_FEWEST_MODELS_FOR_CLUSTER = 2_000
+_TASKS_PER_WORKER = 4
+
+Progress = Callable[[int, int, str], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The library rows that RS-LOCAL selected.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n_selected,)
+        Selected library rows, increasing.
+    frequency : ndarray of shape (n_library,)
+        Share of the searches that selected each row, 0 to 1.
+    searches : ndarray of shape (n_searches, n_selected)
+        The rows that each search selected, increasing.
+    scores : ndarray of shape (n_library,)
+        Mean RMSE, in the unit of y, of the models that held each row in the last
+        iteration that drew it; mean over searches, NaN where never drawn.
+        Rows dropped early and late are scored by models from different pools.
+    history : pandas.DataFrame
+        One row per iteration: search (row of `searches`), iteration (from 1),
+        pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
+        rmse_q95 (of the models, in the unit of y), seconds.
+    """
+
+    indices: npt.NDArray[np.intp]
+    frequency: npt.NDArray[np.float64]
+    searches: npt.NDArray[np.intp]
+    scores: npt.NDArray[np.float64]
+    history: pd.DataFrame
+
+
+class _Spectra(NamedTuple):
+    """Standardised library and local samples; the arrays are read-only."""
+
+    X_library: npt.NDArray[np.float32]
+    y_library: npt.NDArray[np.float32]
+    X_local: npt.NDArray[np.float32]
+    y_local: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The numbers that steer a search."""
+
+    n_selected: int
+    subset_size: int
+    n_repeats: int
+    drop_fraction: float
+    n_components: int
+    seed: int
+
+    def n_models(self, pool_size: int) -> int:
+        """Return how many models draw each of the pool's rows b times on average."""
+        return max(1, round(pool_size * self.n_repeats / self.subset_size))
+
+    def n_dropped(self, pool_size: int) -> int:
+        """Return how many rows an iteration drops: never none, never too many."""
+        worst = max(1, round(pool_size * self.drop_fraction))
+        return min(worst, pool_size - self.n_selected)
+
+    def pool_sizes(self, n_library: int) -> Iterator[int]:
+        """Yield the pool size of each iteration."""
+        while n_library > self.n_selected:
+            yield n_library
+            n_library -= self.n_dropped(n_library)
+
+
+class _Tally(NamedTuple):
+    """What models say of the pool's rows."""
+
+    sums: npt.NDArray[np.int64]  # of RMSE, per row of the pool, in units
+    counts: npt.NDArray[np.int64]  # of models that held the row
+    rmse: npt.NDArray[np.float64]  # per model, in standard deviations; NaN: failed
+
+
+@numba.njit(**COMPILE)
+def _mix(state):
+    """Return the next state and a random uint64 (SplitMix64)."""
+    state = np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
+    z = state
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state, z ^ (z >> np.uint64(31))
+
+
+@numba.njit(**COMPILE)
+def _draw(seed, search, iteration, model, pool, swaps, drawn):
+    """Fill `drawn` with distinct members of `pool`, and leave `pool` as it was.
+
+    Each model has a generator of its own, whoever computes it and when.
+    """
+    state = np.uint64(0)
+    for part in (seed, search, iteration, model):
+        state = _mix(state ^ np.uint64(part))[1]
+    for i in range(drawn.size):  # the first steps of a Fisher-Yates shuffle
+        state, z = _mix(state)
+        left = np.uint64(pool.size - i)
+        j = i + np.int64(((z >> np.uint64(32)) * left) >> np.uint64(32))
+        pool[i], pool[j] = pool[j], pool[i]
+        swaps[i] = j
+        drawn[i] = pool[i]
+    for i in range(drawn.size - 1, -1, -1):
+        j = swaps[i]
+        pool[i], pool[j] = pool[j], pool[i]
+
+
+def _draw_subset(
+    seed: int, search: int, iteration: int, model: int, pool_size: int, size: int
+) -> npt.NDArray[np.int64]:
+    """Return the positions in the pool that one model is fitted on."""
+    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
+    _draw(seed, search, iteration, model, np.arange(pool_size), swaps, drawn)
+    return drawn
+
+
+@numba.njit(**COMPILE)
+def _local_rmse(X, y, X_local, y_local, n_components):
+    """Return the RMSE on the local samples of a PLSR fitted on X and y."""
+    coef, intercept, _ = fit_path(X, y, n_components)
+    total = 0.0
+    for i in range(y_local.size):
+        predicted = intercept[-1]
+        for j in range(X_local.shape[1]):
+            predicted += coef[-1, j] * X_local[i, j]
+        total += np.float64(predicted - y_local[i]) ** 2
+    return np.sqrt(total / y_local.size)
+
+
+@numba.njit(**COMPILE)
+def _tally_models(
+    X_library, y_library, X_local, y_local, pool, draw, first, last, sums, counts, rmse
+):
+    """Fit models `first` to `last` - 1 and add what they say to the last three.
+
+    `draw` holds seed, search, iteration, subset size and number of components.
+    """
+    seed, search, iteration, size, n_components = draw
+    positions = np.arange(pool.size).astype(np.int32)  # small: it stays in cache
+    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
+    X = np.empty((size, X_library.shape[1]), X_library.dtype)
+    y = np.empty(size, y_library.dtype)
+    for model in range(first, last):
+        _draw(seed, search, iteration, model, positions, swaps, drawn)
+        for i in range(size):
+            row = pool[drawn[i]]
+            for j in range(X.shape[1]):
+                X[i, j] = X_library[row, j]
+            y[i] = y_library[row]
+        error = _local_rmse(X, y, X_local, y_local, n_components)
+        rmse[model - first] = error
+        if np.isfinite(error):
+            units = np.int64(min(error, _LARGEST_RMSE) * _UNITS_PER_SD)
+            for i in range(size):
+                sums[drawn[i]] += units
+                counts[drawn[i]] += 1
+
+
+def _read_only(array: npt.NDArray) -> npt.NDArray:
+    """Return a read-only view, so that one compiled kernel serves everywhere."""
+    view = np.require(array, requirements=["C", "A"]).view()
+    view.flags.writeable = False
+    return view
+
+
+def _tally_task(
+    spectra: _Spectra,
+    pool: npt.NDArray[np.int32],
+    draw: tuple[int, int, int, int, int],
+    first: int,
+    last: int,
+) -> _Tally:
+    """Fit some models of one iteration: the task that threads and workers do."""
+    sums, counts = np.zeros(len(pool), np.int64), np.zeros(len(pool), np.int64)
+    rmse = np.empty(last - first)
+    arrays = [_read_only(array) for array in (*spectra, pool)]
+    _tally_models(*arrays, draw, first, last, sums, counts, rmse)
+    return _Tally(sums, counts, np.where(np.isfinite(rmse), rmse, np.nan))
+
+
+def _tasks(n_models: int, n_workers: int) -> list[tuple[int, int]]:
+    """Return the first and last model of each task."""
+    share = -(-n_models // (_TASKS_PER_WORKER * n_workers))
+    chunk = max(_FEWEST_MODELS_PER_TASK, share)
+    return [
+        (first, min(first + chunk, n_models)) for first in range(0, n_models, chunk)
+    ]
+
+
+class _Crew:
+    """Computes the models of an iteration, on local threads or on a cluster."""
+
+    def __init__(self, spectra: _Spectra, client: Any) -> None:
+        self.spectra = spectra
+        self.client = client
+        if client is not None:
+            # Wrapped, because scatter would send the members of a tuple one by one.
+            self.remote = client.scatter([spectra], broadcast=True, hash=False)[0]
+
+    def tally(
+        self,
+        pool: npt.NDArray[np.int32],
+        draw: tuple[int, int, int, int, int],
+        n_models: int,
+    ) -> _Tally:
+        """Return the sums, counts and RMSE of all models of one iteration."""
+        if self.client is None or n_models < _FEWEST_MODELS_FOR_CLUSTER:
+            parts = self._tally_locally(pool, draw, n_models)
+        else:
+            parts = self._tally_remotely(pool, draw, n_models)
+        return _Tally(
+            np.sum([part.sums for part in parts], axis=0),
+            np.sum([part.counts for part in parts], axis=0),
+            np.concatenate([part.rmse for part in parts]),
+        )
+
+    def _tally_locally(self, pool, draw, n_models: int) -> list[_Tally]:
+        """Compute on threads of this process; the kernel releases the GIL."""
+        n_threads = dask.config.get("num_workers", None) or CPU_COUNT
+        work = dask.delayed(
+            partial(_tally_task, self.spectra, pool, draw), pure=False, traverse=False
+        )
+        tasks = [work(first, last) for first, last in _tasks(n_models, n_threads)]
+        return list(dask.compute(*tasks, scheduler="threads", num_workers=n_threads))
+
+    def _tally_remotely(self, pool, draw, n_models: int) -> list[_Tally]:
+        """Compute on the cluster, where the spectra already are."""
+        n_threads = max(1, sum(self.client.nthreads().values()))
+        remote_pool = self.client.scatter(pool, broadcast=True, hash=False)
+        futures = [
+            self.client.submit(
+                _tally_task, self.remote, remote_pool, draw, first, last, pure=False
+            )
+            for first, last in _tasks(n_models, n_threads)
+        ]
+        return self.client.gather(futures)
+
+
+def _mean_rmse(tally: _Tally) -> npt.NDArray[np.float64]:
+    """Return the mean RMSE of each row of the pool, NaN where it was not drawn."""
+    drawn = tally.counts > 0
+    means = np.full(len(drawn), np.nan)
+    means[drawn] = tally.sums[drawn] / tally.counts[drawn] / _UNITS_PER_SD
+    return means
+
+
+def _keep_best(means: npt.NDArray[np.float64], n_dropped: int) -> npt.NDArray[np.intp]:
+    """Return the positions that stay, increasing; never-drawn rows all stay."""
+    order = np.argsort(np.where(np.isnan(means), -np.inf, means), kind="stable")
+    n_dropped = min(n_dropped, int(np.count_nonzero(~np.isnan(means))))
+    return np.sort(order[: len(means) - n_dropped])
+
+
+def _history_row(tally: _Tally, y_sd: float, **facts: float) -> dict[str, float]:
+    """Return one row of the history, with the RMSE in the unit of y."""
+    quantiles = np.nanquantile(tally.rmse * y_sd, [0.05, 0.5, 0.95])
+    names = ("rmse_q05", "rmse_median", "rmse_q95")
+    return {
+        **facts,
+        "n_models": len(tally.rmse),
+        **dict(zip(names, quantiles, strict=True)),
+    }
+
+
+def _search(
+    crew: _Crew,
+    settings: _Settings,
+    search: int,
+    y_sd: float,
+    report: Callable[[int, int], object],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], list[dict[str, float]]]:
+    """Return the rows left, the last mean RMSE of every row, and the history."""
+    n_library = len(crew.spectra.y_library)
+    pool = np.arange(n_library, dtype=np.int32)
+    scores = np.full(n_library, np.nan)
+    history: list[dict[str, float]] = []
+    while len(pool) > settings.n_selected:
+        start, iteration = time.perf_counter(), len(history)
+        draw = (
+            settings.seed,
+            search,
+            iteration,
+            settings.subset_size,
+            settings.n_components,
+        )
+        tally = crew.tally(pool, draw, settings.n_models(len(pool)))
+        means = _mean_rmse(tally)
+        if np.isnan(means).all():
+            msg = (
+                f"All {len(tally.rmse)} models of iteration {iteration + 1} failed: "
+                "their RMSE is not finite. Check the size of the values in 'X_library'."
+            )
+            raise ValueError(msg)
+        scores[pool] = np.where(np.isnan(means), scores[pool], means * y_sd)
+        facts = {"search": search, "iteration": iteration + 1, "pool_size": len(pool)}
+        history.append(_history_row(tally, y_sd, **facts))
+        pool = pool[_keep_best(means, settings.n_dropped(len(pool)))]
+        history[-1]["seconds"] = time.perf_counter() - start
+        report(len(tally.rmse), len(pool))
+    return pool, scores, history
+
+
+def _standardise(
+    X_library: npt.NDArray[np.float64],
+    y_library: npt.NDArray[np.float64],
+    X_local: npt.NDArray[np.float64],
+    y_local: npt.NDArray[np.float64],
+) -> _Spectra:
+    """Centre the spectra and scale y by the library's, so that float32 suffices."""
+    X_mean, y_mean, y_sd = X_library.mean(axis=0), y_library.mean(), y_library.std()
+    arrays = (
+        X_library - X_mean,
+        (y_library - y_mean) / y_sd,
+        X_local - X_mean,
+        (y_local - y_mean) / y_sd,
+    )
+    return _Spectra(*(np.ascontiguousarray(array, np.float32) for array in arrays))
+
+
+def _check_samples(
+    X: npt.ArrayLike, y: npt.ArrayLike, kind: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return spectra and property of the library or the site, checked."""
+    spectra, values = check_matrix(X, f"X_{kind}"), check_vector(y, f"y_{kind}")
+    check_rows(spectra, f"X_{kind}", values, f"y_{kind}")
+    if np.ptp(values) == 0:
+        msg = (
+            f"'y_{kind}' is the constant {values[0]:.3g}: no model can be scored. "
+            "Use samples that differ."
+        )
+        raise ValueError(msg)
+    return spectra, values
+
+
+def _check_settings(settings: _Settings, n_library: int, n_searches: int) -> None:
+    """Raise unless every number is of its kind and within its range."""
+    check_int(n_library, "X_library rows", 3)
+    check_int(
+        settings.n_selected,
+        "n_selected",
+        2,
+        n_library - 1,
+        " (rows of 'X_library' - 1)",
+    )
+    check_int(
+        settings.subset_size, "subset_size", 2, settings.n_selected, " ('n_selected')"
+    )
+    check_int(settings.n_repeats, "n_repeats", 1, _MOST_REPEATS)
+    check_int(settings.n_components, "n_components", 1)
+    check_int(settings.seed, "seed", 0, 2**63 - 1)
+    check_int(n_searches, "n_searches", 1)
+    if not 0 < settings.drop_fraction < 1:
+        msg = (
+            "'drop_fraction' must be above 0 and below 1, "
+            f"got {settings.drop_fraction!r}. 0.05 drops 5 % of the rows at a time."
+        )
+        raise ValueError(msg)
+
+
+def _combine(
+    pools: list[npt.NDArray[np.int32]],
+    scores: list[npt.NDArray[np.float64]],
+    history: list[dict[str, float]],
+) -> Selection:
+    """Return the rows that most searches selected, and what is known of all."""
+    searches = np.array(pools, dtype=np.intp)
+    n_library, n_selected = len(scores[0]), searches.shape[1]
+    frequency = np.bincount(searches.ravel(), minlength=n_library) / len(searches)
+    stacked = np.array(scores)
+    n_known = np.count_nonzero(~np.isnan(stacked), axis=0)
+    mean_scores = np.full(n_library, np.nan)
+    np.divide(np.nansum(stacked, axis=0), n_known, out=mean_scores, where=n_known > 0)
+    # Ties: lower score first, then lower row (the sort is stable).
+    best = np.lexsort((mean_scores, -frequency))[:n_selected]
+    table = pd.DataFrame(history).astype({"search": int, "iteration": int})
+    return Selection(np.sort(best), frequency, searches, mean_scores, table)
+
+
+class _Reporter:
+    """Passes on how far the searches are, counted in models."""
+
+    def __init__(
+        self, progress: Progress | None, settings: _Settings, n_library: int, n: int
+    ) -> None:
+        self.progress = progress
+        self.done, self.n_searches = 0, n
+        models = [settings.n_models(size) for size in settings.pool_sizes(n_library)]
+        self.total = n * sum(models)
+
+    def report(self, search: int, n_models: int, pool_size: int) -> None:
+        """Count the models of one iteration and tell."""
+        self.done += n_models
+        # More only where rows never drawn were kept and made the search longer.
+        self.total = max(self.total, self.done)
+        if self.progress is not None:
+            text = f"search {search + 1} of {self.n_searches}, {pool_size} rows left"
+            self.progress(self.done, self.total, text)
+
+
+def selection_size(n_library: int, n_selected: int = 100) -> int:
+    """Return how many rows RS-LOCAL should take from a library.
+
+    Parameters
+    ----------
+    n_library : int
+        Rows of the library, at least 4.
+    n_selected : int, default 100
+        Rows wanted (the paper's k).
+
+    Returns
+    -------
+    int
+        `n_selected`, or half of the library where it has fewer than twice that.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a whole number.
+    ValueError
+        If the library has fewer than 4 rows or `n_selected` is below 2.
+
+    Examples
+    --------
+    >>> selection_size(50_422), selection_size(120)
+    (100, 60)
+    """
+    check_int(n_library, "n_library", 4)
+    check_int(n_selected, "n_selected", 2)
+    return min(n_selected, n_library // 2)
+
+
+def select_instances(
+    X_library: npt.ArrayLike,
+    y_library: npt.ArrayLike,
+    X_local: npt.ArrayLike,
+    y_local: npt.ArrayLike,
+    *,
+    n_selected: int = 100,
+    subset_size: int | None = None,
+    n_repeats: int = 50,
+    drop_fraction: float = 0.05,
+    n_components: int = 10,
+    n_searches: int = 1,
+    seed: int = 1,
+    client: Any = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """Select the library samples that best model the local ones, by RS-LOCAL.
+
+    Each iteration draws random subsets of the remaining library rows, fits a
+    PLSR on each and predicts the local samples. The score of a row is the mean
+    RMSE of the models that held it; the rows with the highest are dropped.
+
+    Parameters
+    ----------
+    X_library : array-like of shape (n_library, n_wavelengths)
+        Spectra of the soil spectral library; not scaled.
+    y_library : array-like of shape (n_library,)
+        Soil property of the library.
+    X_local : array-like of shape (n_local, n_wavelengths)
+        Spectra of the local samples. They are never among the rows returned.
+    y_local : array-like of shape (n_local,)
+        Their soil property, same unit.
+    n_selected : int, default 100
+        Rows to select, from 2 to one less than the library has.
+    subset_size : int, optional
+        Rows each model is fitted on (the paper's k), from 2 to `n_selected`;
+        `n_selected` by default.
+    n_repeats : int, default 50
+        Times each row is drawn per iteration, on average (the paper's b).
+    drop_fraction : float, default 0.05
+        Share of the rows dropped per iteration (the paper's r), between 0 and 1.
+    n_components : int, default 10
+        PLS components of each model.
+    n_searches : int, default 1
+        Independent searches. With several, the rows returned are those selected
+        most often (ties: lower score, then lower row).
+    seed : int, default 1
+        Seed of all draws, at least 0.
+    client : dask.distributed.Client, optional
+        Cluster to compute on; by default the threads of this process, as many
+        as dask's setting ``num_workers`` or the machine has. The answer is the
+        same.
+    progress : callable, optional
+        Called after each iteration as progress(models done, models in all,
+        text), for instance to estimate the time that remains.
+
+    Returns
+    -------
+    Selection
+        The rows, how often each was selected, its score, and the history.
+
+    Raises
+    ------
+    TypeError
+        If a whole number is expected and something else given.
+    ValueError
+        If values are missing or infinite, shapes do not match, a property is
+        constant, or a number is out of range.
+
+    Notes
+    -----
+    After [1]_ and [2]_. An iteration fits round(pool x b / k) models and drops
+    max(1, round(pool x r)) rows, fewer in the last one, so that exactly
+    `n_selected` remain. Scores start anew in every iteration. Rows that no model
+    held are kept; ties keep the lower row; models that fail are skipped.
+    Models are fitted in single precision on the centred spectra. One search may
+    differ much from the next (two share about one row in ten), though their
+    predictions are alike: hence `n_searches`.
+
+    The local samples choose the rows: an error estimated on them is optimistic.
+
+    References
+    ----------
+    .. [1] Lobsey et al. (2017), European Journal of Soil Science 68(6), 840-852.
+    .. [2] Shen et al. (2022), Environmental Science & Technology. Deep transfer
+       learning of global spectra for local soil carbon monitoring.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> X = rng.normal(size=(60, 4))
+    >>> y = np.where(np.arange(60) < 20, 1, -1) * X[:, 0]  # the site follows +1
+    >>> chosen = select_instances(X, y, X[:10], X[:10, 0], n_selected=10,
+    ...     n_components=2)
+    >>> len(chosen.indices), int((chosen.indices < 20).sum())
+    (10, 10)
+    """
+    library = _check_samples(X_library, y_library, "library")
+    local = _check_samples(X_local, y_local, "local")
+    check_columns(local[0], "X_local", library[0], "X_library")
+    settings = _Settings(
+        n_selected=n_selected,
+        subset_size=n_selected if subset_size is None else subset_size,
+        n_repeats=n_repeats,
+        drop_fraction=drop_fraction,
+        n_components=n_components,
+        seed=seed,
+    )
+    _check_settings(settings, len(library[1]), n_searches)
+    crew = _Crew(_standardise(*library, *local), client)
+    reporter = _Reporter(progress, settings, len(library[1]), n_searches)
+    y_sd = float(library[1].std())
+    results = [
+        _search(crew, settings, search, y_sd, partial(reporter.report, search))
+        for search in range(n_searches)
+    ]
+    pools, scores, histories = zip(*results, strict=True)
+    return _combine(
+        list(pools), list(scores), [row for part in histories for row in part]
+    )

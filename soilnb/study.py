@@ -1,0 +1,494 @@
+"""The prepared study of one site, and what is asked of it.
+
+A study fixes, once, which rows are local, which are test, which library rows may
+be used and which fold every row is in. All models are fitted on what it hands out
+and all are scored by it, on the same test samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_int
+from soilnb.datasets import SpectralLibrary
+from soilnb.metrics import delta_rmse, evaluate
+from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.selection import kennard_stone, random_folds
+
+N_TEST_MIN = 5  # fewer test samples say nothing
+LIBRARY_ROWS_MIN = 50  # a smaller library is not used
+
+METHODS = (
+    "plsr_local",
+    "rf_local",
+    "plsr_global",
+    "plsr_country",
+    "plsr_spiked",
+    "plsr_weighted",
+    "mbl",
+    "plsr_rs_local",
+    "local",
+    "global",
+    "country",
+    "dtl_i_global",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One site, one library, one split.
+
+    Attributes
+    ----------
+    library : SpectralLibrary
+        The global library: rows that share no `group` with the site and cover the
+        working grid.
+    site : SpectralLibrary
+        The site on the working grid, all N samples.
+    local : ndarray of shape (n_local,)
+        Rows of `site` in the order in which Kennard-Stone selected them.
+    test : ndarray of shape (n_test,)
+        The other rows of `site`, in their own order.
+    local_folds, library_folds, country_folds : ndarray of int
+        Fold of each local, library and country row.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Seed of the folds and of every model.
+    notes : tuple of str
+        What was left out on the way, in sentences.
+    """
+
+    library: SpectralLibrary
+    site: SpectralLibrary
+    local: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    local_folds: npt.NDArray[np.int64]
+    library_folds: npt.NDArray[np.int64]
+    country_folds: npt.NDArray[np.int64]
+    n_folds: int
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wavelengths(self) -> npt.NDArray[np.float64]:
+        """Working grid, nm, shape (n_wavelengths,)."""
+        return self.site.wavelengths
+
+    @cached_property
+    def country_rows(self) -> npt.NDArray[np.int64]:
+        """Rows of `library` from the site's country; empty where too few."""
+        return _country_rows(self.library, self.site)
+
+    @cached_property
+    def X_site(self) -> npt.NDArray[np.float64]:
+        """SNV absorbance of all N samples of the site."""
+        return snv(absorbance(self.site.reflectance))
+
+    @property
+    def X_local(self) -> npt.NDArray[np.float64]:
+        """SNV absorbance of the local samples, in order of selection."""
+        return self.X_site[self.local]
+
+    @property
+    def y_local(self) -> npt.NDArray[np.float64]:
+        """SOC in % of the local samples."""
+        return self.site.soc[self.local]
+
+    @property
+    def X_test(self) -> npt.NDArray[np.float64]:
+        """SNV absorbance of the test samples. Their SOC is asked for by `Fits` only."""
+        return self.X_site[self.test]
+
+    @cached_property
+    def X_library(self) -> npt.NDArray[np.float64]:
+        """SNV absorbance of the global library."""
+        return snv(absorbance(self.library.reflectance))
+
+    @property
+    def y_library(self) -> npt.NDArray[np.float64]:
+        """SOC in % of the global library."""
+        return self.library.soc
+
+    @property
+    def X_country(self) -> npt.NDArray[np.float64]:
+        """SNV absorbance of the country library."""
+        return self.X_library[self.country_rows]
+
+    @property
+    def y_country(self) -> npt.NDArray[np.float64]:
+        """SOC in % of the country library."""
+        return self.y_library[self.country_rows]
+
+    def localised_folds(self, n_selected: int) -> npt.NDArray[np.int64]:
+        """Folds of the k + n localised data: selected rows first, then local ones."""
+        return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
+
+    def split(self) -> pd.DataFrame:
+        """One row per sample of the site: local ones in order, then the test ones."""
+        ids = self.site.info["sample_id"].to_numpy()
+        local = pd.DataFrame(
+            {
+                "sample_id": ids[self.local],
+                "set": "local",
+                "order": np.arange(1, len(self.local) + 1),
+                "fold": self.local_folds,
+            }
+        )
+        test = pd.DataFrame({"sample_id": ids[self.test], "set": "test"})
+        both = pd.concat([local, test], ignore_index=True)
+        return both.astype({"order": "Int64", "fold": "Int64"})
+
+    def save(self, folder: Path) -> None:
+        """Write the study as plain tables and one JSON file."""
+        library = _table(self.library)
+        country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
+        country_fold[self.country_rows] = self.country_folds
+        library.insert(6, "fold", self.library_folds)
+        library.insert(7, "country_fold", country_fold)
+        library.to_parquet(folder / "library.parquet")
+        _table(self.site).to_parquet(folder / "site.parquet")
+        self.split().to_csv(folder / "split.csv", index=False)
+        facts = {
+            "library": self.library.name,
+            "site": self.site.name,
+            "n_folds": self.n_folds,
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "site_notes": list(self.site.notes),
+            "fingerprint": self.fingerprint,
+        }
+        (folder / "study.json").write_text(json.dumps(facts, indent=1))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the spectra, SOC, split, folds and seed."""
+        digest = hashlib.sha256(f"{self.n_folds} {self.seed}".encode())
+        for part in (self.library, self.site):
+            digest.update("\n".join(part.info["sample_id"]).encode())
+            digest.update(part.reflectance.tobytes())
+            digest.update(part.soc.tobytes())
+        for rows in (self.local, self.local_folds, self.library_folds):
+            digest.update(rows.astype(np.int64).tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def load(cls, folder: Path) -> Study:
+        """Read a study that `save` wrote."""
+        facts = json.loads((folder / "study.json").read_text())
+        library = pd.read_parquet(folder / "library.parquet")
+        site = pd.read_parquet(folder / "site.parquet")
+        split = pd.read_csv(folder / "split.csv", dtype={"sample_id": str})
+        rows = pd.Series(range(len(site)), index=site["sample_id"])
+        is_local = (split["set"] == "local").to_numpy()
+        ids = split["sample_id"].to_numpy()
+        country_fold = library.pop("country_fold").dropna()
+        return cls(
+            library_folds=library.pop("fold").to_numpy(np.int64),
+            country_folds=country_fold.to_numpy(np.int64),
+            library=_from_table(library, facts["library"]),
+            site=_from_table(site, facts["site"], tuple(facts["site_notes"])),
+            local=rows[ids[is_local]].to_numpy(np.int64),
+            test=rows[ids[~is_local]].to_numpy(np.int64),
+            local_folds=split.loc[is_local, "fold"].to_numpy(np.int64),
+            n_folds=facts["n_folds"],
+            seed=facts["seed"],
+            notes=tuple(facts["notes"]),
+        )
+
+
+def _table(part: SpectralLibrary) -> pd.DataFrame:
+    """Return identity, SOC and spectra of a library as one wide table."""
+    columns = ["sample_id", "source", "group", "country", "carbon_kind", "licence"]
+    spectra = pd.DataFrame(
+        part.reflectance, columns=[f"{value:g}" for value in part.wavelengths]
+    )
+    info = part.info[columns].reset_index(drop=True)
+    return pd.concat([info, pd.Series(part.soc, name="soc"), spectra], axis=1)
+
+
+def _from_table(
+    table: pd.DataFrame, name: str, notes: tuple[str, ...] = ()
+) -> SpectralLibrary:
+    """Return the library that `_table` wrote."""
+    info = table.iloc[:, : table.columns.get_loc("soc")]
+    spectra = table.iloc[:, table.columns.get_loc("soc") + 1 :]
+    return SpectralLibrary(
+        name=name,
+        reflectance=spectra.to_numpy(np.float32),
+        wavelengths=spectra.columns.to_numpy().astype(np.float64),
+        soc=table["soc"].to_numpy(np.float64),
+        info=info,
+        notes=notes,
+    )
+
+
+def _country_rows(
+    library: SpectralLibrary, site: SpectralLibrary
+) -> npt.NDArray[np.int64]:
+    """Return the library rows of the site's country, or none where too few."""
+    countries = site.info["country"].unique()
+    if len(countries) != 1 or not countries[0]:
+        return np.array([], dtype=np.int64)
+    rows = np.flatnonzero(library.info["country"].to_numpy() == countries[0])
+    return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
+
+
+def _global_library(
+    library: SpectralLibrary, site: SpectralLibrary, grid: npt.NDArray[np.float64]
+) -> tuple[SpectralLibrary, list[str]]:
+    """Return the library without the site's groups, on the grid, and what was left."""
+    groups = set(site.info["group"])
+    own = library.info["group"].isin(groups).to_numpy()
+    independent = library.take(np.flatnonzero(~own))
+    on_grid = independent.on_grid(grid)
+    notes = []
+    if own.any():
+        notes.append(f"{own.sum()} library rows are the site itself and are left out.")
+    if len(on_grid) < len(independent):
+        notes.append(
+            f"{len(independent) - len(on_grid)} library rows do not cover "
+            f"{grid[0]:g}-{grid[-1]:g} nm and are left out."
+        )
+    if len(on_grid) < LIBRARY_ROWS_MIN:
+        msg = (
+            f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
+            f"that cover the site's working grid, {grid[0]:g}-{grid[-1]:g} nm, got "
+            f"{len(on_grid)}. Narrow 'wavelength_range' or use another library."
+        )
+        raise ValueError(msg)
+    return on_grid, notes
+
+
+def prepare(
+    library: SpectralLibrary,
+    site: SpectralLibrary,
+    *,
+    n_local: int = 30,
+    n_folds: int = 10,
+    wavelength_range: tuple[float, float] = (420, 2480),
+    seed: int = 1,
+) -> Study:
+    """Return the study of one site with one library.
+
+    The site is put on the working grid and split by Kennard-Stone (Euclidean, on
+    SNV absorbance, spectra only) into `n_local` local and N - `n_local` test
+    samples. The global library is every library row that shares no group with the
+    site and covers the grid; the country library is its rows from the site's
+    country, where there are at least 50.
+
+    Parameters
+    ----------
+    library, site : SpectralLibrary
+        Any wavelengths; both are brought to the working grid here.
+    n_local : int, default 30
+        Local samples, at least 10; at least 5 must be left for the test.
+    n_folds : int, default 10
+        Folds of the cross-validation, from 2 to `n_local`.
+    wavelength_range : tuple of two floats, default (420, 2480)
+        Wanted range, nm; it is cut to the site's own range.
+    seed : int, default 1
+        Seed of the folds.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ValueError
+        Too few samples, SOC that does not vary, no common range.
+    """
+    check_int(n_local, "n_local", 10)
+    check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
+    check_int(seed, "seed", 1)
+    if len(site) < n_local + N_TEST_MIN:
+        msg = (
+            f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
+            f"{n_local + N_TEST_MIN} samples, got {len(site)}. Add samples or lower "
+            f"'n_local' (now {n_local})."
+        )
+        raise ValueError(msg)
+    grid = working_grid(site.wavelengths, wavelength_range)
+    site = site.on_grid(grid)
+    independent, notes = _global_library(library, site, grid)
+    local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
+    if np.ptp(site.soc[local]) == 0:
+        msg = (
+            f"'soc' must vary among the {n_local} local samples, got "
+            f"{site.soc[local][0]:g} % for all of them. Check the column."
+        )
+        raise ValueError(msg)
+    n_country = len(_country_rows(independent, site))
+    if not n_country:
+        notes.append(
+            f"Fewer than {LIBRARY_ROWS_MIN} library rows are known to come from the "
+            "site's country: the country models are not run."
+        )
+    return Study(
+        library=independent,
+        site=site,
+        local=local,
+        test=np.setdiff1d(np.arange(len(site)), local),
+        local_folds=random_folds(n_local, n_folds, seed),
+        library_folds=random_folds(len(independent), n_folds, seed + 1),
+        country_folds=(
+            random_folds(n_country, n_folds, seed + 2)
+            if n_country
+            else np.array([], dtype=np.int64)
+        ),
+        n_folds=n_folds,
+        seed=seed,
+        notes=tuple(notes),
+    )
+
+
+@dataclass
+class Fits:
+    """The models of one step, each fitted and timed, then scored once, together.
+
+    Attributes
+    ----------
+    study : Study
+        The prepared study.
+    models : dict
+        Method name to fitted model.
+    seconds : dict
+        Method name to wall time of its fit.
+    """
+
+    study: Study
+    models: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def fit(
+        self, method: str, function: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
+        """Call `function`, keep and return the model, note the time it took."""
+        start = time.perf_counter()
+        self.models[method] = function(*args, **options)
+        self.seconds[method] = time.perf_counter() - start
+        return self.models[method]
+
+    def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Predict the test samples and compare with the measured SOC.
+
+        Parameters
+        ----------
+        profile : str
+            Name of the profile the models were made with, noted in the tables.
+
+        Returns
+        -------
+        scores : DataFrame
+            One row per method: library, site, method, profile, seed, n_local,
+            n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds.
+        predictions : DataFrame
+            One row per method and test sample: sample_id, method, profile, seed,
+            measured, predicted (SOC in %).
+        """
+        study = self.study
+        measured = study.site.soc[study.test]
+        ids = study.site.info["sample_id"].to_numpy()[study.test]
+        scores, predictions = [], []
+        for method, model in self.models.items():
+            predicted = model.predict(study.X_test)
+            metrics = evaluate(measured, predicted).drop("n")
+            n_components = getattr(
+                model, "n_components", getattr(model, "n_components_", None)
+            )
+            scores.append(
+                {
+                    "library": study.library.name,
+                    "site": study.site.name,
+                    "method": method,
+                    "profile": profile,
+                    "seed": study.seed,
+                    "n_local": len(study.local),
+                    "n_test": len(study.test),
+                    **metrics,
+                    "n_components": n_components,
+                    "seconds": round(self.seconds[method], 3),
+                }
+            )
+            predictions.append(
+                pd.DataFrame(
+                    {
+                        "sample_id": ids,
+                        "method": method,
+                        "profile": profile,
+                        "seed": study.seed,
+                        "measured": measured,
+                        "predicted": predicted,
+                    }
+                )
+            )
+        table = pd.DataFrame(scores).astype({"n_components": "Int64"})
+        return table, pd.concat(predictions, ignore_index=True)
+
+
+def compare(
+    predictions: pd.DataFrame,
+    *,
+    reference: str = "local",
+    n_resamples: int = 5000,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Return each method's gain over a reference on the same test samples.
+
+    The test samples are drawn with replacement, the same draw for both methods, so
+    the interval is of the paired difference. It says how sure the gain is for other
+    samples of this farm; it does not cover another choice of local samples or
+    another farm.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns sample_id, method, measured, predicted, for one site.
+    reference : str, default "local"
+        The method that the others are compared with.
+    n_resamples : int, default 5000
+        Bootstrap samples.
+    seed : int, default 1
+        Seed of the draws.
+
+    Returns
+    -------
+    DataFrame
+        Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
+        low and high (its 95 % percentile interval) and delta_rmse (Eq. 1, percent).
+
+    Raises
+    ------
+    ValueError
+        Where the reference is not among the methods.
+    """
+    wide = predictions.pivot(index="sample_id", columns="method", values="predicted")
+    if reference not in wide:
+        msg = f"'reference' must be one of {', '.join(wide)}, got {reference!r}."
+        raise ValueError(msg)
+    measured = predictions.drop_duplicates("sample_id").set_index("sample_id")
+    errors = wide.sub(measured["measured"], axis=0) ** 2
+    rmse = np.sqrt(errors.mean())
+    draws = np.random.default_rng(seed).integers(
+        len(errors), size=(n_resamples, len(errors))
+    )
+    resampled = np.sqrt(errors.to_numpy()[draws].mean(axis=1))
+    base = resampled[:, [errors.columns.get_loc(reference)]]
+    low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
+    table = pd.DataFrame(
+        {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
+    )
+    table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
+    return table.reindex([name for name in METHODS if name in table.index])

@@ -1,0 +1,174 @@
+"""The book: executed notebooks and prose, staged side by side and built strictly.
+
+The stage mirrors the repository. On the way a figure's alt text and caption move from
+its output to where the book looks for them, and each notebook gets a note that says
+how its page was made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from soilnb.workflow.params import ROOT, STEPS
+from soilnb.workflow.run import StepError, digest_files
+from soilnb.workflow.show import duration
+from soilnb.workflow.step import replace_folder, results_folder
+
+BUILD = ROOT / "_build"
+
+
+def build_book(parameters: Mapping[str, Any]) -> Path:
+    """Build the book of one site from its results.
+
+    Parameters
+    ----------
+    parameters : mapping
+        site, library and results.
+
+    Returns
+    -------
+    Path
+        The first page.
+
+    Raises
+    ------
+    StepError
+        Results are missing, a figure has no alt text, or the build warns.
+    """
+    html = BUILD / "html"
+    stage = BUILD / "stage"
+    partial = BUILD / ".stage.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    _fill_stage(partial, parameters)
+    digest = digest_files([p for p in partial.rglob("*") if p.is_file()], partial)
+    stamp = html / ".stage"
+    if not (stamp.is_file() and stamp.read_text() == digest):
+        replace_folder(partial, stage)
+        _build(stage, html)
+        stamp.write_text(digest)
+    shutil.rmtree(partial, ignore_errors=True)
+    return html / "index.html"
+
+
+def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
+    """Copy the prose and the executed notebooks, made ready for the book."""
+    folder = results_folder(parameters)
+    missing = [
+        step for step in STEPS if not (folder / step / f"{step}.ipynb").is_file()
+    ]
+    if missing:
+        msg = (
+            f"The book needs the results of {', '.join(missing)}. Run them first: "
+            f"soilnb run all --site {parameters['site']} "
+            f"--library {parameters['library']}"
+        )
+        raise StepError(msg)
+    (stage / "notebooks").mkdir(parents=True)
+    shutil.copytree(ROOT / "book", stage / "book")
+    shutil.copy(ROOT / "_toc.yml", stage)
+    _write_config(stage)
+    for step in STEPS:
+        notebook = nbformat.read(folder / step / f"{step}.ipynb", as_version=4)
+        facts = json.loads((folder / step / "step.json").read_text())
+        nbformat.write(_ready(notebook, facts), stage / "notebooks" / f"{step}.ipynb")
+
+
+def _write_config(stage: Path) -> None:
+    """Copy the settings; on GitHub the repository's address gives edit buttons."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    name = os.environ.get("GITHUB_REPOSITORY")
+    if name:
+        config["repository"] = {"url": f"https://github.com/{name}", "branch": "main"}
+        config["html"] = config.get("html", {}) | {"use_issues_button": True}
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _ready(
+    notebook: nbformat.NotebookNode, facts: Mapping[str, Any]
+) -> nbformat.NotebookNode:
+    """Return an executed notebook as the book wants it."""
+    cells = [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "code":
+            _move_alt_text(cell, f"{facts['step']}-{number}")
+    notebook.cells = [*cells, nbformat.v4.new_markdown_cell(_provenance(facts))]
+    notebook.metadata.pop("papermill", None)
+    return notebook
+
+
+def _move_alt_text(cell: nbformat.NotebookNode, name: str) -> None:
+    """Give the book a figure's alt text and caption; refuse a figure without."""
+    cell.outputs = [
+        output
+        for output in cell.outputs
+        if output.get("metadata", {}).get("soilnb") != "caption"
+    ]
+    for output in cell.outputs:
+        if "image/png" not in output.get("data", {}):
+            continue
+        texts = output.metadata.get("image/png", {})
+        if not texts.get("alt"):
+            msg = f"A figure of cell {name} has no alt text. Show it with show()."
+            raise StepError(msg)
+        cell.metadata["mystnb"] = {
+            "image": {"alt": texts["alt"]},
+            "figure": {"caption": texts["caption"], "name": f"fig-{name}"},
+        }
+
+
+def _provenance(facts: Mapping[str, Any]) -> str:
+    """Return the note at the foot of a notebook's page."""
+    lists = {
+        "Parameters": facts["parameters"],
+        "Data": facts["data"],
+        "Versions": facts["versions"],
+    }
+    lines = [
+        "```{admonition} How this page was made",
+        ":class: made dropdown",
+        f"The notebook ran in {duration(facts['seconds'])}, from prepared study "
+        f"`{facts['study']}`.",
+    ]
+    for title, values in lists.items():
+        text = ", ".join(f"{key} `{_bare(value)}`" for key, value in values.items())
+        lines += ["", f"**{title}:** {text}."]
+    return "\n".join([*lines, "```"])
+
+
+def _bare(value: Any) -> Any:
+    """Return a value for display; the name only of a file, nothing as a dash."""
+    if isinstance(value, str) and "/" in value:
+        return Path(value).name
+    return "–" if value == "" else value
+
+
+def _build(stage: Path, html: Path) -> None:
+    """Run Jupyter Book, warnings as errors, and put the pages in their place."""
+    made = BUILD / "book"
+    shutil.rmtree(made, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
+    options = ["--path-output", str(made), "--all", "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(
+        command + options, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()
+        problems = [line for line in lines if "WARNING" in line or "ERROR" in line]
+        msg = "The book did not build:\n" + "\n".join(problems or lines[-20:])
+        raise StepError(msg)
+    replace_folder(made / "_build" / "html", html)
+    shutil.rmtree(made)

@@ -1,0 +1,257 @@
+"""Typed parameters: what a notebook declares, what a value may be, what a profile says.
+
+The same checks serve the command line and the first cell of every notebook.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from soilnb._validation import check_choice, check_int, suggestion
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = {  # step: the steps whose results it reads
+    "01_data": (),
+    "02_benchmarks": ("01_data",),
+    "03_rs_local": ("01_data",),
+    "04_cnn": ("01_data",),
+    "05_dtl_instances": ("01_data", "03_rs_local", "04_cnn"),
+    "08_compare": (
+        "01_data",
+        "02_benchmarks",
+        "03_rs_local",
+        "04_cnn",
+        "05_dtl_instances",
+    ),
+}
+
+
+def profiles() -> dict[str, dict[str, int]]:
+    """Return the profiles: name to the value of each parameter they set."""
+    return tomllib.loads((ROOT / "data" / "profiles.toml").read_text())
+
+
+def notebook_path(step: str) -> Path:
+    """Return where the notebook of a step lives."""
+    return ROOT / "notebooks" / f"{step}.ipynb"
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of a notebook; plain JSON, as nbformat takes long to import."""
+    return json.loads(path.read_text())["cells"]
+
+
+@cache
+def declared(step: str) -> dict[str, tuple[str, Any]]:
+    """Return a notebook's parameters: name to (type name, default).
+
+    Parameters
+    ----------
+    step : str
+        Name of the step, for example "03_rs_local".
+
+    Returns
+    -------
+    dict
+        Read from the cell tagged `parameters`, one ``name: type = literal`` a line.
+    """
+    source = next(
+        "".join(cell["source"])
+        for cell in read_cells(notebook_path(step))
+        if "parameters" in cell["metadata"].get("tags", [])
+    )
+    return {
+        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and node.value is not None
+    }
+
+
+def _at_least(low: int) -> Callable[[str, Any], None]:
+    """Return a rule for whole numbers."""
+    return lambda name, value: check_int(value, name, low)
+
+
+def _one_of(*choices: str) -> Callable[[str, Any], None]:
+    """Return a rule for names."""
+    return lambda name, value: check_choice(value, name, choices)
+
+
+def _check_share(name: str, value: float) -> None:
+    """Raise unless a drop fraction is above 0 and at most 0.5."""
+    if not 0 < value <= 0.5:
+        msg = f"{name!r} must be above 0 and at most 0.5, got {value}. Try 0.05."
+        raise ValueError(msg)
+
+
+def _check_range(name: str, value: list) -> None:
+    """Raise unless a wavelength range is two increasing numbers in nm."""
+    if len(value) != 2 or not value[0] < value[1]:
+        msg = (
+            f"{name!r} must be two increasing wavelengths in nm, got {value}. "
+            "For example [420, 2480]."
+        )
+        raise ValueError(msg)
+
+
+def _check_text(name: str, value: str) -> None:
+    """Raise where a name is empty."""
+    if not value.strip():
+        msg = f"{name!r} must not be empty. Give a name or a path."
+        raise ValueError(msg)
+
+
+_QUANTITIES = ("", "reflectance", "percent", "absorbance")
+_UNITS = ("", "%", "g/kg")
+RULES: dict[str, Callable[[str, Any], None]] = {
+    "site": _check_text,
+    "library": _check_text,
+    "profile": lambda name, value: check_choice(value, name, profiles()),
+    "results": _check_text,
+    "seed": _at_least(1),
+    "n_local": _at_least(10),
+    "n_folds": _at_least(0),
+    "wavelength_range": _check_range,
+    "quantity": _one_of(*_QUANTITIES),
+    "library_quantity": _one_of(*_QUANTITIES),
+    "soc_unit": _one_of(*_UNITS),
+    "library_soc_unit": _one_of(*_UNITS),
+    "extra_weight": _at_least(1),
+    "n_selected": _at_least(10),
+    "n_repeats": _at_least(0),
+    "n_searches": _at_least(0),
+    "n_components": _at_least(1),
+    "drop_fraction": _check_share,
+    "epochs": _at_least(0),
+}
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+}
+
+
+def _check_type(name: str, kind: str, value: Any) -> None:
+    """Raise TypeError where a value is not of the declared type."""
+    if kind.startswith("list"):
+        inner = kind[5:-1] or "float"
+        expected = f"a list of {inner}"
+        fits = isinstance(value, list) and all(
+            isinstance(item, _KINDS[inner][0]) and not isinstance(item, bool)
+            for item in value
+        )
+    else:
+        types, expected = _KINDS[kind]
+        fits = isinstance(value, types) and (
+            kind == "bool" or not isinstance(value, bool)
+        )
+    if not fits:
+        hint = (
+            f" Plain papermill keeps text as text with: -r {name} {value}."
+            if kind == "str"
+            else ""
+        )
+        msg = f"{name!r} must be {expected}, got {value!r}.{hint}"
+        raise TypeError(msg)
+
+
+def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters of a step: the given ones, the defaults, the profile's.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step.
+    given : mapping
+        Parameter name to value; the rest are the notebook's defaults.
+
+    Returns
+    -------
+    dict
+        Every declared parameter. Where the value is 0 and the profile has one, the
+        profile's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown name, a wrong type or a value that breaks its rule.
+    """
+    known = declared(step)
+    for name in given:
+        if name not in known:
+            hint = suggestion(name, known)
+            msg = (
+                f"Unknown parameter {name!r} of {step}.{hint} "
+                f"It has {', '.join(known)}."
+            )
+            raise ValueError(msg)
+    values = {name: default for name, (_, default) in known.items()} | dict(given)
+    for name, value in values.items():
+        _check_type(name, known[name][0], value)
+        if name in RULES:
+            RULES[name](name, value)
+    profile = profiles()[values["profile"]]
+    return {
+        name: profile[name] if value == 0 and name in profile else value
+        for name, value in values.items()
+    }
+
+
+def parse_assignments(
+    assignments: list[str], steps: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Return, for each step, the values that ``name=value`` texts give it.
+
+    Parameters
+    ----------
+    assignments : list of str
+        As typed after ``-p``.
+    steps : list of str
+        The steps to run; a name must be a parameter of at least one of them.
+
+    Returns
+    -------
+    dict
+        Step to parameter name to value, read as the declared type.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No equals sign, an unknown name, or a value of the wrong type.
+    """
+    found: dict[str, dict[str, Any]] = {step: {} for step in steps}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            msg = f"'-p' takes name=value, got {assignment!r}. Try -p seed=2."
+            raise ValueError(msg)
+        owners = [step for step in steps if name in declared(step)]
+        if not owners:
+            names = sorted({key for step in steps for key in declared(step)})
+            hint = suggestion(name, names)
+            msg = f"Unknown parameter {name!r}.{hint} There are {', '.join(names)}."
+            raise ValueError(msg)
+        for step in owners:
+            found[step][name] = _parse(name, declared(step)[name][0], text)
+    return found
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    """Return the value of a text as the declared type."""
+    if kind == "str":
+        return text
+    try:
+        value = ast.literal_eval(text.capitalize() if kind == "bool" else text)
+    except (ValueError, SyntaxError):
+        value = text
+    _check_type(name, kind, value)
+    return value

@@ -1,0 +1,386 @@
+"""The chain: which steps are fresh, and running the others in order.
+
+A step is fresh when its notebook, its parameters, the package, the data, the results
+it reads and the results it left are all as they were when it last finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from soilnb.datasets import SITES, load_library
+from soilnb.workflow.params import (
+    ROOT,
+    STEPS,
+    check_parameters,
+    notebook_path,
+    parse_assignments,
+    read_cells,
+)
+from soilnb.workflow.show import duration
+from soilnb.workflow.step import (
+    check_writable,
+    data_digests,
+    prepare_study,
+    resolve,
+    results_folder,
+    versions,
+)
+
+_RUN_STAMP = "run.json"
+
+
+class StepError(RuntimeError):
+    """A step that did not finish; the message says which cell, why and what next."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One step for one site.
+
+    Attributes
+    ----------
+    step : str
+        Name of the step.
+    values : dict
+        All its parameters, checked.
+    """
+
+    step: str
+    values: dict[str, Any] = field(hash=False)
+
+    @property
+    def site_folder(self) -> Path:
+        """results/<library>/<site>."""
+        return results_folder(self.values)
+
+    @property
+    def place(self) -> Path:
+        """Where the step leaves its results."""
+        return self.site_folder / self.step
+
+    @property
+    def notebook(self) -> Path:
+        """Where papermill writes the executed notebook meanwhile."""
+        return self.site_folder / f".{self.step}.ipynb"
+
+
+def plan_steps(names: list[str]) -> list[str]:
+    """Return the steps that are asked for and all that they read, in order.
+
+    Examples
+    --------
+    >>> plan_steps(["03_rs_local"])
+    ['01_data', '03_rs_local']
+    """
+    wanted = set(STEPS) if "all" in names else set(names)
+    wanted |= {earlier for name in tuple(wanted) for earlier in STEPS[name]}
+    return [step for step in STEPS if step in wanted]
+
+
+def plan(
+    names: list[str], sites: list[str], shared: dict[str, Any], assignments: list[str]
+) -> list[Job]:
+    """Return the jobs of a run, with every parameter checked.
+
+    Parameters
+    ----------
+    names : list of str
+        Steps, or "all".
+    sites : list of str
+        Names or paths.
+    shared : dict
+        Parameters of every step: library, profile.
+    assignments : list of str
+        ``name=value`` texts.
+
+    Returns
+    -------
+    list of Job
+        Site by site, each in the order of the steps.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Whatever is wrong with a parameter.
+    """
+    steps = plan_steps(names)
+    given = parse_assignments(assignments, steps)
+    jobs = []
+    for site in sites:
+        common = {"site": resolve(site)} | shared
+        for step in steps:
+            jobs.append(Job(step, check_parameters(step, common | given[step])))
+    return jobs
+
+
+def check_data(jobs: list[Job]) -> None:
+    """Raise, before hours of work, where a site or its library cannot be used."""
+    for job in jobs:
+        if job.step == "01_data":
+            prepare_study(job.values)
+            check_writable(job.site_folder)
+
+
+def digest_files(files: list[Path], root: Path) -> str:
+    """Return one digest of the names and contents of files."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _results_digest(place: Path) -> str:
+    """Return a digest of what a step left, without the notebook and the stamp."""
+    skip = (_RUN_STAMP, f"{place.name}.ipynb")
+    files = [p for p in place.rglob("*") if p.is_file() and p.name not in skip]
+    merged = place.with_name("scores.csv")  # what 08_compare leaves one floor up
+    if place.name == "08_compare" and merged.is_file():
+        files.append(merged)
+    return digest_files(files, place.parent)
+
+
+def _source_digest(job: Job) -> str:
+    """Return a digest of the notebook and the package."""
+    cells = json.dumps(
+        [
+            [cell["cell_type"], cell["source"]]
+            for cell in read_cells(notebook_path(job.step))
+        ]
+    )
+    package = digest_files(list((ROOT / "soilnb").rglob("*.py")), ROOT)
+    return hashlib.sha256((cells + package).encode()).hexdigest()
+
+
+def other_sites(site_folder: Path) -> list[Path]:
+    """Return the folders of the other sites of the same library that have scores."""
+    found = site_folder.parent.glob("*/*/scores.csv")
+    return sorted({file.parents[1] for file in found} - {site_folder})
+
+
+def fingerprint(job: Job) -> dict[str, Any]:
+    """Return everything that a step's results depend on."""
+    upstream = {
+        step: _results_digest(job.site_folder / step) for step in STEPS[job.step]
+    }
+    if job.step == "08_compare":
+        for folder in other_sites(job.site_folder):
+            files = sorted(folder.glob("*/predictions.parquet"))
+            upstream[folder.name] = digest_files(files, folder)
+    return {
+        "source": _source_digest(job),
+        "parameters": job.values,
+        "data": data_digests(job.values),
+        "versions": versions(),
+        "upstream": upstream,
+    }
+
+
+def is_fresh(job: Job) -> bool:
+    """Return whether a step's results are there and nothing has changed since."""
+    stamp = job.place / _RUN_STAMP
+    notebook = job.place / f"{job.step}.ipynb"
+    if not (stamp.is_file() and notebook.is_file()):
+        return False
+    try:
+        facts = json.loads(stamp.read_text())
+    except json.JSONDecodeError:
+        return False
+    left = facts.pop("results", None)
+    return left == _results_digest(job.place) and facts == fingerprint(job)
+
+
+def execute(job: Job) -> None:
+    """Run one notebook in a process of its own and file what it made.
+
+    Raises
+    ------
+    StepError
+        With notebook, cell, cause and how to resume.
+    """
+    before = fingerprint(job)
+    order = {
+        "input": str(notebook_path(job.step)),
+        "output": str(job.notebook),
+        "parameters": job.values,
+    }
+    with tempfile.TemporaryFile("w+") as errors:
+        # The open pipe to its standard input tells the process that we are alive.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "soilnb.workflow.execute", json.dumps(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd=ROOT,
+            env=os.environ | {"SOILNB_PROGRESS": str(_progress_file(job))},
+        )
+        code = process.wait()
+        _progress_file(job).unlink(missing_ok=True)
+        if code:
+            errors.seek(0)
+            raise StepError(_failure(job, code, errors.read()))
+    job.notebook.rename(job.place / f"{job.step}.ipynb")
+    stamp = before | {"results": _results_digest(job.place)}
+    partial = job.place / f".{_RUN_STAMP}"
+    partial.write_text(json.dumps(stamp, indent=1))
+    partial.rename(job.place / _RUN_STAMP)
+
+
+def _progress_file(job: Job) -> Path:
+    """Return the file in which a running notebook says how far it is."""
+    return job.site_folder / f".{job.step}.progress"
+
+
+def _failure(job: Job, code: int, errors: str) -> str:
+    """Return what failed, where, why and how to go on."""
+    cause, cell = "", 0
+    if job.notebook.is_file():
+        code_cells = [c for c in read_cells(job.notebook) if c["cell_type"] == "code"]
+        for number, candidate in enumerate(code_cells, start=1):
+            for output in candidate["outputs"]:
+                if output["output_type"] == "error" and not cause:
+                    cause, cell = f"{output['ename']}: {output['evalue']}", number
+    if not cause:
+        last = errors.strip().splitlines()[-1:] or ["it said nothing"]
+        cause = f"stopped by signal {-code}" if code < 0 else last[0]
+    where = f"code cell {cell} of {job.step}.ipynb" if cell else f"{job.step}.ipynb"
+    return (
+        f"{job.step} failed for {job.site_folder.name} in {where}: {cause}\n"
+        "Finished steps are kept. Mend the cause and run the same command again; "
+        f"the notebook as far as it came is {job.notebook}."
+    )
+
+
+@contextlib.contextmanager
+def _only_run(folder: Path) -> Iterator[None]:
+    """Hold a site's folder, so that two runs do not write to it at once."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"Another run is writing to {folder}. Wait until it has ended."
+            raise StepError(msg) from error
+        yield
+
+
+class _Board:
+    """What the terminal shows: a line per finished step, and one that moves."""
+
+    def __init__(self) -> None:
+        self.moving = sys.stdout.isatty()
+
+    def line(self, text: str) -> None:
+        """Print a line that stays."""
+        sys.stdout.write(("\r\033[K" if self.moving else "") + text + "\n")
+        sys.stdout.flush()
+
+    def move(self, running: list[Job]) -> None:
+        """Rewrite the line that says what the running steps are at."""
+        if not self.moving or not running:
+            return
+        parts = []
+        for job in running:
+            with contextlib.suppress(OSError):
+                parts.append(f"{job.step}: {_progress_file(job).read_text()}")
+        text = " | ".join(parts) or ", ".join(job.step for job in running)
+        width = os.get_terminal_size().columns - 3
+        sys.stdout.write(f"\r\033[K  {text[:width]}")
+        sys.stdout.flush()
+
+
+def run(jobs: list[Job], *, n_parallel: int = 1) -> None:
+    """Run what is not fresh: each site's steps in order, sites side by side.
+
+    08_compare reads all sites, so it waits until the other steps of every site in
+    this run have finished.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        From `plan`.
+    n_parallel : int, default 1
+        Sites at once.
+
+    Raises
+    ------
+    StepError
+        A step failed. The other sites finish first.
+    """
+    board = _Board()
+    with contextlib.ExitStack() as stack:
+        for folder in sorted({job.site_folder for job in jobs}):
+            stack.enter_context(_only_run(folder))
+        last = [job for job in jobs if job.step == "08_compare"]
+        chains: dict[Path, list[Job]] = {}
+        for job in jobs:
+            if job not in last:
+                chains.setdefault(job.site_folder, []).append(job)
+        _run_chains(list(chains.values()), n_parallel, board)
+        _run_chains([last], 1, board)
+
+
+def _run_chains(chains: list[list[Job]], n_parallel: int, board: _Board) -> None:
+    """Run chains of jobs side by side and show how far they are."""
+    running: list[Job] = []
+    with ThreadPoolExecutor(n_parallel) as pool:
+        futures: set[Future] = {
+            pool.submit(_run_chain, chain, running, board) for chain in chains
+        }
+        waiting = futures
+        while waiting:
+            _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            board.move(running)
+    problems = [str(future.exception()) for future in futures if future.exception()]
+    for future in futures:
+        error = future.exception()
+        if error and not isinstance(error, StepError):
+            raise error
+    if problems:
+        raise StepError("\n".join(problems))
+
+
+def _run_chain(chain: list[Job], running: list[Job], board: _Board) -> None:
+    """Run the jobs of one site in order, skipping the fresh ones."""
+    for job in chain:
+        label = f"{job.site_folder.parent.name}/{job.site_folder.name}"
+        if is_fresh(job):
+            board.line(f"{job.step:<18} {label:<24} fresh")
+            continue
+        start = time.perf_counter()
+        running.append(job)
+        try:
+            execute(job)
+        finally:
+            running.remove(job)
+        board.line(
+            f"{job.step:<18} {label:<24} {duration(time.perf_counter() - start)}"
+        )
+
+
+def describe_data() -> list[str]:
+    """Return a line for the built-in library and one for each of its farms."""
+    library = load_library("farms")
+    sites = {group: name for name, group in SITES.items()}
+    lines = [f"library farms: {len(library)} samples of these farms", ""]
+    lines.append(f"{'site':<15} {'farm':<8} {'samples':>7}  {'country':<12} licence")
+    for group, rows in library.info.groupby("group", sort=False):
+        country, licence = rows.iloc[0][["country", "licence"]]
+        lines.append(
+            f"{sites.get(group, '–'):<15} {group:<8} {len(rows):>7}  {country:<12} "
+            f"{licence}"
+        )
+    return lines

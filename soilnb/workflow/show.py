@@ -1,0 +1,130 @@
+"""What a notebook shows: figures with alt text, tables, sentences, progress.
+
+The same calls serve JupyterLab and the book: a figure's alt text and caption travel
+in the output's metadata and become the book's when the page is staged.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class _Bare(str):
+    """Text that is shown without quotes when it is recorded."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def show(figure: Figure, *, alt: str, caption: str) -> None:
+    """Show a figure once, with what it shows in words.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Closed afterwards, so that it is not shown again.
+    alt : str
+        What a reader who cannot see the figure must know.
+    caption : str
+        Markdown below the figure.
+    """
+    from matplotlib import pyplot as plt
+
+    display(figure, metadata={"image/png": {"alt": alt, "caption": caption}})
+    display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
+    plt.close(figure)
+
+
+def table(frame: pd.DataFrame, *, caption: str, digits: int = 2) -> None:
+    """Show a table with a caption, numbers rounded, missing ones as a dash.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Shown with its index.
+    caption : str
+        Plain text above the table.
+    digits : int, default 2
+        Decimals of floating-point columns.
+    """
+    style = frame.style.format(precision=digits, na_rep="–").set_caption(caption)
+    html = style.to_html(table_attributes='class="soilnb-table"')
+    display(HTML(f'<div class="soilnb-scroll">{html}</div>'))
+
+
+def say(text: str) -> None:
+    """Show a sentence that was written from the run's own numbers (Markdown)."""
+    display(Markdown(text))
+
+
+def record(**values: Any) -> None:
+    """Store named values in the notebook, for the book's other pages.
+
+    Parameters
+    ----------
+    **values : object
+        Prefix each name with the notebook's subject: names are shared by the book.
+    """
+    from myst_nb import glue
+
+    for name, value in values.items():
+        glue(name, _Bare(value) if isinstance(value, str) else value, display=False)
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people.
+
+    Examples
+    --------
+    >>> duration(4.2), duration(75)
+    ('4.2 s', '1 min 15 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+class Progress:
+    """A line that says how far a long computation is and how long it still takes.
+
+    Call it with (done, total, text). It rewrites one line of the notebook and, where
+    the environment variable SOILNB_PROGRESS names a file, that file, which the
+    command ``soilnb run`` shows.
+
+    Parameters
+    ----------
+    what : str
+        What is computed.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.start = time.perf_counter()
+        self.shown = 0.0
+        self.handle = display(Markdown(f"{what} …"), display_id=True)
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Note that `done` of `total` units are done."""
+        now = time.perf_counter()
+        elapsed = now - self.start
+        if done >= total:
+            line = f"{self.what}: done in {duration(elapsed)}"
+        elif now - self.shown < 0.5:
+            return
+        else:
+            left = duration(elapsed / max(done, 1) * (total - done))
+            line = f"{self.what}: {text or f'{done} of {total}'}, about {left} left"
+        self.shown = now
+        self.handle.update(Markdown(line))
+        if os.environ.get("SOILNB_PROGRESS"):
+            Path(os.environ["SOILNB_PROGRESS"]).write_text(line)

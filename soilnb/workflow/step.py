@@ -1,0 +1,323 @@
+"""One step: what a notebook is given and where it leaves its results.
+
+Results are written to a hidden folder beside their place and moved there whole when
+the step finishes, so a reader never meets half of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from soilnb.datasets import load_library, load_site, site_name
+from soilnb.metrics import delta_rmse
+from soilnb.study import METHODS, Study, prepare
+from soilnb.workflow.params import ROOT, STEPS, check_parameters
+
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "numba",
+    "tensorflow",
+    "keras",
+    "dask",
+    "LimeSoDa",
+)
+_PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
+
+
+def results_folder(parameters: Mapping[str, Any]) -> Path:
+    """Return results/<library>/<site>, below the repository unless absolute."""
+    library, site = (site_name(parameters[key]) for key in ("library", "site"))
+    return ROOT / Path(parameters["results"]).expanduser() / library / site
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ValueError where results cannot be written, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = (
+            f"'results' must be a folder that can be written, got {folder} "
+            f"({error.strerror}). Choose another with results=FOLDER."
+        )
+        raise ValueError(msg) from error
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move a finished folder to its place; whatever was there goes."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def resolve(name_or_path: str) -> str:
+    """Return a path as absolute: first below here, then below the repository."""
+    for base in (Path.cwd(), ROOT):
+        path = base / Path(name_or_path).expanduser()
+        if path.suffix and path.is_file():
+            return str(path)
+    return name_or_path
+
+
+def prepare_study(values: Mapping[str, Any]) -> Study:
+    """Return the study that the parameters of 01_data describe."""
+    library = load_library(
+        resolve(values["library"]),
+        quantity=values["library_quantity"],
+        soc_unit=values["library_soc_unit"],
+    )
+    site = load_site(
+        resolve(values["site"]),
+        quantity=values["quantity"],
+        soc_unit=values["soc_unit"],
+        country=values["country"],
+    )
+    return prepare(
+        library,
+        site,
+        n_local=values["n_local"],
+        n_folds=values["n_folds"],
+        wavelength_range=tuple(values["wavelength_range"]),
+        seed=values["seed"],
+    )
+
+
+def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what identifies the data: a file's SHA-256, or the package's version."""
+    found = {}
+    for key in ("library", "site"):
+        path = Path(resolve(parameters[key]))
+        if path.is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[path.name] = f"SHA-256 {digest}"
+        else:
+            found[parameters[key]] = f"LimeSoDa {version('LimeSoDa')}"
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the results rest on."""
+    from soilnb import __version__
+
+    found = {"python": platform.python_version(), "soilnb": __version__}
+    return found | {name: version(name) for name in PACKAGES}
+
+
+@dataclass
+class Step:
+    """A running step.
+
+    Attributes
+    ----------
+    name : str
+        Name of the step, for example "03_rs_local".
+    values : dict
+        All parameters, with the profile's values filled in.
+    """
+
+    name: str
+    values: dict[str, Any]
+    start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def parameters(self) -> SimpleNamespace:
+        """The parameters as attributes."""
+        return SimpleNamespace(**self.values)
+
+    @property
+    def place(self) -> Path:
+        """Where the step's results appear when it finishes."""
+        return results_folder(self.values) / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the step writes meanwhile."""
+        return self.place.with_name(f".{self.name}.partial")
+
+    @cached_property
+    def study(self) -> Study:
+        """The study: prepared here in 01_data, read in every other step."""
+        if self.name == "01_data":
+            return prepare_study(self.values)
+        return Study.load(self.read("01_data"))
+
+    def read(self, step: str, file: str = "") -> Path:
+        """Return the path of another step's result.
+
+        Parameters
+        ----------
+        step : str
+            A step that this one reads.
+        file : str, default ""
+            Name of the file; empty for the step's folder.
+
+        Returns
+        -------
+        Path
+        """
+        return self.place.with_name(step) / file
+
+    def _check_upstream(self) -> None:
+        """Raise where an earlier step is missing or belongs to another study."""
+        study = None
+        for step in STEPS[self.name]:
+            stamp = self.read(step, "step.json")
+            again = (
+                f"Run it first: soilnb run {step} --site {self.values['site']} "
+                f"--library {self.values['library']} "
+                f"--profile {self.values['profile']} -p seed={self.values['seed']}"
+            )
+            if not stamp.is_file():
+                msg = f"{self.name} needs the results of {step}. {again}"
+                raise ValueError(msg)
+            facts = json.loads(stamp.read_text())
+            study = study or facts["study"]
+            for key in ("profile", "seed"):
+                if facts["parameters"][key] != self.values[key]:
+                    msg = (
+                        f"{key!r} is {self.values[key]!r}, but the results of {step} "
+                        f"were made with {facts['parameters'][key]!r}. {again}"
+                    )
+                    raise ValueError(msg)
+            if facts["study"] != study:
+                msg = f"The results of {step} belong to an earlier study. {again}"
+                raise ValueError(msg)
+
+    def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
+        """Leave scores.csv and predictions.parquet."""
+        scores.to_csv(self.folder / "scores.csv", index=False)
+        predictions.to_parquet(self.folder / "predictions.parquet", index=False)
+
+    def finish(self) -> None:
+        """Note how the results were made and move them to their place."""
+        facts = {
+            "step": self.name,
+            "study": self.study.fingerprint,
+            "parameters": self.values,
+            "data": data_digests(self.values),
+            "versions": versions(),
+            "seconds": round(time.perf_counter() - self.start, 1),
+        }
+        (self.folder / "step.json").write_text(json.dumps(facts, indent=1))
+        replace_folder(self.folder, self.place)
+        if self.name == "08_compare":
+            merged = self.place.with_name(".scores.csv")
+            shutil.copy(self.place / "scores.csv", merged)
+            merged.replace(self.place.with_name("scores.csv"))
+
+
+def begin(name: str, namespace: Mapping[str, Any]) -> Step:
+    """Check a notebook's parameters and open its step.
+
+    Parameters
+    ----------
+    name : str
+        Name of the step, which is the notebook's.
+    namespace : mapping
+        The notebook's `globals()`, in which papermill has put the parameters.
+
+    Returns
+    -------
+    Step
+
+    Raises
+    ------
+    ValueError, TypeError
+        A parameter that is wrong, data that cannot be used, results that cannot be
+        written or that another step must make first. Nothing is written then.
+    """
+    given = {
+        key: value
+        for key, value in namespace.items()
+        if not key.startswith("_") and key not in ("In", "Out")
+        if isinstance(value, _PLAIN)
+    }
+    step = Step(name, check_parameters(name, given))
+    if name == "01_data":
+        _ = step.study
+    step._check_upstream()
+    check_writable(step.place.parent)
+    shutil.rmtree(step.folder, ignore_errors=True)
+    step.folder.mkdir()
+    return step
+
+
+def _read_scores(site_folder: Path) -> pd.DataFrame:
+    """Return the scores of one site's steps, with the change against `local`."""
+    files = sorted(site_folder.glob("0[2-7]_*/scores.csv"))
+    scores = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    reference = scores.loc[scores["method"] == "local", "rmse"]
+    if len(reference):
+        scores["delta_rmse"] = [
+            delta_rmse(reference.iloc[0], rmse) for rmse in scores["rmse"]
+        ]
+    order = {method: number for number, method in enumerate(METHODS)}
+    ordered = scores.sort_values("method", key=lambda names: names.map(order))
+    return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)
+
+
+def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores and predictions of all steps of this site.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per method, with `delta_rmse` against `local` (Eq. 1, percent).
+    predictions : DataFrame
+        One row per method and test sample.
+    """
+    files = sorted(step.place.parent.glob("0[2-7]_*/predictions.parquet"))
+    predictions = pd.concat([pd.read_parquet(file) for file in files])
+    return _read_scores(step.place.parent), predictions.reset_index(drop=True)
+
+
+def read_sites(step: Step) -> pd.DataFrame:
+    """Return the scores of every site with this step's library, profile and seed.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+
+    Returns
+    -------
+    DataFrame
+        As `merge_scores`, for all sites that have a `local` network.
+    """
+    folders = {file.parents[1] for file in step.place.parents[1].glob("*/04_cnn/*.csv")}
+    tables = [_read_scores(folder) for folder in sorted(folders)]
+    kept = [
+        table
+        for table in tables
+        if set(table["profile"]) == {step.values["profile"]}
+        and set(table["seed"]) == {step.values["seed"]}
+        and "delta_rmse" in table
+    ]
+    return pd.concat(kept, ignore_index=True)

@@ -1,0 +1,89 @@
+"""Data that several test files share."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soilnb.datasets import SpectralLibrary, load_site
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data are not at ../shared/data")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def nirsoil(shared_data):
+    """NIRsoil of prospectr: absorbance, wavelengths, Ciso, Nt, CEC, train."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rdata = pytest.importorskip("rdata", reason="rdata reads R's files")
+        parsed = rdata.parser.parse_file(shared_data / "nirsoil.RData")
+        # A data frame with a matrix in a column is none to pandas: keep it a dict.
+        columns = rdata.conversion.convert(
+            parsed, constructor_dict={"data.frame": lambda columns, _: columns}
+        )["NIRsoil"]
+    contents = {str(name): np.asarray(column) for name, column in columns.items()}
+    contents["absorbance"] = contents.pop("spc").astype(np.float64)
+    contents["wavelengths"] = np.arange(1100.0, 2500.0, 2.0)
+    return contents
+
+
+@pytest.fixture
+def small_library():
+    """60 synthetic samples of two groups at 40 bands; SOC darkens the spectra."""
+    rng = np.random.default_rng(7)
+    wavelengths = np.arange(500.0, 900.0, 10.0)
+    soc = rng.uniform(0.5, 4.0, 60)
+    slope = (wavelengths - wavelengths[0]) / 1000
+    reflectance = 0.4 + slope - 0.05 * soc[:, None] + rng.normal(0, 0.002, (60, 40))
+    info = pd.DataFrame(
+        {
+            "sample_id": [f"s{number:02d}" for number in range(60)],
+            "source": "synthetic",
+            "group": np.repeat(["east", "west"], 30),
+            "country": "",
+            "carbon_kind": "organic carbon",
+            "licence": "none",
+        }
+    )
+    return SpectralLibrary("small", reflectance, wavelengths, soc, info)
+
+
+@pytest.fixture
+def write_csv(tmp_path):
+    """A factory of good wide files of a real farm, that a test can spoil.
+
+    ``write_csv(change)`` writes sample_id, soc (%) and reflectance (fraction) of 30
+    samples of Vaud, every 10 nm, after ``change(frame)``, which alters the frame in
+    place or returns another. Keywords go to ``DataFrame.to_csv``; a name that ends
+    in .parquet makes it a Parquet file.
+    """
+    farm = load_site("vaud").on_grid(np.arange(420, 2481, 10)).take(np.arange(30))
+
+    def write(change=None, name="farm.csv", **options):
+        bands = [f"{wavelength:g}" for wavelength in farm.wavelengths]
+        frame = pd.DataFrame(
+            farm.reflectance.astype(np.float64).round(6), columns=bands
+        )
+        frame.insert(0, "sample_id", [f"{number:03d}" for number in range(1, 31)])
+        frame.insert(1, "soc", farm.soc)
+        if change is not None:
+            changed = change(frame)
+            frame = frame if changed is None else changed
+        path = tmp_path / name
+        if path.suffix == ".parquet":
+            frame.to_parquet(path)
+        else:
+            frame.to_csv(path, index=False, **options)
+        return path
+
+    return write

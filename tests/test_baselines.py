@@ -1,0 +1,159 @@
+"""The methods to beat: recomputed with scikit-learn and explicit loops."""
+
+import numpy as np
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.exceptions import NotFittedError
+
+from soilnb.baselines import (
+    MemoryBasedLearner,
+    fit_plsr,
+    fit_plsr_spiked,
+    fit_random_forest,
+)
+from soilnb.selection import random_folds
+
+
+def make_soils(n_samples, seed, shift=0.0, n_bands=40):
+    """Spectra of four constituents; the property is the sum of two, and a shift."""
+    rng = np.random.default_rng(seed)
+    loadings = np.random.default_rng(99).normal(size=(4, n_bands))
+    scores = rng.normal(size=(n_samples, 4))
+    X = scores @ loadings + 0.05 * rng.normal(size=(n_samples, n_bands))
+    return X, scores[:, 0] + scores[:, 1] + shift + 0.1 * rng.normal(size=n_samples)
+
+
+def test_plsr_follows_the_published_rule():
+    X, y = make_soils(45, seed=1)
+    folds = random_folds(45, 10, seed=1)
+    squared = np.zeros(15)
+    for a in range(1, 16):
+        for fold in range(10):
+            out = folds == fold
+            model = PLSRegression(n_components=a, scale=False).fit(X[~out], y[~out])
+            squared[a - 1] += np.sum((model.predict(X[out]).ravel() - y[out]) ** 2)
+    chosen = int(np.argmin(squared)) + 1
+    expected = PLSRegression(n_components=chosen, scale=False).fit(X, y).predict(X)
+    model = fit_plsr(X, y, folds)
+    assert model.n_components == chosen
+    np.testing.assert_allclose(model.predict(X), expected.ravel(), atol=1e-10)
+
+
+def test_weight_three_equals_three_explicit_copies():
+    X, y = make_soils(60, seed=1)
+    X_local, y_local = make_soils(12, seed=2, shift=2)
+    folds, local_folds = random_folds(60, 5, seed=1), random_folds(12, 5, seed=2)
+    spiked = fit_plsr_spiked(X, y, folds, X_local, y_local, local_folds, weight=3)
+    expected = fit_plsr(
+        np.vstack([X, X_local, X_local, X_local]),
+        np.concatenate([y, y_local, y_local, y_local]),
+        np.concatenate([folds, local_folds, local_folds, local_folds]),
+        max_components=25,
+    )
+    assert spiked.n_components == expected.n_components
+    np.testing.assert_allclose(spiked.coef_, expected.coef_, atol=1e-9)
+
+
+def test_extra_weight_pulls_the_library_to_the_site():
+    X, y = make_soils(200, seed=1)
+    X_local, y_local = make_soils(20, seed=2, shift=2)
+    X_test, y_test = make_soils(100, seed=3, shift=2)
+    folds, local_folds = random_folds(200, 10, seed=1), random_folds(20, 10, seed=2)
+    bias = [abs(np.mean(fit_plsr(X, y, folds).predict(X_test) - y_test))]
+    for weight in (1, 20):
+        model = fit_plsr_spiked(
+            X, y, folds, X_local, y_local, local_folds, weight=weight
+        )
+        bias.append(abs(np.mean(model.predict(X_test) - y_test)))
+    assert bias[0] > bias[1] > bias[2]
+
+
+def test_random_forest_is_scikit_learns_with_the_seed():
+    X, y = make_soils(30, seed=1)
+    expected = RandomForestRegressor(n_estimators=20, random_state=5).fit(X, y)
+    forest = fit_random_forest(X, y, seed=5, n_trees=20)
+    np.testing.assert_array_equal(forest.predict(X), expected.predict(X))
+    assert fit_random_forest(X[:5], y[:5], seed=1).n_estimators == 500
+
+
+def learn_by_definition(library, local, sizes, max_components):
+    """Nearest-neighbour validation with scikit-learn and plain loops."""
+    X, y = np.vstack([library[0], local[0]]), np.concatenate([library[1], local[1]])
+    left, singular, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    share = np.cumsum(singular**2) / np.sum(singular**2)
+    scores = left[:, : np.searchsorted(share, 0.99, side="right") + 1]
+    rmse = np.empty((len(sizes), max_components))
+    for i, size in enumerate(sizes):
+        for a in range(1, max_components + 1):
+            errors = []
+            for row in range(len(library[1]), len(y)):
+                distance = np.linalg.norm(scores - scores[row], axis=1)
+                nearest = [r for r in np.argsort(distance) if r != row][:size]
+                model = PLSRegression(n_components=a, scale=False)
+                predicted = model.fit(X[nearest], y[nearest]).predict(X[[row]])
+                errors.append(predicted.item() - y[row])
+            rmse[i, a - 1] = np.sqrt(np.mean(np.square(errors)))
+    return rmse
+
+
+def test_memory_based_learner_validates_each_local_row_without_itself():
+    library, local = make_soils(50, seed=1), make_soils(8, seed=2)
+    learner = MemoryBasedLearner(n_neighbours=(12, 25), max_components=4)
+    learner.fit(*library, *local)
+    expected = learn_by_definition(library, local, (12, 25), 4)
+    np.testing.assert_allclose(learner.validation_rmse_, expected, rtol=1e-8)
+    best = np.unravel_index(np.argmin(expected), expected.shape)
+    assert learner.n_neighbours_ == (12, 25)[best[0]]
+    assert learner.n_components_ == best[1] + 1
+
+
+def test_memory_based_learner_finds_the_law_of_the_neighbourhood():
+    X_near, y_near = make_soils(120, seed=1)
+    X_far, y_far = make_soils(400, seed=2)
+    X_far = X_far + 20.0  # another region, where the law is reversed
+    X_local, y_local = make_soils(20, seed=3)
+    X_test, y_test = make_soils(50, seed=4)
+    X, y = np.vstack([X_near, X_far]), np.concatenate([y_near, -y_far])
+    learner = MemoryBasedLearner().fit(X, y, X_local, y_local)
+    error = np.std(learner.predict(X_test) - y_test)
+    whole_library = fit_plsr(X, y, random_folds(520, 10, seed=1), max_components=5)
+    assert error < 0.2 * y_test.std()
+    assert error < 0.5 * np.std(whole_library.predict(X_test) - y_test)
+
+
+def test_memory_based_learner_limits_neighbours_to_the_rows():
+    library, local = make_soils(20, seed=1), make_soils(10, seed=2)
+    learner = MemoryBasedLearner(max_components=3).fit(*library, *local)
+    assert learner.n_neighbours_ == 29
+    learner = MemoryBasedLearner((10, 25, 100), max_components=3).fit(*library, *local)
+    assert list(learner.validation_rmse_.index) == [10, 25]
+
+
+def test_spiking_refuses_what_does_not_match():
+    X, y = make_soils(10, seed=1)
+    folds = np.arange(10) % 5
+    with pytest.raises(ValueError, match="'weight' must be at least 1, got 0"):
+        fit_plsr_spiked(X, y, folds, X, y, folds, weight=0)
+    with pytest.raises(ValueError, match="'X_local' has 3 columns but 'X_library' has"):
+        fit_plsr_spiked(X, y, folds, X[:, :3], y, folds)
+    with pytest.raises(ValueError, match="'local_folds' has 2 rows but 'X_local' has"):
+        fit_plsr_spiked(X, y, folds, X, y, folds[:2])
+
+
+def test_other_refusals():
+    X, y = make_soils(10, seed=1)
+    with pytest.raises(ValueError, match="'seed' must be at least 0"):
+        fit_random_forest(X, y, seed=-1)
+    with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):
+        fit_random_forest(X, y[:9], seed=1)
+    with pytest.raises(ValueError, match="'explained_variance' must be above 0"):
+        MemoryBasedLearner(explained_variance=99).fit(X, y, X, y)
+    with pytest.raises(ValueError, match="'n_neighbours' must hold at least one"):
+        MemoryBasedLearner(()).fit(X, y, X, y)
+    with pytest.raises(ValueError, match="'n_neighbours' must be at least 2"):
+        MemoryBasedLearner((1,)).fit(X, y, X, y)
+    with pytest.raises(NotFittedError):
+        MemoryBasedLearner().predict(X)
+    with pytest.raises(ValueError, match="'X' has 3 columns"):
+        MemoryBasedLearner(max_components=2).fit(X, y, X, y).predict(X[:, :3])

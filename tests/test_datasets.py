@@ -1,0 +1,269 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soilnb.datasets import (
+    FARMS,
+    LIBRARIES,
+    SITES,
+    SpectralLibrary,
+    concatenate,
+    describe,
+    load_farm,
+    load_library,
+    load_site,
+    site_name,
+)
+from soilnb.datasets import farms as farms_module
+
+GRID = np.arange(420, 2481, 10)
+
+
+@pytest.fixture(scope="module")
+def all_farms():
+    return load_library("farms")
+
+
+def test_library_brings_fields_to_their_documented_types(small_library):
+    assert small_library.reflectance.dtype == np.float32
+    assert small_library.wavelengths.dtype == np.float64
+    assert len(small_library) == 60
+
+
+def test_take_keeps_the_order_asked_for_and_renumbers_info(small_library):
+    taken = small_library.take([5, 2])
+    assert taken.info["sample_id"].tolist() == ["s05", "s02"]
+    assert taken.info.index.tolist() == [0, 1]
+    assert np.array_equal(taken.soc, small_library.soc[[5, 2]])
+    assert np.array_equal(taken.reflectance, small_library.reflectance[[5, 2]])
+
+
+def test_take_accepts_a_mask(small_library):
+    west = small_library.take(small_library.info["group"] == "west")
+    assert len(west) == 30
+    assert set(west.info["group"]) == {"west"}
+    assert len(small_library.take([])) == 0
+
+
+def test_on_grid_leaves_out_rows_that_do_not_cover_it(small_library):
+    spectra = small_library.reflectance.copy()
+    spectra[3, -5:] = np.nan  # sample 3 ends at 840 nm
+    library = replace(small_library, reflectance=spectra)
+    assert "s03" not in set(library.on_grid([500, 600, 880]).info["sample_id"])
+    assert len(library.on_grid([500, 600, 840])) == 60
+    assert len(library.on_grid([400, 500])) == 0
+    assert len(library) == 60
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("wavelengths", np.arange(39.0), r"'reflectance' has shape \(60, 40\)"),
+        ("wavelengths", np.arange(40.0)[::-1], "strictly increasing"),
+        ("reflectance", np.full((60, 40), 30.0), "got 30 at row 0. Divide percent"),
+        ("reflectance", np.zeros((60, 40)), "above 0"),
+        ("soc", np.full(60, 120.0), "got 120 at row 0. Divide g/kg"),
+        ("soc", np.full(60, np.nan), "got nan at row 0"),
+        ("soc", np.ones((60, 1)), "'soc' must be 1D"),
+        ("soc", np.ones(59), "'soc' has 59 rows but 'reflectance' has 60"),
+        ("info", pd.DataFrame({"sample_id": range(60)}), "no column 'source'"),
+    ],
+)
+def test_library_refuses_fields_that_do_not_fit(small_library, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        replace(small_library, **{field: value})
+
+
+def test_library_refuses_a_sample_id_twice_in_one_source(small_library):
+    with pytest.raises(ValueError, match="unique within its source, got 's00' again"):
+        small_library.take([0, 1, 0])
+
+
+def test_concatenate_pads_what_a_part_was_not_measured_at(small_library):
+    narrow = small_library.on_grid(np.arange(705, 800, 5)).take(np.arange(10))
+    narrow = replace(narrow, info=narrow.info.assign(source="other"), notes=("One.",))
+    both = concatenate(
+        [
+            small_library,
+            narrow,
+        ],
+        "both",
+    )
+    assert both.name == "both"
+    assert np.array_equal(both.wavelengths, small_library.wavelengths)
+    assert np.array_equal(both.reflectance[:60], small_library.reflectance)
+    inside = (both.wavelengths >= 710) & (both.wavelengths <= 790)
+    assert np.isnan(both.reflectance[60:, ~inside]).all()
+    assert np.allclose(
+        both.reflectance[60:, inside], small_library.reflectance[:10, inside]
+    )
+    assert both.notes == ("One.",)
+    assert both.info.index.tolist() == list(range(70))
+
+
+def test_concatenate_refuses_nothing_and_a_part_twice(small_library):
+    with pytest.raises(ValueError, match="at least one library"):
+        concatenate([], "none")
+    with pytest.raises(ValueError, match="unique within its source"):
+        concatenate([small_library, small_library], "twice")
+
+
+def test_describe_gives_the_statistics_of_table_1():
+    # sd of 1 2 3 4: squares of deviations sum to 5, 5 / 3 = 1.667, root 1.291;
+    # linear quartiles at 1.75, 2.5, 3.25
+    statistics = describe([4, 1, 3, 2])
+    names = ["n", "mean", "sd", "min", "q1", "median", "q3", "max"]
+    assert statistics.index.tolist() == names
+    assert np.allclose(statistics, [4, 2.5, 1.2910, 1, 1.75, 2.5, 3.25, 4], atol=1e-4)
+
+
+def test_describe_of_one_sample_has_no_sd_and_of_none_is_refused():
+    assert np.isnan(describe([2.0])["sd"])
+    with pytest.raises(ValueError, match="'soc' must be 1D and not empty"):
+        describe([])
+
+
+@pytest.mark.parametrize("farm", FARMS, ids=lambda farm: farm.set_name)
+def test_a_farm_has_as_many_samples_as_its_name_says(farm):
+    library = load_farm(farm.set_name)
+    assert len(library) == int(farm.set_name.split(".")[1])
+    assert set(library.info["group"]) == {farm.set_name}
+    assert set(library.info["country"]) == {farm.country}
+    assert library.info["sample_id"][0] == f"{farm.set_name}-001"
+    assert np.isfinite(library.reflectance).all()
+
+
+def test_organic_matter_of_a_farm_becomes_organic_carbon():
+    from LimeSoDa import load_dataset
+
+    organic_matter = load_dataset("SL.125")["Dataset"]["SOM_target"]
+    site = load_site("skane")
+    assert np.allclose(site.soc, organic_matter / 1.724)
+    assert set(site.info["carbon_kind"]) == {"organic matter / 1.724"}
+    assert any("loss on ignition" in note for note in site.notes)
+    assert set(load_site("vaud").info["carbon_kind"]) == {"organic carbon"}
+
+
+def test_a_farm_measured_moist_says_so():
+    assert any("moist" in note for note in load_site("vaud").notes)
+
+
+def test_reflectance_of_a_farm_that_is_no_fraction_counts_as_not_measured(monkeypatch):
+    table = pd.DataFrame({"SOC_target": [1.0, 2.0], "wl_420": [0.0, 5.0]})
+    table["wl_421"] = [10.0, 20.0]
+    monkeypatch.setattr(farms_module, "_read_limesoda", lambda _: table)
+    library = load_farm("CV.98")
+    expected = np.array([[np.nan, 0.1], [0.05, 0.2]], dtype=np.float32)
+    assert np.array_equal(library.reflectance, expected, equal_nan=True)
+    assert any(note.startswith("CV.98: 1 reflectances") for note in library.notes)
+
+
+def test_a_missing_limesoda_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "LimeSoDa", None)
+    with pytest.raises(ImportError, match="pip install LimeSoDa"):
+        load_site("vaud")
+
+
+def test_load_farm_refuses_another_name():
+    with pytest.raises(ValueError, match=r"Unknown farm 'MG\.44'"):
+        load_farm("MG.44")
+
+
+def test_library_of_farms_has_all_rows_and_896_over_the_full_range(all_farms):
+    # 125 + 120 + 98 + 93 + 460 + 112 + 62 + 231; the first five cover 420-2480 nm
+    assert len(all_farms) == 1301
+    assert len(all_farms.on_grid(GRID)) == 896
+    assert all_farms.name == "farms"
+    assert np.isnan(all_farms.reflectance).any()
+    assert all_farms.wavelengths[[0, -1]].tolist() == [350, 2500]
+
+
+def test_every_site_is_a_farm_of_the_library(all_farms):
+    assert len(SITES) == 7
+    assert set(SITES.values()) <= set(all_farms.info["group"])
+    assert "" not in SITES
+
+
+def test_a_site_keeps_its_own_wavelengths():
+    assert load_site("rhineland").wavelengths[[0, 1, -1]].tolist() == [1000, 1001, 2400]
+
+
+@pytest.mark.parametrize("option", ["quantity", "soc_unit", "country"])
+@pytest.mark.parametrize(
+    ("load", "name"), [(load_site, "vaud"), (load_library, "farms")]
+)
+def test_options_are_for_files_only(load, name, option):
+    with pytest.raises(ValueError, match=f"'{option}' is for files only, got 'x'"):
+        load(name, **{option: "x"})
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match=r"Did you mean 'skane'\? Use 'skane', 'upp"):
+        load_site("skone")
+    with pytest.raises(ValueError, match=r"Did you mean 'farms'\? Use 'farms', or the"):
+        load_library("farm")
+
+
+def test_a_site_is_no_library_and_a_library_no_site():
+    with pytest.raises(ValueError, match=r"Unknown library 'skane'\. It is a site\."):
+        load_library("skane")
+    with pytest.raises(ValueError, match=r"Unknown site 'farms'\. It is a library\."):
+        load_site("farms")
+
+
+@pytest.mark.parametrize("path", ["none.csv", "folder/none", Path("none.parquet")])
+def test_a_missing_file_says_so(path):
+    for load in (load_site, load_library):
+        with pytest.raises(FileNotFoundError, match=r"There is no file '.*none"):
+            load(path)
+
+
+def test_a_file_can_be_site_or_library(write_csv):
+    path = write_csv()
+    for library in (load_site(str(path)), load_library(path, country="Switzerland")):
+        assert isinstance(library, SpectralLibrary)
+        assert set(library.info["group"]) == {"farm"}
+    assert set(library.info["country"]) == {"Switzerland"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("skane", "skane"),
+        ("farms", "farms"),
+        ("my field (2024).csv", "my-field--2024-"),
+        ("a/b.c/north_1.v2.parquet", "north_1.v2"),
+        (Path("Åker.csv"), "Åker"),
+    ],
+)
+def test_results_are_named_after_the_site_or_the_file(path, name):
+    assert site_name(path) == name
+
+
+@pytest.mark.parametrize("path", ["x/skane.csv", "Skane.csv", "sao paulo.csv"])
+def test_a_file_called_like_a_built_in_site_is_refused(path):
+    with pytest.raises(ValueError, match=r"share its results .* Rename the file\."):
+        site_name(path)
+
+
+def test_a_file_without_a_letter_in_its_name_is_refused():
+    with pytest.raises(ValueError, match="no letter or digit"):
+        site_name("--.csv")
+    with pytest.raises(ValueError, match="Unknown site 'skone'"):
+        site_name("skone")
+
+
+def test_importing_datasets_loads_nothing_heavy():
+    heavy = "sklearn scipy tensorflow matplotlib dask LimeSoDa"
+    code = (
+        f"import sys, soilnb.datasets; heavy = {heavy!r}.split(); "
+        "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert LIBRARIES == ("farms",)

@@ -1,0 +1,167 @@
+"""The compiled PLS1 against scikit-learn's NIPALS and against algebra."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
+
+from soilnb.pls import PLS1, choose_n_components, cross_validated_rmse, fit_path
+from soilnb.selection import random_folds
+
+
+@pytest.fixture(scope="module")
+def rng():
+    return np.random.default_rng(1)
+
+
+def reference(X, y, X_new, n_components):
+    """Predictions of scikit-learn for 1 to n_components, one row each."""
+    models = [
+        PLSRegression(n_components=a, scale=False).fit(X, y)
+        for a in range(1, n_components + 1)
+    ]
+    return np.array([model.predict(X_new).ravel() for model in models])
+
+
+def test_random_data_agrees_with_scikit_learn(rng):
+    X, y, X_new = (
+        rng.normal(size=(60, 80)),
+        rng.normal(size=60),
+        rng.normal(size=(9, 80)),
+    )
+    ours = PLS1(20).fit(X + 5, y).predict_all(X_new + 5)
+    difference = np.abs(ours - reference(X + 5, y, X_new + 5, 20)).max()
+    assert difference < 1e-10 * y.std()
+
+
+def test_real_spectra_agree_with_scikit_learn(nirsoil):
+    known = np.isfinite(nirsoil["Ciso"])
+    X, y = nirsoil["absorbance"][known], nirsoil["Ciso"][known]
+    training = np.arange(len(y)) % 3 > 0
+    ours = PLS1(20).fit(X[training], y[training]).predict_all(X[~training])
+    theirs = reference(X[training], y[training], X[~training], 20)
+    assert np.abs(ours - theirs).max() < 1e-10 * y.std()
+
+
+def test_single_precision_on_the_fly_centring(rng):
+    scores, loadings = rng.normal(size=(100, 8)), rng.normal(size=(8, 50))
+    X = scores @ loadings + 0.01 * rng.normal(size=(100, 50)) + 0.5
+    y = scores[:, 0] + 0.1 * rng.normal(size=100)
+    coef, intercept, n_fitted = fit_path(X.astype("f4"), y.astype("f4"), 8)
+    assert (coef.dtype, intercept.dtype, n_fitted) == (np.float32, np.float32, 8)
+    ours = coef.astype(float) @ X.T + intercept[:, np.newaxis]
+    assert np.abs(ours - reference(X, y, X, 8)).max() < 1e-4 * y.std()
+
+
+def test_all_components_equal_least_squares(rng):
+    X, y = rng.normal(size=(30, 5)), rng.normal(size=30)
+    design = np.column_stack([X, np.ones(30)])
+    solution = np.linalg.lstsq(design, y)[0]
+    model = PLS1(5).fit(X, y)
+    np.testing.assert_allclose(model.coef_, solution[:5], atol=1e-12)
+    assert model.intercept_ == pytest.approx(solution[5], abs=1e-12)
+
+
+def test_one_wavelength_by_hand():
+    # Slope (sum of xy) / (sum of xx) about the means: (2 + 0 + 4) / 2 = 3.
+    model = PLS1(1).fit([[1.0], [2.0], [3.0]], [0.0, 2.0, 6.0])
+    assert model.coef_ == pytest.approx(3)
+    assert model.intercept_ == pytest.approx(8 / 3 - 6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 30), (9, 3), (12, 12)])
+def test_exhausted_rank_repeats_the_last_component(rng, dtype, shape):
+    X, y = rng.normal(size=shape).astype(dtype), rng.normal(size=shape[0]).astype(dtype)
+    rank = min(shape[0] - 1, shape[1])
+    coef, intercept, n_fitted = fit_path(X, y, 15)
+    assert n_fitted == rank
+    assert (coef[rank:] == coef[rank - 1]).all()
+    assert (intercept[rank:] == intercept[rank - 1]).all()
+    assert np.isfinite(coef).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_to_learn_predicts_the_mean(rng, dtype):
+    same_spectra = np.tile(rng.normal(size=20), (10, 1)).astype(dtype)
+    y = rng.normal(size=10).astype(dtype)
+    coef, intercept, n_fitted = fit_path(same_spectra, y, 3)
+    assert n_fitted == 0
+    assert (coef == 0).all()
+    np.testing.assert_allclose(intercept, y.mean(), rtol=1e-6)
+
+
+def test_duplicate_rows_count_as_one_direction(rng):
+    X = np.repeat(rng.normal(size=(3, 20)), 5, axis=0)
+    assert fit_path(X, rng.normal(size=15), 10)[2] == 2
+
+
+def test_infinite_values_are_not_hidden(rng):
+    X, y = rng.normal(size=(10, 5)), rng.normal(size=10)
+    y[3] = np.nan
+    assert np.isnan(fit_path(X, y, 2)[1]).any()
+
+
+def test_scikit_learn_estimator_contract():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # checks that scikit-learn skips
+        check_estimator(PLS1())
+
+
+def test_fewer_components_equal_a_smaller_model(rng):
+    X, y = rng.normal(size=(30, 10)), rng.normal(size=30)
+    model = PLS1(6).fit(X, y)
+    small = PLS1(2).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X, n_components=2), small.predict(X))
+    np.testing.assert_allclose(model.predict_all(X)[1], small.predict(X))
+    np.testing.assert_array_equal(model.predict(X), model.predict(X, n_components=6))
+
+
+def test_cross_validation_pools_the_held_out_rows(rng):
+    X, y = rng.normal(size=(34, 12)), rng.normal(size=34)
+    folds = random_folds(34, 10, seed=1)
+    predicted = np.empty((5, 34))
+    for fold in range(10):
+        out = folds == fold
+        predicted[:, out] = reference(X[~out], y[~out], X[out], 5)
+    expected = np.sqrt(np.mean((predicted - y) ** 2, axis=1))
+    errors = cross_validated_rmse(X, y, folds, 5)
+    np.testing.assert_allclose(errors, expected, rtol=1e-10)
+    assert choose_n_components(X, y, folds, 5) == np.argmin(expected) + 1
+
+
+def test_planted_number_of_components_is_found(rng):
+    scores = rng.normal(size=(80, 3)) * [3, 2, 1]
+    X = scores @ rng.normal(size=(3, 40)) + 1e-3 * rng.normal(size=(80, 40))
+    y = scores @ [1.0, -1.0, 1.0] + 0.3 * rng.normal(size=80)
+    assert choose_n_components(X, y, random_folds(80, 10, seed=1), 15) == 3
+
+
+def test_components_tried_fit_the_smallest_training_set(rng):
+    X, y = rng.normal(size=(8, 20)), rng.normal(size=8)
+    # Without the four rows of fold 0, four remain: three components.
+    assert len(cross_validated_rmse(X, y, [0, 0, 0, 0, 1, 1, 2, 2], 15)) == 3
+    assert len(cross_validated_rmse(X[:, :2], y, [0, 0, 0, 0, 1, 1, 2, 2], 15)) == 2
+
+
+def test_refusals():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    with pytest.raises(ValueError, match="'n_components' must be at least 1, got 0"):
+        PLS1(0).fit(X, y)
+    with pytest.raises(TypeError, match="'n_components' must be a whole number"):
+        PLS1(2.5).fit(X, y)
+    with pytest.raises(ValueError, match="'n_components' must be between 1 and 2"):
+        PLS1(2).fit(X, y).predict(X, n_components=3)
+    with pytest.raises(ValueError, match="contains NaN"):
+        PLS1(2).fit(X, [0, 1, 2, 3, 4, np.nan])
+    with pytest.raises(NotFittedError):
+        PLS1(2).predict(X)
+    with pytest.raises(ValueError, match="'folds' must be 6 whole numbers"):
+        cross_validated_rmse(X, y, [0, 1], 2)
+    with pytest.raises(ValueError, match="at least 2 different folds"):
+        cross_validated_rmse(X, y, np.zeros(6, int), 2)
+    with pytest.raises(ValueError, match="'X' has 6 rows but 'y' has 5"):
+        cross_validated_rmse(X, y[:5], np.arange(6), 2)

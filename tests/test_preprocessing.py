@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from soilnb.preprocessing import (
+    absorbance,
+    check_wavelengths,
+    reflectance,
+    resample,
+    snv,
+    working_grid,
+)
+
+
+def test_absorbance_is_the_logarithm_of_one_over_reflectance():
+    # log10(1 / 0.1) = 1, log10(1 / 0.01) = 2, log10(1 / 1) = 0
+    assert np.allclose(absorbance([[0.1, 0.01, 1.0]]), [[1, 2, 0]])
+
+
+def test_reflectance_undoes_absorbance_and_leaves_its_input_alone():
+    fractions = np.random.default_rng(1).uniform(0.01, 1.4, (5, 8))
+    before = fractions.copy()
+    assert np.allclose(reflectance(absorbance(fractions)), before)
+    assert np.array_equal(fractions, before)
+
+
+def test_absorbance_refuses_percent():
+    with pytest.raises(ValueError, match=r"maximum of 45\. Divide percent by 100\."):
+        absorbance([[0.3, 45.0]])
+
+
+def test_absorbance_refuses_zero_and_negative_reflectance_and_says_where():
+    with pytest.raises(ValueError, match=r"2 zero or negative .* \(first at row 1\)"):
+        absorbance([[0.3, 0.4], [0.0, 0.2], [-0.1, 0.2]])
+
+
+def test_absorbance_refuses_missing_values():
+    with pytest.raises(ValueError, match="'reflectance' has 1 missing"):
+        absorbance([[0.3, np.nan]])
+
+
+def test_snv_of_a_straight_line_is_worked_out_by_hand():
+    # mean 2, deviations -1 0 1, sd with n - 1 is 1; twice as steep gives the same
+    assert np.allclose(snv([[1, 2, 3], [10, 12, 14]]), [[-1, 0, 1], [-1, 0, 1]])
+
+
+def test_snv_rows_have_mean_0_and_sd_1():
+    scaled = snv(np.random.default_rng(2).uniform(0, 1, (6, 50)))
+    assert np.allclose(scaled.mean(axis=1), 0)
+    assert np.allclose(scaled.std(axis=1, ddof=1), 1)
+
+
+def test_snv_ignores_offset_and_scale_of_a_spectrum():
+    spectra = np.random.default_rng(3).uniform(0, 1, (4, 30))
+    assert np.allclose(snv(3 * spectra + 0.5), snv(spectra))
+
+
+def test_snv_agrees_with_prospectr_on_nirsoil(nirsoil):
+    # prospectr::standardNormalVariate, maximum of the first spectrum
+    assert snv(nirsoil["absorbance"][:1]).max() == pytest.approx(2.63444, abs=5e-6)
+
+
+def test_snv_refuses_constant_rows_even_of_inexact_numbers():
+    with pytest.raises(ValueError, match=r"1 constant rows \(first at row 1\)"):
+        snv([[0.1, 0.2, 0.3], [0.1, 0.1, 0.1]])
+
+
+def test_snv_refuses_a_single_band():
+    with pytest.raises(ValueError, match="at least 2 wavelengths"):
+        snv([[0.1], [0.2]])
+
+
+def test_working_grid_is_the_multiples_of_10_inside_both_ranges():
+    grid = working_grid(np.arange(355, 2494), (420, 2480))
+    assert np.array_equal(grid, np.arange(420, 2481, 10))
+    # 1003 rounds up to 1010, 2397 down to 2390
+    assert working_grid([1003, 2397])[[0, -1]].tolist() == [1010, 2390]
+
+
+def test_working_grid_says_both_ranges_when_too_few_bands_remain():
+    # 2300 ... 2480 are 19 bands
+    with pytest.raises(ValueError, match=r"420-2480 nm and .* 2300-2500 nm share 19"):
+        working_grid([2300, 2500])
+    with pytest.raises(ValueError, match="share 0 bands"):
+        working_grid([350, 400])
+
+
+@pytest.mark.parametrize(
+    "wrong", [(2480, 420), (420,), (420, np.nan), "420-2480", (True, False), None]
+)
+def test_working_grid_refuses_a_range_that_is_not_two_increasing_numbers(wrong):
+    with pytest.raises(ValueError, match="'wavelength_range' must be two increasing"):
+        working_grid([400, 2500], wrong)
+
+
+def test_resample_is_linear_and_keeps_measured_bands():
+    # 405 lies half way between 0.2 and 0.4; 418 at 0.8 between 0.4 and 0.3
+    result = resample([[0.2, 0.4, 0.3]], [400, 410, 420], [400, 405, 418, 420])
+    assert np.allclose(result, [[0.2, 0.3, 0.32, 0.3]])
+    assert result.dtype == np.float64
+
+
+def test_resample_never_extrapolates():
+    result = resample(np.ones((2, 2)), [400, 420], [390, 400, 420, 430])
+    assert np.array_equal(np.isnan(result[0]), [True, False, False, True])
+
+
+def test_resample_keeps_a_measured_band_beside_a_missing_one():
+    result = resample([[1.0, 2.0, np.nan]], [400, 410, 420], [400, 410, 415, 420])
+    assert np.array_equal(result, [[1.0, 2.0, np.nan, np.nan]], equal_nan=True)
+
+
+def test_resample_agrees_with_numpy_interp():
+    rng = np.random.default_rng(4)
+    wavelengths = np.sort(rng.uniform(400, 900, 60))
+    spectra = rng.uniform(0, 1, (5, 60)).astype(np.float32)
+    grid = np.arange(410, 890, 7.0)
+    grid = grid[(grid > wavelengths[0]) & (grid < wavelengths[-1])]
+    expected = [np.interp(grid, wavelengths, row) for row in spectra]
+    assert np.allclose(resample(spectra, wavelengths, grid), expected)
+
+
+def test_resample_refuses_columns_that_do_not_match():
+    with pytest.raises(ValueError, match=r"shape \(1, 3\) but 'wavelengths' has 2"):
+        resample([[1, 2, 3]], [400, 410], [400])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([400], "at least 2 values"),
+        ([410, 400], "strictly increasing, got 410 followed by 400"),
+        ([400, 400], "got 400 followed by 400"),
+    ],
+)
+def test_wavelengths_must_increase(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        check_wavelengths(wrong)

@@ -1,0 +1,562 @@
+import csv
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soilnb.datasets import inspect_file, load_site, read_file
+from soilnb.datasets.columns import find_columns
+
+BANDS = [str(wavelength) for wavelength in range(420, 2481, 10)]
+
+
+def rename_bands(style):
+    return lambda frame: frame.rename(columns={band: style(band) for band in BANDS})
+
+
+def scale_soc(factor):
+    def change(frame):
+        frame["soc"] *= factor
+
+    return change
+
+
+def put(column, row, value):
+    def change(frame):
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+
+    return change
+
+
+def write_header(path, header, n_rows=1):
+    rows = [["a", "1", *["0.05"] * (len(header) - 2)]] * n_rows
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path
+
+
+def refused(path, message, **options):
+    """The file is refused with `message`, by both functions."""
+    with pytest.raises(ValueError, match=message):
+        read_file(path, **options)
+    report = inspect_file(path, **options)
+    assert report.library is None
+    assert report.problems[0].endswith(".")
+    assert "Wrong:" in report.lines()
+    return report
+
+
+# What is read
+
+
+def test_a_good_file_gives_back_the_farm_it_was_made_from(write_csv):
+    library = read_file(write_csv())
+    farm = load_site("vaud").on_grid(np.arange(420, 2481, 10)).take(np.arange(30))
+    assert np.allclose(library.reflectance, farm.reflectance, atol=1e-6)
+    assert np.allclose(library.soc, farm.soc)
+    assert np.array_equal(library.wavelengths, farm.wavelengths)
+    assert library.name == "farm"
+    assert set(library.info["group"]) == {"farm"}
+    assert set(library.info["country"]) == {""}
+
+
+def test_sample_ids_stay_text(write_csv):
+    assert read_file(write_csv()).info["sample_id"][6] == "007"
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["{}.0", "{}nm", "{} nm", "wl_{}", "X{}", "R{}", "nm_{}", "wl_{}_nm", "x{}.0"],
+)
+def test_wavelength_columns_may_be_written_in_several_styles(write_csv, style):
+    library = read_file(write_csv(rename_bands(style.format)))
+    assert np.array_equal(library.wavelengths, np.arange(420, 2481, 10))
+
+
+def test_other_columns_with_numbers_are_not_wavelengths(write_csv):
+    def change(frame):
+        return frame.assign(pH2=7.1, depth_30="top", **{"N_15": 1.0, "year 2020": 1})
+
+    library = read_file(write_csv(change))
+    assert len(library.wavelengths) == len(BANDS)
+    assert "Columns ignored: pH2, depth_30, N_15, year 2020." in library.notes
+
+
+def test_unsorted_wavelengths_are_sorted_and_said(write_csv):
+    good = read_file(write_csv())
+    descending = write_csv(lambda frame: frame[["sample_id", *BANDS[::-1], "soc"]])
+    library = read_file(descending)
+    assert np.array_equal(library.reflectance, good.reflectance)
+    assert "The wavelength columns were sorted by increasing nm." in library.notes
+    assert not any("sorted" in note for note in good.notes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sep": ";"},
+        {"sep": ";", "decimal": ","},
+        {"sep": "\t"},
+        {"sep": "\t", "decimal": ","},
+        {"encoding": "utf-8-sig"},
+        {"lineterminator": "\r\n"},
+        {"quoting": csv.QUOTE_ALL},
+    ],
+)
+def test_csv_dialects_read_the_same(write_csv, options):
+    good = read_file(write_csv())
+    library = read_file(write_csv(name="other.csv", **options))
+    assert np.array_equal(library.reflectance, good.reflectance)
+    assert np.array_equal(library.soc, good.soc)
+
+
+def test_decimal_commas_are_read_in_the_header_and_not_in_text(write_csv):
+    def change(frame):
+        frame["group"] = "field 1,2"
+        return frame.rename(columns={band: f"{band},5" for band in BANDS})
+
+    library = read_file(write_csv(change, sep=";", decimal=","))
+    assert library.wavelengths[0] == 420.5
+    assert set(library.info["group"]) == {"field 1,2"}
+
+
+def test_parquet_reads_the_same_as_csv(write_csv):
+    library = read_file(write_csv(name="farm.parquet"))
+    good = read_file(write_csv())
+    assert np.array_equal(library.reflectance, good.reflectance)
+    assert library.info.equals(good.info)
+
+
+def test_blank_lines_are_skipped(write_csv):
+    path = write_csv()
+    path.write_text(path.read_text() + "\n" + "," * (len(BANDS) + 1) + "\n")
+    assert len(read_file(path)) == 30
+
+
+def test_known_columns_match_in_any_case_and_are_kept(write_csv):
+    def change(frame):
+        frame["Group"] = ["north", ""] * 15
+        frame["Country"] = "Switzerland"
+        frame["Latitude"] = [46.5, "unknown"] * 15
+        return frame.rename(columns={"soc": "SOC", "sample_id": "Sample_ID"})
+
+    library = read_file(write_csv(change))
+    assert library.info["group"].tolist() == ["north", "farm"] * 15
+    assert set(library.info["country"]) == {"Switzerland"}
+    assert library.info["latitude"][0] == 46.5
+    assert "latitude is not a number in 15 samples." in library.notes
+    assert "Columns kept: group, country, latitude." in library.notes
+
+
+def test_the_country_that_is_told_replaces_the_column(write_csv):
+    path = write_csv(lambda frame: frame.assign(country="Sweden"))
+    library = read_file(path, country="Norway")
+    assert set(library.info["country"]) == {"Norway"}
+    assert "The column country was replaced by 'Norway'." in library.notes
+
+
+def test_repeated_spectra_are_a_note_only(write_csv):
+    def change(frame):
+        frame.loc[4, BANDS] = frame.loc[3, BANDS]
+
+    notes = read_file(write_csv(change)).notes
+    assert "Spectra equal to that of an earlier sample: 1." in notes
+
+
+# Quantity
+
+
+def percent(frame):
+    frame[BANDS] *= 100
+
+
+def to_absorbance(frame):
+    frame[BANDS] = -np.log10(frame[BANDS])
+
+
+def brighten(frame):
+    frame[BANDS] = 0.2 + 0.5 * frame[BANDS]
+
+
+@pytest.mark.parametrize(
+    ("change", "quantity"),
+    [(None, "reflectance"), (percent, "percent"), (to_absorbance, "absorbance")],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_every_quantity_becomes_reflectance(write_csv, change, quantity, told):
+    library = read_file(write_csv(change), quantity=quantity if told else "")
+    good = read_file(write_csv())
+    assert np.allclose(library.reflectance, good.reflectance, rtol=1e-5)
+    assert any("spectra were taken as" in note for note in library.notes) != told
+
+
+def test_a_few_noisy_bands_do_not_decide_the_quantity(write_csv):
+    def change(frame):
+        frame["420"] = 4.5  # one of 207 bands is noise
+
+    report = refused(
+        write_csv(change), r"30 values of reflectance \(fraction\) that ar"
+    )
+    assert len(report.problems) == 1
+
+
+def test_an_undecidable_quantity_is_asked_for(write_csv):
+    refused(
+        write_csv(brighten),
+        r"'quantity' could be reflectance or absorbance \(values from 0\.2.* to 0\..*"
+        r"say quantity='reflectance' or quantity='absorbance'\.",
+    )
+    assert read_file(write_csv(brighten), quantity="reflectance")
+    assert read_file(write_csv(brighten), quantity="absorbance")
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "message"),
+    [
+        (percent, "reflectance", "looks like percent .*: say quantity='percent'"),
+        (to_absorbance, "reflectance", "looks like percent or absorbance"),
+        (None, "percent", "looks like a fraction .*: say quantity='reflectance'"),
+        (percent, "absorbance", "looks like percent .*: say quantity='percent'"),
+    ],
+)
+def test_a_quantity_that_cannot_be_is_refused(write_csv, change, told, message):
+    refused(write_csv(change), message, quantity=told)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.02])
+def test_zero_or_negative_reflectance_is_refused(write_csv, value):
+    path = write_csv(put("1000", 4, value))
+    place = "sample '005', data row 5, column '1000'"
+    refused(path, rf"1 values of .* zero or negative \(first: {value:g}, {place}\)")
+
+
+def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
+    write_csv,
+):
+    def change(value):
+        def spoil(frame):
+            to_absorbance(frame)
+            frame.loc[0, "1000"] = value
+
+        return spoil
+
+    # 10 ** 0.17 = 1.48
+    library = read_file(write_csv(change(-0.17)), quantity="absorbance")
+    assert library.reflectance.max() == pytest.approx(1.48, abs=0.005)
+    message = r"absorbance that are below -0\.18 \(first: -0\.2, sample '001'"
+    refused(write_csv(change(-0.2)), message, quantity="absorbance")
+
+
+def test_values_far_above_percent_are_refused(write_csv):
+    def raw_counts(frame):
+        frame[BANDS] *= 10_000
+
+    refused(write_csv(raw_counts), "reflectance in percent that are above 150")
+
+
+# SOC
+
+
+def test_soc_in_g_per_kg_is_divided_by_ten(write_csv):
+    library = read_file(write_csv(scale_soc(10)), soc_unit="g/kg")
+    assert np.allclose(library.soc, read_file(write_csv()).soc)
+    assert "SOC in g/kg was divided by 10 to give %." in library.notes
+
+
+def test_soc_that_looks_like_g_per_kg_is_asked_for(write_csv):
+    def bright(frame):
+        brighten(frame)
+        scale_soc(10)(frame)
+
+    message = "median of 1.*: this looks like g/kg. Say soc_unit='g/kg' or soc_unit='%'"
+    refused(write_csv(bright), message, quantity="reflectance")
+    near_infrared = write_csv(
+        lambda frame: frame.drop(columns=BANDS[:60]).assign(soc=10 * frame["soc"])
+    )
+    refused(near_infrared, "this looks like g/kg")
+
+
+def test_high_soc_of_dark_soils_may_be_percent(write_csv):
+    # the moist soils of Vaud reflect about 7 % at 600 nm
+    path = write_csv(scale_soc(10))
+    refused(path, "this could be g/kg or the percent of an organic soil")
+    assert read_file(path, soc_unit="%").soc.max() > 20
+
+
+@pytest.mark.parametrize(
+    ("change", "unit", "message"),
+    [
+        (put("soc", 2, -0.5), "", r"1 values that are negative \(first: -0.5, sample"),
+        (put("soc", 2, 61), "", r"above 60 % .* \(first: 61, sample '003', data row 3"),
+        (put("soc", 2, 601), "g/kg", r"above 600 g/kg .* \(first: 601"),
+        (lambda frame: frame.assign(soc=2.0), "", "'soc' is 2 for every sample"),
+    ],
+)
+def test_soc_that_cannot_be_is_refused(write_csv, change, unit, message):
+    refused(write_csv(change), message, soc_unit=unit)
+
+
+# Cells
+
+
+@pytest.mark.parametrize("column", ["soc", "1000"])
+def test_text_where_a_number_should_be_is_refused_with_its_place(write_csv, column):
+    report = refused(
+        write_csv(put(column, 11, "n.d.")),
+        f"Column '{column}' must hold numbers, got the text 'n.d.' "
+        r"\(sample '012', data row 12\)",
+    )
+    assert len(report.problems) == 1  # not counted as missing too
+
+
+def test_more_cells_with_text_are_counted(write_csv):
+    refused(write_csv(lambda frame: frame.assign(soc="low")), "; 29 more such cells")
+
+
+def test_a_decimal_comma_in_a_comma_file_is_text(write_csv):
+    refused(write_csv(put("1000", 0, "0,25")), "got the text '0,25'")
+
+
+@pytest.mark.parametrize("name", ["farm.csv", "farm.parquet"])
+@pytest.mark.parametrize("value", [None, np.nan, np.inf])
+def test_missing_and_infinite_values_are_refused(write_csv, value, name):
+    def change(column):
+        def spoil(frame):
+            frame.loc[[6, 8], column] = value
+
+        return spoil
+
+    refused(
+        write_csv(change("soc"), name=name),
+        r"Column 'soc' has 2 missing or infinite values \(first: sample '007'",
+    )
+    refused(
+        write_csv(change("1000"), name=name),
+        r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
+    )
+
+
+@pytest.mark.parametrize("word", ["", "NA", "n/a", "null", "#N/A"])
+def test_words_for_missing_are_missing_and_not_text(write_csv, word):
+    refused(write_csv(put("1000", 0, word)), "1 missing or infinite")
+
+
+def test_repeated_sample_ids_are_refused(write_csv):
+    refused(
+        write_csv(put("sample_id", 6, "003")),
+        r"1 ids that are used more than once \(first: '003' in data rows 3 and 7\)",
+    )
+
+
+def test_empty_sample_ids_are_refused(write_csv):
+    refused(write_csv(put("sample_id", 6, "")), r"1 empty cells \(first: data row 7\)")
+
+
+def test_rows_of_another_length_are_refused(write_csv):
+    path = write_csv()
+    path.write_text(path.read_text() + "031,1.2,0.1\n")
+    refused(path, "Data row 31 has 3 cells but the header has 209")
+
+
+@pytest.mark.parametrize("column", ["soc", "1000"])
+@pytest.mark.parametrize("value", ["1e308", "-1e308", "1e400", "1e-50"])
+def test_absurd_numbers_are_a_problem_and_never_a_warning(write_csv, column, value):
+    report = inspect_file(write_csv(put(column, 0, value)))
+    allowed = column == "soc" and value == "1e-50"  # as good as no carbon
+    assert bool(report.problems) != allowed
+
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("column", "new", "message"),
+    [
+        ("soc", "SOC_percent", r"no column 'soc' .* Did you mean 'SOC_percent'\?"),
+        ("soc", "OC", r"Did you mean 'OC'\?"),
+        ("soc", "clay", r"There is no column 'soc' \(soil organic carbon\)\. Add it\."),
+        (
+            "sample_id",
+            "SampleID",
+            r"no column 'sample_id' .* Did you mean 'SampleID'\?",
+        ),
+        ("sample_id", "ID", r"Did you mean 'ID'\?"),
+    ],
+)
+def test_a_missing_column_is_named_with_what_comes_close(
+    write_csv, column, new, message
+):
+    refused(write_csv(lambda frame: frame.rename(columns={column: new})), message)
+
+
+@pytest.mark.parametrize("twice", ["420", "soc", "clay"])
+def test_a_column_twice_is_refused(tmp_path, twice):
+    header = ["sample_id", "soc", *BANDS, "clay", twice]
+    path = write_header(tmp_path / "twice.csv", header)
+    refused(path, f"Column '{twice}' is there 2 times. Keep one of them.")
+
+
+def test_a_known_column_twice_in_another_case_is_refused(tmp_path):
+    path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "SOC"])
+    refused(path, "Column 'soc' is there 2 times")
+
+
+def test_wavelengths_equal_as_numbers_are_refused(tmp_path):
+    path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "420.0"])
+    refused(path, "Columns '420' and '420.0' are the same wavelength")
+
+
+def test_too_few_wavelengths_are_refused_with_the_columns_found(tmp_path):
+    header = ["sample_id", "soc", *BANDS[:9]]
+    path = write_header(tmp_path / "few.csv", header)
+    refused(
+        path, "at least 10 wavelength columns, .* got 9. The columns are 'sample_id'"
+    )
+
+
+def test_two_sets_of_wavelengths_are_refused(write_csv):
+    def change(frame):
+        return frame.join(frame[BANDS].add_prefix("A"))
+
+    refused(
+        write_csv(change), "two sets of wavelength columns, from '420' and from 'A4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        (
+            lambda band: f"{int(band) / 1000:g}",
+            r"0\.42 to 2\.48\. They look like micro",
+        ),
+        (
+            lambda band: f"{1e7 / int(band):.1f}",
+            "They look like wavenumbers in cm-1: wav",
+        ),
+        (lambda band: str(int(band) - 200), "must lie in 300-2600 nm, got 220 to 2280"),
+    ],
+)
+def test_wavelengths_that_are_not_nm_are_refused(write_csv, style, message):
+    refused(write_csv(rename_bands(style)), message)
+
+
+def test_the_style_with_the_wavelengths_wins_over_more_other_columns():
+    names = ["sample_id", "soc", *BANDS[:10], *[f"PC{number}" for number in range(40)]]
+    assert find_columns(names).spectral_names == BANDS[:10]
+
+
+# Files
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    for content in ("", "\n\n"):
+        path = tmp_path / "empty.csv"
+        path.write_text(content)
+        refused(path, "'empty.csv' is empty")
+
+
+def test_a_header_without_samples_is_refused(write_csv):
+    for name in ("farm.csv", "farm.parquet"):
+        path = write_csv(lambda frame: frame.iloc[:0], name=name)
+        refused(path, "has a header but no samples")
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "binary.csv"
+    path.write_bytes(b"PK\x03\x04\x00\x00\x00")
+    refused(path, "is not a CSV text file .* Export it as 'CSV UTF-8'")
+
+
+def test_a_field_without_end_is_refused(tmp_path):
+    path = write_header(tmp_path / "long.csv", ["sample_id", "soc", *BANDS])
+    path.write_text(path.read_text() + '"' + "x" * 200_000)
+    refused(path, "is not a CSV file")
+
+
+def test_text_in_another_encoding_is_refused(write_csv):
+    path = write_csv(put("sample_id", 20, "Åker"), encoding="latin-1")
+    refused(path, r"is not UTF-8 text \(byte 0xc5\)\. Save it as 'CSV UTF-8'")
+
+
+def test_a_broken_parquet_file_is_refused(tmp_path):
+    path = tmp_path / "broken.parquet"
+    path.write_bytes(b"PAR1 and nothing else")
+    refused(path, "is not a Parquet file")
+
+
+def test_another_kind_of_file_and_a_folder_are_refused(tmp_path):
+    path = tmp_path / "farm.xlsx"
+    path.write_text("x")
+    refused(path, r"must end in \.csv or \.parquet, got 'farm\.xlsx'")
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
+    refused(folder, "is a folder")
+
+
+def test_a_missing_file_is_reported(tmp_path):
+    path = tmp_path / "none.csv"
+    assert "There is no file" in inspect_file(path).problems[0]
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        read_file(path)
+
+
+def test_unknown_options_are_refused(write_csv):
+    with pytest.raises(
+        ValueError, match=r"Unknown quantity 'absorbence'\. Did you mean"
+    ):
+        read_file(write_csv(), quantity="absorbence")
+    with pytest.raises(ValueError, match="Unknown soc_unit 'percent'"):
+        inspect_file(write_csv(), soc_unit="percent")
+
+
+# The report
+
+
+def test_the_report_of_a_good_file_says_what_was_found(write_csv):
+    report = inspect_file(write_csv(lambda frame: frame.assign(clay=20, country="CH")))
+    text = "\n".join(report.lines())
+    assert report.problems == ()
+    assert report.lines()[0] == "farm.csv"
+    assert report.lines()[-1] == "Nothing is wrong."
+    for part in (
+        "30",
+        "207, from 420 to 2480 nm, every 10 nm",
+        "reflectance (fraction), found from the values",
+        "%, found from the values",
+        "median",
+        "Columns kept: country.",
+        "Columns ignored: clay.",
+    ):
+        assert part in text
+
+
+def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
+    def change(frame):
+        put("1000", 3, "?")(frame)
+        put("soc", 4, None)(frame)
+        put("sample_id", 5, "001")(frame)
+
+    path = write_csv(change)
+    report = refused(
+        path, r"^farm\.csv: Column '1000' .*\(and 2 more: soilnb data check"
+    )
+    assert len(report.problems) == 3
+    assert report.lines()[-3:] == [f"  {problem}" for problem in report.problems]
+
+
+def test_reading_leaves_no_warning_and_is_quick_on_a_wide_file(tmp_path):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        rng.uniform(0.02, 0.6, (200, 2151)),
+        columns=[str(nm) for nm in range(350, 2501)],
+    )
+    frame.insert(0, "soc", rng.uniform(1, 3, 200))
+    frame.insert(0, "sample_id", [f"s{number}" for number in range(200)])
+    path = tmp_path / "wide.csv"
+    frame.to_csv(path, index=False)
+    start = time.perf_counter()
+    assert len(read_file(path)) == 200
+    assert time.perf_counter() - start < 5
