@@ -255,8 +255,8 @@ def delta_rmse(
 
     References
     ----------
-    .. [1] Shen et al. (2022), Environmental Science & Technology. Deep transfer
-       learning of global spectra for local soil carbon monitoring.
+    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
+       188, 190-200.
 
     Examples
     --------

@@ -550,8 +550,8 @@ def select_instances(
     References
     ----------
     .. [1] Lobsey et al. (2017), European Journal of Soil Science 68(6), 840-852.
-    .. [2] Shen et al. (2022), Environmental Science & Technology. Deep transfer
-       learning of global spectra for local soil carbon monitoring.
+    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
+       188, 190-200.
 
     Examples
     --------

@@ -148,7 +148,8 @@ def dtl_i(
 
     References
     ----------
-    .. [1] Shen et al. (2022), the study that this package follows.
+    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
+           Sensing 188, 190-200.
     """
     pooled = localised_data(X_selected, y_selected, X_local, y_local)
     return cnn.cross_validate(

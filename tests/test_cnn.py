@@ -92,12 +92,15 @@ def test_small_has_the_parameters_counted_by_hand():
     assert build(SMALL, 207).count_params() == 137_665
 
 
-def test_published_lengths_follow_from_211_bands():
-    # Shen et al. (2022), Table 2, China: 30x25, 8x248, 1x238 outputs.
+def test_published_architecture_has_the_counts_of_211_bands():
+    # Shen et al. (2022), Table 2, China. Outputs (211 - 7) // 7 + 1 = 30, then
+    # (30 - 8) // 3 + 1 = 8, then (8 - 5) // 4 + 1 = 1; 457,510 weights and biases.
     china = Architecture(
-        conv=(ConvBlock(25, 4, 7), ConvBlock(248, 5, 3), ConvBlock(238, 8, 8)), fc=()
+        conv=(ConvBlock(25, 7, 7), ConvBlock(248, 8, 3), ConvBlock(238, 5, 4)),
+        fc=(FCBlock(212), FCBlock(140), FCBlock(165), FCBlock(50)),
     )
-    assert china.conv_lengths(211) == [30, 9, 1]
+    assert china.conv_lengths(211) == [30, 8, 1]
+    assert china.n_parameters(211) == 457_510
 
 
 def test_architecture_survives_json():
@@ -112,8 +115,9 @@ def test_lists_of_blocks_become_tuples():
 
 def test_summary_has_one_row_per_layer():
     table = SMALL.summary()
-    assert table["block"].tolist() == ["Conv-1", "FC-1", "Output"]
+    assert table["block"].tolist() == ["Conv-block 1", "FC-block 1", "Output-block"]
     assert table["filters/nodes"].tolist() == [32, 64, 1]
+    assert table["activation"].tolist() == ["Swish", "Swish", "Linear"]
     assert table["dropout"].tolist() == [0.1, 0.2, 0.0]
 
 
@@ -200,8 +204,8 @@ def test_unequal_folds_straddling_a_full_batch_train_as_plain_keras():
 
 
 def test_one_sample_in_the_last_batch_beside_full_ones_trains_as_plain_keras():
-    # n = 34, training sizes 17 and 17 against 16 and 18: 1, 2 and 2 batches.
-    assert_agrees_with_keras(TINY, folds_of_sizes(16, 18))
+    # n = 33: 17 training samples in batches of 16 and 1, and 16 in a single one.
+    assert_agrees_with_keras(TINY, folds_of_sizes(16, 17))
 
 
 def test_several_channels_and_other_activations_train_as_plain_keras():
@@ -426,7 +430,6 @@ def run_python(code):
 
 TRAIN = """
 import numpy as np
-from dataclasses import replace
 from soilnb.cnn import SMALL, cross_validate
 rng = np.random.default_rng(0)
 X = rng.normal(size=(36, 40))

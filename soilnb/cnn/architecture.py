@@ -12,8 +12,14 @@ import pandas as pd
 
 from soilnb._validation import check_choice, check_int, suggestion
 
-# Keras's names; "silu" is the Swish of Shen et al. (2022).
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "silu")
+# Keras's names and those of Shen et al. (2022).
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "selu": "SELU",
+    "silu": "Swish",
+}
 
 
 def _check_number(value: object, name: str, rule: str, low: float, high: float) -> None:
@@ -171,8 +177,10 @@ class Architecture:
 
     References
     ----------
-    .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11, 607.
-    .. [2] Shen et al. (2022), the study that this package follows.
+    .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11,
+       doi:10.1038/s41598-020-80486-9.
+    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
+           Sensing 188, 190-200.
 
     Examples
     --------
@@ -317,19 +325,16 @@ class Architecture:
         """
         rows: list[tuple[object, ...]] = []
         for number, conv in enumerate(self.conv, start=1):
-            sizes: tuple[object, ...] = (
-                "Conv1D",
-                conv.kernel,
-                conv.filters,
-                conv.stride,
-            )
-            rows.append((f"Conv-{number}", *sizes, conv.activation, conv.dropout))
+            name = (f"Conv-block {number}", "Convolutional")
+            sizes: tuple[object, ...] = (conv.kernel, conv.filters, conv.stride)
+            rows.append((*name, *sizes, ACTIVATIONS[conv.activation], conv.dropout))
         for number, fc in enumerate(self.fc, start=1):
-            sizes = ("Dense", "", fc.nodes, "")
-            rows.append((f"FC-{number}", *sizes, fc.activation, fc.dropout))
-        rows.append(("Output", "Dense", "", 1, "", "linear", 0.0))
-        names = ["block", "layer", "kernel", "filters/nodes", "stride", "activation"]
-        return pd.DataFrame(rows, columns=[*names, "dropout"])
+            name = (f"FC-block {number}", "Fully-connected")
+            sizes = ("", fc.nodes, "")
+            rows.append((*name, *sizes, ACTIVATIONS[fc.activation], fc.dropout))
+        rows.append(("Output-block", "Fully-connected", "", 1, "", "Linear", 0.0))
+        columns = ["block", "layer", "kernel", "filters/nodes", "stride"]
+        return pd.DataFrame(rows, columns=[*columns, "activation", "dropout"])
 
 
 def _blocks_from(blocks: Iterable[Mapping[str, Any]], kind: type) -> tuple[Any, ...]:

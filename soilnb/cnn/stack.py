@@ -247,7 +247,9 @@ class FoldStack:
 
     def _predict(self, spectra: tf.Tensor, *, training: bool) -> tf.Tensor:
         """Return scaled predictions (K, B) for scaled spectra (K, B, p)."""
-        layers = list(zip(self.weights[::2], self.weights[1::2], strict=True))
+        # Tensors, since a slice of a variable would keep it in memory for good.
+        weights = [tf.convert_to_tensor(weight) for weight in self.weights]
+        layers = list(zip(weights[::2], weights[1::2], strict=True))
         n_conv = len(self.architecture.conv)
         values = spectra[..., None]
         for number, block in enumerate(self.architecture.conv):

@@ -53,6 +53,10 @@ class CrossValidation:
     models: FoldModels
     seconds: float
 
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
+        return self.models.predict(X)
+
 
 @dataclass(frozen=True, eq=False)
 class _Trained:

@@ -66,7 +66,7 @@ class SpectralLibrary:
     def __post_init__(self) -> None:
         """Bring every field to its documented type and check it."""
         fields = {
-            "reflectance": np.asarray(self.reflectance, dtype=np.float32),
+            "reflectance": np.ascontiguousarray(self.reflectance, dtype=np.float32),
             "wavelengths": check_wavelengths(self.wavelengths),
             "soc": np.asarray(self.soc, dtype=np.float64),
             "info": self.info.reset_index(drop=True),

@@ -1,20 +1,10 @@
 """The notebook machinery: parameters, steps, results and the book.
 
-The notebooks call `begin` first and `Step.finish` last, and show what they found
-with the functions of `soilnb.workflow.show`.
+A notebook calls `begin` first and `Step.finish` last, and shows what it found with
+`show.figure`, `show.table` and `show.say`.
 """
 
-from soilnb.workflow.show import Progress, record, say, show, table
+from soilnb.workflow import show
 from soilnb.workflow.step import Step, begin, merge_scores, read_sites
 
-__all__ = [
-    "Progress",
-    "Step",
-    "begin",
-    "merge_scores",
-    "read_sites",
-    "record",
-    "say",
-    "show",
-    "table",
-]
+__all__ = ["Step", "begin", "merge_scores", "read_sites", "show"]

@@ -27,13 +27,15 @@ from soilnb.workflow.step import replace_folder, results_folder
 BUILD = ROOT / "_build"
 
 
-def build_book(parameters: Mapping[str, Any]) -> Path:
+def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
     """Build the book of one site from its results.
 
     Parameters
     ----------
     parameters : mapping
         site, library and results.
+    folder : Path, default _build below the repository
+        Where the stage and the pages go.
 
     Returns
     -------
@@ -45,9 +47,9 @@ def build_book(parameters: Mapping[str, Any]) -> Path:
     StepError
         Results are missing, a figure has no alt text, or the build warns.
     """
-    html = BUILD / "html"
-    stage = BUILD / "stage"
-    partial = BUILD / ".stage.partial"
+    html = folder / "html"
+    stage = folder / "stage"
+    partial = folder / ".stage.partial"
     shutil.rmtree(partial, ignore_errors=True)
     _fill_stage(partial, parameters)
     digest = digest_files([p for p in partial.rglob("*") if p.is_file()], partial)
@@ -84,12 +86,20 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def _write_config(stage: Path) -> None:
-    """Copy the settings; on GitHub the repository's address gives edit buttons."""
+    """Copy the settings; where the repository is known, add its buttons."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     name = os.environ.get("GITHUB_REPOSITORY")
     if name:
         config["repository"] = {"url": f"https://github.com/{name}", "branch": "main"}
-        config["html"] = config.get("html", {}) | {"use_issues_button": True}
+        config["html"] |= {
+            "use_repository_button": True,
+            "use_edit_page_button": True,
+            "use_issues_button": True,
+        }
+        config["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+        }
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -122,7 +132,14 @@ def _move_alt_text(cell: nbformat.NotebookNode, name: str) -> None:
             continue
         texts = output.metadata.get("image/png", {})
         if not texts.get("alt"):
-            msg = f"A figure of cell {name} has no alt text. Show it with show()."
+            msg = (
+                f"A figure of cell {name} has no alt text. Show it with show.figure()."
+            )
+            raise StepError(msg)
+        if len(cell.outputs) > 1:  # the book would give each of them the caption
+            msg = (
+                f"Cell {name} shows more than its figure. Give the figure its own cell."
+            )
             raise StepError(msg)
         cell.metadata["mystnb"] = {
             "image": {"alt": texts["alt"]},
@@ -158,7 +175,7 @@ def _bare(value: Any) -> Any:
 
 def _build(stage: Path, html: Path) -> None:
     """Run Jupyter Book, warnings as errors, and put the pages in their place."""
-    made = BUILD / "book"
+    made = stage.with_name("book")
     shutil.rmtree(made, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
     options = ["--path-output", str(made), "--all", "-W", "-n", "--keep-going", "-q"]

@@ -18,19 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class _Bare(str):
-    """Text that is shown without quotes when it is recorded."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def show(figure: Figure, *, alt: str, caption: str) -> None:
+def figure(drawn: Figure, *, alt: str, caption: str) -> None:
     """Show a figure once, with what it shows in words.
 
     Parameters
     ----------
-    figure : matplotlib Figure
+    drawn : matplotlib Figure
         Closed afterwards, so that it is not shown again.
     alt : str
         What a reader who cannot see the figure must know.
@@ -39,9 +32,9 @@ def show(figure: Figure, *, alt: str, caption: str) -> None:
     """
     from matplotlib import pyplot as plt
 
-    display(figure, metadata={"image/png": {"alt": alt, "caption": caption}})
+    display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
-    plt.close(figure)
+    plt.close(drawn)
 
 
 def table(frame: pd.DataFrame, *, caption: str, digits: int = 2) -> None:
@@ -71,13 +64,14 @@ def record(**values: Any) -> None:
 
     Parameters
     ----------
-    **values : object
-        Prefix each name with the notebook's subject: names are shared by the book.
+    **values : str, int or float
+        Plain Python values, not NumPy's. Prefix each name with the notebook's
+        subject: names are shared by the book.
     """
     from myst_nb import glue
 
     for name, value in values.items():
-        glue(name, _Bare(value) if isinstance(value, str) else value, display=False)
+        glue(name, value, display=False)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,67 @@
+"""Figures: labelled with units, showing what they were given."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from soilnb import plots
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_spectra_show_the_median_of_each_set():
+    wavelengths = np.arange(400, 500, 10)
+    spectra = np.linspace(0.1, 0.5, 5)[:, None] + np.zeros(10)
+    figure = plots.plot_spectra(wavelengths, {"local": spectra})
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "wavelength / nm"
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.3)
+
+
+def test_measured_predicted_has_one_to_one_line_and_equal_axes():
+    predictions = pd.DataFrame(
+        {"method": "local", "measured": [1.0, 2.0], "predicted": [1.5, 1.8]}
+    )
+    axes = plots.plot_measured_predicted(predictions, ["local"]).axes[0]
+    assert axes.get_xlim() == axes.get_ylim()
+    x, y = axes.lines[0].get_data()
+    np.testing.assert_array_equal(x, y)
+    assert "%" in axes.get_xlabel()
+
+
+def test_bars_are_ordered_with_the_smallest_rmse_on_top():
+    scores = pd.DataFrame({"method": ["a", "b", "c"], "rmse": [2.0, 1.0, 3.0]})
+    axes = plots.plot_rmse(scores, reference="a").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [3.0, 2.0, 1.0]
+
+
+def test_gain_bars_span_the_interval():
+    gains = pd.DataFrame(
+        {"gain": [0.1], "low": [-0.2], "high": [0.3]}, index=["dtl_i_global"]
+    )
+    segments = plots.plot_gain(gains).axes[0].collections[0].get_segments()
+    np.testing.assert_allclose(segments[0][:, 0], [-0.2, 0.3])
+
+
+def test_curves_mark_the_chosen_number_of_components():
+    axes = plots.plot_components({"plsr": np.array([3.0, 1.0, 2.0])}).axes[0]
+    assert axes.lines[1].get_xdata().tolist() == [2]
+
+
+def test_frequency_shows_every_row_that_was_ever_selected():
+    axes = plots.plot_frequency(np.array([0, 0.5, 1.0, 0.25]), 2).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
+
+
+def test_training_ignores_folds_that_have_stopped():
+    history = np.array([[2.0, 2.0], [1.0, np.nan]])
+    axes = plots.plot_training({"local": history}).axes[0]
+    np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2.0, 1.0])

@@ -1,0 +1,377 @@
+"""RS-LOCAL against plain loops, planted truths, and itself on other workers."""
+
+import warnings
+
+import dask
+import numpy as np
+import pytest
+from dask.distributed import Client, LocalCluster
+from sklearn.cross_decomposition import PLSRegression
+
+from soilnb import rslocal
+from soilnb.metrics import rmse
+from soilnb.pls import PLS1
+from soilnb.rslocal import select_instances, selection_size
+
+N_BANDS = 60
+
+
+def make_regions(n_library, seed, n_local=30, n_test=200, useful_share=0.2):
+    """A library of one region like the site and six with laws of their own.
+
+    Spectra are mixtures of 14 constituents with scatter and noise; the property
+    is a linear law of the constituents.
+    """
+    rng = np.random.default_rng(seed)
+    band = np.linspace(0, 1, N_BANDS)
+    centre, width = rng.uniform(size=(2, 14, 3, 1)) * [[[[1]]], [[[0.15]]]] + 0.01
+    peaks = rng.uniform(0.05, 1, size=(14, 3, 1))
+    pure = (peaks * np.exp(-0.5 * ((band - centre) / width) ** 2)).sum(axis=1)
+
+    def mixtures(n, composition):
+        return np.exp(composition + 0.5 * rng.normal(size=(n, 14)))
+
+    def spectra(parts):
+        n = len(parts)
+        scatter = 1 + 0.03 * rng.normal(size=(n, 1))
+        slope = 0.02 * rng.normal(size=(n, 1)) * (band - 0.5)
+        noise = 5e-4 * rng.normal(size=(n, N_BANDS))
+        return (parts @ pure * 0.1 + 0.3) * scatter + slope + noise
+
+    home, law = rng.normal(scale=0.3, size=14), rng.normal(size=14) / np.sqrt(14)
+    useful = np.arange(n_library) < useful_share * n_library
+    parts = mixtures(n_library, home)
+    y = parts @ law
+    for region in np.array_split(np.flatnonzero(~useful), 6):
+        parts[region] = mixtures(len(region), rng.normal(scale=0.6, size=14))
+        other_law = 0.4 * law + 0.9 * rng.normal(size=14) / np.sqrt(14)
+        y[region] = parts[region] @ other_law
+    site = mixtures(n_local + n_test, home)
+    y_site = site @ law
+    X_site = spectra(site)
+    order = rng.permutation(n_library)
+    return {
+        "library": (spectra(parts)[order], y[order]),
+        "local": (X_site[:n_local], y_site[:n_local]),
+        "test": (X_site[n_local:], y_site[n_local:]),
+        "useful": useful[order],
+    }
+
+
+def error_on_test(case, X, y, n_components=8):
+    """RMSE of a PLSR on the test samples.
+
+    The site follows one law without noise, so 30 local samples and more than eight
+    components need no library; with eight they do.
+    """
+    X_test, y_test = case["test"]
+    return rmse(y_test, PLS1(n_components).fit(X, y).predict(X_test))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_regions(300, seed=1)
+
+
+def select(case, **settings):
+    """Select 20 rows quickly, unless told otherwise."""
+    settings = {"n_selected": 20, "n_repeats": 10, "n_components": 5, **settings}
+    return select_instances(*case["library"], *case["local"], **settings)
+
+
+def check_same(first, second):
+    """Both selections agree to the last bit."""
+    np.testing.assert_array_equal(first.indices, second.indices)
+    np.testing.assert_array_equal(first.searches, second.searches)
+    np.testing.assert_array_equal(first.frequency, second.frequency)
+    np.testing.assert_array_equal(first.scores, second.scores)
+    same = [name for name in first.history if name != "seconds"]
+    assert first.history[same].equals(second.history[same])
+
+
+def search_by_definition(library, local, k, b, r, n_components, seed):
+    """The method as published, with scikit-learn and plain loops."""
+    (X, y), (X_local, y_local) = library, local
+    pool, first_scores = np.arange(len(y)), None
+    iteration = 0
+    while len(pool) > k:
+        total, count = np.zeros(len(pool)), np.zeros(len(pool))
+        for model in range(round(len(pool) * b / k)):
+            drawn = rslocal._draw_subset(seed, 0, iteration, model, len(pool), k)
+            rows = pool[drawn]
+            pls = PLSRegression(n_components=n_components, scale=False)
+            predicted = pls.fit(X[rows], y[rows]).predict(X_local).ravel()
+            total[drawn] += rmse(y_local, predicted)
+            count[drawn] += 1
+        with np.errstate(invalid="ignore"):
+            scores = total / count
+        first_scores = scores if first_scores is None else first_scores
+        n_dropped = min(max(1, round(len(pool) * r)), len(pool) - k)
+        ranked = np.argsort(np.nan_to_num(scores, nan=-np.inf), kind="stable")
+        pool = np.sort(pool[ranked[: len(pool) - n_dropped]])
+        iteration += 1
+    return pool, first_scores
+
+
+def test_agrees_with_a_plain_scikit_learn_loop():
+    case = make_regions(60, seed=3)
+    settings = {"n_components": 4, "seed": 7}
+    expected, _ = search_by_definition(
+        case["library"], case["local"], k=12, b=3, r=0.2, **settings
+    )
+    ours = select(case, n_selected=12, n_repeats=3, drop_fraction=0.2, **settings)
+    assert ours.indices.tolist() == expected.tolist()
+
+
+def test_scores_of_one_iteration_agree_with_a_plain_loop(small):
+    # A cull of nearly all rows: the only iteration is the first.
+    expected_rows, expected = search_by_definition(
+        small["library"], small["local"], k=20, b=10, r=0.99, n_components=5, seed=1
+    )
+    ours = select(small, drop_fraction=0.99)
+    assert len(ours.history) == 1
+    np.testing.assert_allclose(ours.scores, expected, rtol=1e-4)
+    assert ours.indices.tolist() == expected_rows.tolist()
+
+
+def test_a_flipped_law_is_recognised():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 30))
+    X += 0.05 * rng.normal(size=X.shape)
+    law = PLS1(4).fit(X, X[:, 3] - X[:, 9]).coef_
+    lawful = np.arange(500) % 10 == 0
+    y = np.where(lawful, 1, -1) * (X @ law) + 0.1 * rng.normal(size=500)
+    X_site = rng.normal(size=(130, 30)) * 0.05 + X[rng.permutation(500)[:130]]
+    case = {"test": (X_site[30:], X_site[30:] @ law)}
+    chosen = select_instances(
+        X, y, X_site[:30], X_site[:30] @ law, n_selected=50, n_components=4
+    ).indices
+    assert lawful[chosen].mean() > 0.5  # chance: 0.1
+    selected = error_on_test(case, X[chosen], y[chosen], 4)
+    assert selected < 0.5 * error_on_test(case, X, y, 4)
+
+
+def test_useful_samples_are_found_among_six_other_regions():
+    precision, selected, random, local = [], [], [], []
+    for seed in range(5):
+        case = make_regions(1000, seed)
+        X, y = case["library"]
+        chosen = select_instances(
+            *case["library"], *case["local"], n_selected=50, n_repeats=50
+        ).indices
+        anything = np.random.default_rng(seed).choice(1000, 50, replace=False)
+        precision.append(case["useful"][chosen].mean())
+        selected.append(error_on_test(case, X[chosen], y[chosen]))
+        random.append(error_on_test(case, X[anything], y[anything]))
+        local.append(error_on_test(case, *case["local"]))
+    assert np.mean(precision) >= 0.40  # chance: 0.20
+    assert np.mean(selected) < 0.5 * np.mean(random)
+    assert np.mean(selected) < np.mean(local)
+
+
+@pytest.mark.parametrize("per_worker", [1, 3, 50])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_chunks_and_threads_do_not_change_a_bit(
+    small, monkeypatch, n_threads, per_worker
+):
+    expected = select(small)
+    monkeypatch.setattr(rslocal, "_TASKS_PER_WORKER", per_worker)
+    monkeypatch.setattr(rslocal, "_FEWEST_MODELS_PER_TASK", 1)
+    with dask.config.set(num_workers=n_threads):
+        check_same(select(small), expected)
+
+
+def test_processes_of_a_cluster_do_not_change_a_bit(small, monkeypatch):
+    expected = select(small, n_searches=2)
+    monkeypatch.setattr(rslocal, "_FEWEST_MODELS_FOR_CLUSTER", 100)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        check_same(select(small, n_searches=2, client=client), expected)
+
+
+def test_number_of_models_at_the_papers_scale():
+    # Counted independently: K = 50,422, k = 100, b = 50, r = 0.05.
+    settings = rslocal._Settings(100, 100, 50, 0.05, 10, 1)
+    sizes = list(settings.pool_sizes(50_422))
+    assert sum(settings.n_models(size) for size in sizes) == 503_234
+    assert sizes[1] == 50_422 - 2_521
+
+
+def test_draws_are_distinct_uniform_and_depend_on_every_number():
+    draws = np.array(
+        [rslocal._draw_subset(1, 0, 0, model, 40, 10) for model in range(4000)]
+    )
+    assert all(len(set(draw)) == 10 for draw in draws)
+    counts = np.bincount(draws.ravel(), minlength=40)
+    # Binomial: mean 1000, SD sqrt(4000 x 1/4 x 3/4) = 27.
+    assert abs(counts - 1000).max() < 5 * 27
+    reference = rslocal._draw_subset(1, 2, 3, 4, 40, 10).tolist()
+    for numbers in [(2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 4, 4), (1, 2, 3, 5)]:
+        assert rslocal._draw_subset(*numbers, 40, 10).tolist() != reference
+    assert sorted(rslocal._draw_subset(2**63 - 1, 0, 0, 0, 5, 5)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("n_library", "settings"),
+    [
+        (21, {}),  # one iteration, one row dropped
+        (40, {"n_repeats": 1, "drop_fraction": 0.9}),  # fewer drawn than to drop
+        (30, {"drop_fraction": 1e-6}),  # rounds to no row at all
+        (22, {"n_repeats": 1, "n_selected": 21}),  # a single model
+        (50, {"subset_size": 5, "n_components": 20}),  # more components than rows
+        (50, {"n_selected": 2, "n_repeats": 1}),
+    ],
+)
+def test_exactly_the_wanted_number_of_distinct_rows(small, n_library, settings):
+    case = {**small, "library": tuple(part[:n_library] for part in small["library"])}
+    chosen = select(case, **settings).indices
+    wanted = settings.get("n_selected", 20)
+    assert len(set(chosen.tolist())) == wanted
+    assert (np.diff(chosen) > 0).all()
+    assert 0 <= chosen[0] <= chosen[-1] < n_library
+
+
+def test_a_single_model_leaves_out_the_row_it_did_not_draw():
+    case = make_regions(22, seed=1)
+    result = select(case, n_selected=21, n_repeats=1)
+    assert result.history["n_models"].tolist() == [1]
+    # Only drawn rows can be dropped, and the row never drawn has no score.
+    assert np.isnan(result.scores).sum() == 1
+    assert np.flatnonzero(np.isnan(result.scores))[0] in result.indices
+
+
+def test_duplicate_spectra_are_no_obstacle(small):
+    X, y = small["library"]
+    case = {**small, "library": (np.repeat(X[:30], 5, axis=0), np.repeat(y[:30], 5))}
+    result = select(case)
+    assert len(set(result.indices.tolist())) == 20
+    assert np.isfinite(result.history["rmse_median"]).all()
+
+
+def test_never_drawn_rows_stay_and_ties_keep_the_lower_row():
+    means = np.array([2.0, np.nan, 1.0, 2.0, 2.0])
+    assert rslocal._keep_best(means, 2).tolist() == [0, 1, 2]
+    assert rslocal._keep_best(means, 4).tolist() == [1]
+    assert rslocal._keep_best(np.array([np.nan, np.nan, 5.0]), 2).tolist() == [0, 1]
+
+
+def test_failed_models_are_skipped():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(30, 4)).astype("f4"), rng.normal(size=30).astype("f4")
+    y[0] = np.nan  # fails every model that holds row 0
+    spectra = rslocal._Spectra(X, y, X[1:8], y[1:8])
+    pool = np.arange(30, dtype=np.int32)
+    tally = rslocal._tally_task(spectra, pool, (1, 0, 0, 5, 2), 0, 200)
+    failed = np.isnan(tally.rmse)
+    holds_row_0 = [0 in rslocal._draw_subset(1, 0, 0, m, 30, 5) for m in range(200)]
+    assert failed.tolist() == holds_row_0
+    assert tally.counts[0] == tally.sums[0] == 0
+    assert tally.counts.sum() == 5 * (~failed).sum()
+
+
+def test_several_searches_are_independent_and_combined_by_frequency(small):
+    result = select(small, n_searches=5)
+    assert result.searches.shape == (5, 20)
+    np.testing.assert_array_equal(result.searches[0], select(small).indices)
+    assert len({tuple(rows) for rows in result.searches}) == 5
+    counts = np.bincount(result.searches.ravel(), minlength=300)
+    np.testing.assert_allclose(result.frequency, counts / 5)
+    ranked = sorted(range(300), key=lambda i: (-counts[i], result.scores[i], i))
+    assert result.indices.tolist() == sorted(ranked[:20])
+
+
+def test_seed_and_history(small):
+    result = select(small, seed=1)
+    check_same(result, select(small, seed=1))
+    assert result.indices.tolist() != select(small, seed=2).indices.tolist()
+    history = result.history
+    assert history["pool_size"].iloc[:2].tolist() == [300, 285]  # 5 % fewer
+    assert history["n_models"].iloc[:2].tolist() == [150, 142]  # pool x 10 / 20
+    assert (history["rmse_q05"] <= history["rmse_median"]).all()
+    assert history["rmse_median"].iloc[-1] < 0.7 * history["rmse_median"].iloc[0]
+
+
+def test_the_unit_of_the_property_scales_the_scores_only(small):
+    (X, y), (X_local, y_local) = small["library"], small["local"]
+    in_percent = select(small)
+    in_g_per_kg = select({"library": (X, y * 10), "local": (X_local, y_local * 10)})
+    np.testing.assert_array_equal(in_percent.indices, in_g_per_kg.indices)
+    np.testing.assert_allclose(in_percent.scores * 10, in_g_per_kg.scores, rtol=1e-4)
+
+
+def test_progress_counts_the_models(small):
+    calls = []
+    result = select(small, n_searches=2, progress=lambda *call: calls.append(call))
+    done, totals, texts = zip(*calls, strict=True)
+    assert np.diff((0, *done)).tolist() == result.history["n_models"].tolist()
+    assert set(totals) == {done[-1]}
+    assert texts[-1] == "search 2 of 2, 20 rows left"
+
+
+def test_inputs_are_not_changed_and_may_be_lists(small):
+    before = [part.copy() for part in (*small["library"], *small["local"])]
+    expected = select(small)
+    as_lists = {
+        name: [part.tolist() for part in small[name]]
+        for name in small
+        if name in ("library", "local")
+    }
+    check_same(select(as_lists), expected)
+    for part, copy in zip((*small["library"], *small["local"]), before, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+def test_selection_size_halves_small_libraries():
+    assert selection_size(50_422) == 100
+    assert selection_size(200) == 100
+    assert selection_size(199) == 99
+    assert selection_size(60, n_selected=20) == 20
+    with pytest.raises(ValueError, match="'n_library' must be at least 4, got 3"):
+        selection_size(3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"n_selected": 300}, ValueError, "'n_selected' must be between 2 and 299"),
+        ({"subset_size": 21}, ValueError, "'subset_size' must be between 2 and 20"),
+        ({"subset_size": 1}, ValueError, "'subset_size' must be between 2 and 20"),
+        ({"n_repeats": 0}, ValueError, "'n_repeats' must be between 1 and"),
+        ({"drop_fraction": 0.0}, ValueError, "'drop_fraction' must be above 0"),
+        ({"drop_fraction": 1.0}, ValueError, "'drop_fraction' must be above 0"),
+        ({"n_components": 0}, ValueError, "'n_components' must be at least 1"),
+        ({"n_searches": 0}, ValueError, "'n_searches' must be at least 1"),
+        ({"seed": -1}, ValueError, "'seed' must be between 0"),
+        ({"seed": None}, TypeError, "'seed' must be a whole number"),
+    ],
+)
+def test_refuses_bad_numbers(small, settings, error, message):
+    with pytest.raises(error, match=message):
+        select(small, **settings)
+
+
+def test_refuses_bad_samples(small):
+    (X, y), (X_local, y_local) = small["library"], small["local"]
+    with_gap = np.where(np.arange(300) == 17, np.nan, y)
+    with pytest.raises(ValueError, match=r"'y_library' has 1 missing.*first at row 17"):
+        select_instances(X, with_gap, X_local, y_local)
+    with pytest.raises(ValueError, match="'y_local' is the constant 1"):
+        select_instances(X, y, X_local, np.ones(30))
+    with pytest.raises(ValueError, match="'y_library' is the constant 0"):
+        select_instances(X, np.zeros(300), X_local, y_local)
+    with pytest.raises(ValueError, match="'X_local' has 59 columns but 'X_library'"):
+        select_instances(X, y, X_local[:, 1:], y_local)
+    with pytest.raises(ValueError, match="'X_local' has 30 rows but 'y_local' has 29"):
+        select_instances(X, y, X_local, y_local[1:])
+
+
+def test_says_so_when_every_model_fails(small):
+    (X, y), (X_local, y_local) = small["library"], small["local"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # overflow on the way to single precision
+        with pytest.raises(ValueError, match=r"All \d+ models of iteration 1 failed"):
+            select_instances(X * 1e300, y, X_local * 1e300, y_local)

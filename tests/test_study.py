@@ -1,0 +1,198 @@
+"""The prepared study: who may be used for what, and the paired comparison."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+
+from soilnb.baselines import fit_plsr
+from soilnb.datasets import load_library, load_site
+from soilnb.study import Fits, Study, compare, prepare
+
+
+@pytest.fixture(scope="module")
+def farms():
+    return load_library("farms")
+
+
+@pytest.fixture(scope="module")
+def skane(farms):
+    return prepare(farms, load_site("skane"))
+
+
+def test_local_and_test_samples_are_the_whole_site_once(skane):
+    rows = np.sort(np.concatenate([skane.local, skane.test]))
+    assert rows.tolist() == list(range(125))
+    assert len(skane.local) == 30
+
+
+def test_split_does_not_depend_on_soc(farms, skane):
+    site = load_site("skane")
+    shuffled = site.take(np.arange(len(site)))
+    object.__setattr__(shuffled, "soc", site.soc[::-1].copy())
+    assert prepare(farms, shuffled).local.tolist() == skane.local.tolist()
+
+
+def test_library_has_no_row_of_the_site_and_covers_the_grid(skane):
+    assert "SL.125" not in set(skane.library.info["group"])
+    assert len(skane.library) == 896 - 125
+    assert np.isfinite(skane.library.reflectance).all()
+    assert skane.wavelengths[[0, -1]].tolist() == [420, 2480]
+    assert len(skane.wavelengths) == 207
+
+
+def test_country_library_is_the_other_swedish_farm(skane):
+    assert set(skane.library.info["group"].iloc[skane.country_rows]) == {"UL.120"}
+    assert len(skane.country_rows) == len(skane.country_folds) == 120
+
+
+def test_country_without_fifty_rows_is_not_used_and_said(farms):
+    vaud = prepare(farms, load_site("vaud"))
+    assert len(vaud.country_rows) == 0
+    assert any("country models are not run" in note for note in vaud.notes)
+
+
+def test_grid_is_cut_to_the_sites_own_range(farms):
+    study = prepare(farms, load_site("rhineland"))
+    assert study.wavelengths[[0, -1]].tolist() == [1000, 2400]
+    assert {"SA.112", "SL.125"} <= set(study.library.info["group"])
+
+
+def test_saved_study_is_the_same_when_read(skane, tmp_path):
+    skane.save(tmp_path)
+    again = Study.load(tmp_path)
+    assert again.fingerprint == skane.fingerprint
+    np.testing.assert_array_equal(again.X_library, skane.X_library)
+    np.testing.assert_array_equal(again.country_folds, skane.country_folds)
+    np.testing.assert_array_equal(again.test, skane.test)
+
+
+def test_plsr_row_can_be_recomputed_from_the_saved_tables(skane, tmp_path):
+    """The rule of the book with scikit-learn and nothing of the package."""
+    skane.save(tmp_path)
+    site = pd.read_parquet(tmp_path / "site.parquet").set_index("sample_id")
+    split = pd.read_csv(tmp_path / "split.csv")
+    bands = [name for name in site if name.isdigit()]
+    absorbance = -np.log10(site[bands].to_numpy(float))
+    spectra = pd.DataFrame(
+        (absorbance - absorbance.mean(1, keepdims=True))
+        / absorbance.std(1, ddof=1, keepdims=True),
+        index=site.index,
+    )
+    local = split[split["set"] == "local"]
+    test = split[split["set"] == "test"]
+    X, y = spectra.loc[local["sample_id"]].to_numpy(), site["soc"][local["sample_id"]]
+    y, folds = y.to_numpy(), local["fold"].to_numpy()
+    press = np.zeros(15)
+    for a in range(1, 16):
+        for fold in range(10):
+            held = folds == fold
+            model = PLSRegression(a, scale=False).fit(X[~held], y[~held])
+            press[a - 1] += ((model.predict(X[held]).ravel() - y[held]) ** 2).sum()
+    best = int(press.argmin()) + 1
+    model = PLSRegression(best, scale=False).fit(X, y)
+    predicted = model.predict(spectra.loc[test["sample_id"]].to_numpy()).ravel()
+    measured = site["soc"][test["sample_id"]].to_numpy()
+    expected = np.sqrt(np.mean((predicted - measured) ** 2))
+
+    fits = Fits(skane)
+    fits.fit(
+        "plsr_local",
+        fit_plsr,
+        skane.X_local,
+        skane.y_local,
+        skane.local_folds,
+        max_components=15,
+    )
+    scores, _ = fits.score("quick")
+    assert scores.loc[0, "n_components"] == best
+    assert scores.loc[0, "rmse"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_models_do_not_see_the_test_soc(farms, skane):
+    """With other SOC in the test samples, a fitted model is the same."""
+    site = load_site("skane")
+    soc = site.soc.copy()
+    soc[skane.test] = 50.0
+    changed = site.take(np.arange(len(site)))
+    object.__setattr__(changed, "soc", soc)
+    study = prepare(farms, changed)
+    np.testing.assert_array_equal(study.y_local, skane.y_local)
+    np.testing.assert_array_equal(study.X_local, skane.X_local)
+    assert study.local_folds.tolist() == skane.local_folds.tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_local": 121}, r"at least n_local \+ 5 = 126 samples, got 125"),
+        ({"n_local": 3}, "'n_local' must be at least 10, got 3"),
+        ({"n_folds": 31}, "'n_folds' must be between 2 and 30"),
+        ({"wavelength_range": (2490, 2600)}, "420"),
+    ],
+)
+def test_study_that_cannot_be_prepared_says_why(farms, options, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(farms, load_site("skane"), **options)
+
+
+def test_library_that_does_not_cover_the_site_is_refused():
+    with pytest.raises(ValueError, match="at least 50 rows that cover"):
+        prepare(load_site("rhineland"), load_site("skane"))
+
+
+def test_constant_local_soc_is_refused(farms):
+    site = load_site("skane")
+    changed = site.take(np.arange(len(site)))
+    object.__setattr__(changed, "soc", np.full(len(site), 2.0))
+    with pytest.raises(ValueError, match="must vary among the 30 local samples"):
+        prepare(farms, changed)
+
+
+def _predictions(**predicted):
+    measured = np.array([1.0, 2.0, 3.0, 4.0])
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "sample_id": list("abcd"),
+                "method": method,
+                "measured": measured,
+                "predicted": measured + np.asarray(errors),
+            }
+        )
+        for method, errors in predicted.items()
+    )
+
+
+def test_gain_is_the_difference_of_rmse_and_eq_1():
+    table = compare(
+        _predictions(local=[1, -1, 1, -1], dtl_i_global=[0.5, 0.5, -0.5, -0.5])
+    )
+    assert table.loc["dtl_i_global", "gain"] == pytest.approx(0.5)
+    assert table.loc["dtl_i_global", "delta_rmse"] == pytest.approx(50)
+    # every sample improves by the same share, so every resample gains 0.5
+    assert table.loc["dtl_i_global", "low"] == pytest.approx(0.5)
+
+
+def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
+    rng = np.random.default_rng(1)
+    measured = np.arange(100.0)
+    frames = [
+        pd.DataFrame(
+            {
+                "sample_id": range(100),
+                "method": method,
+                "measured": measured,
+                "predicted": measured + rng.normal(size=100),
+            }
+        )
+        for method in ("local", "global")
+    ]
+    table = compare(pd.concat(frames))
+    assert table.loc["local", ["gain", "low", "high"]].tolist() == [0, 0, 0]
+    assert table.loc["global", "low"] < 0 < table.loc["global", "high"]
+
+
+def test_comparison_without_its_reference_is_refused():
+    with pytest.raises(ValueError, match="'reference' must be one of rf_local"):
+        compare(_predictions(rf_local=[0, 0, 0, 1]))

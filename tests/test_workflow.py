@@ -1,0 +1,237 @@
+"""Parameters, steps and the command: what is refused, what is fresh, what is shown."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from matplotlib import pyplot as plt
+
+from soilnb.datasets import site_name
+from soilnb.workflow import build, params, run, show, step
+
+
+def soilnb(*arguments, **options):
+    """Run the command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "soilnb", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
+    free = {"country"}
+    for name in params.STEPS:
+        declared = params.declared(name)
+        assert {"site", "library", "profile", "seed", "results"} <= set(declared)
+        assert set(declared) - set(params.RULES) <= free
+
+
+def test_steps_read_only_earlier_steps():
+    order = list(params.STEPS)
+    for name, earlier in params.STEPS.items():
+        assert all(order.index(other) < order.index(name) for other in earlier)
+
+
+def test_zero_takes_the_profiles_value_and_a_given_value_wins():
+    quick = params.check_parameters("03_rs_local", {"profile": "quick"})
+    assert quick["n_repeats"] == params.profiles()["quick"]["n_repeats"]
+    given = params.check_parameters("03_rs_local", {"n_repeats": 7})
+    assert given["n_repeats"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_locl", 30, "Unknown parameter 'n_locl' of 01_data. Did you mean 'n_local'"),
+        ("n_local", "abc", "'n_local' must be a whole number, got 'abc'"),
+        ("n_local", 3, "'n_local' must be at least 10, got 3"),
+        ("n_local", True, "'n_local' must be a whole number, got True"),
+        ("site", 7, "'site' must be text, got 7.*-r site 7"),
+        ("site", " ", "'site' must not be empty"),
+        ("profile", "quik", "Unknown profile 'quik'. Did you mean 'quick'"),
+        ("wavelength_range", [2480, 420], "two increasing wavelengths in nm"),
+        ("wavelength_range", ["a", "b"], "must be a list of float"),
+        ("quantity", "refl", "Unknown quantity 'refl'"),
+        ("soc_unit", "g/dm3", "Unknown soc_unit 'g/dm3'"),
+    ],
+)
+def test_wrong_parameter_names_rule_value_and_remedy(name, value, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        params.check_parameters("01_data", {name: value})
+
+
+def test_drop_fraction_must_leave_something():
+    with pytest.raises(ValueError, match=r"'drop_fraction' must be above 0 and at"):
+        params.check_parameters("03_rs_local", {"drop_fraction": 0.9})
+
+
+def test_assignments_are_read_as_the_declared_type():
+    steps = ["01_data", "03_rs_local"]
+    given = params.parse_assignments(
+        ["seed=2", "wavelength_range=[500, 900]", "site=007", "n_repeats=5"], steps
+    )
+    assert given["01_data"] == {
+        "seed": 2,
+        "wavelength_range": [500, 900],
+        "site": "007",
+    }
+    assert given["03_rs_local"] == {"seed": 2, "site": "007", "n_repeats": 5}
+    with pytest.raises(ValueError, match="takes name=value, got 'seed'"):
+        params.parse_assignments(["seed"], steps)
+
+
+def test_plan_brings_the_steps_that_are_read():
+    assert run.plan_steps(["05_dtl_instances"]) == [
+        "01_data",
+        "03_rs_local",
+        "04_cnn",
+        "05_dtl_instances",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["all", "--site", "skan"], "Unknown site 'skan'. Did you mean 'skane'"),
+        (["all", "--library", "farm"], "Unknown library 'farm'. Did you mean 'farms'"),
+        (["04_cn"], "Unknown step '04_cn'. Did you mean '04_cnn'"),
+        (["all", "-p", "n_locl=30"], "Unknown parameter 'n_locl'. Did you mean"),
+        (["all", "-p", "n_local=121"], "at least n_local + 5 = 126 samples, got 125"),
+        (["all", "-j", "0"], "'-j' must be at least 1, got 0"),
+        (["all", "--site", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_command_refuses_at_once_in_one_line(arguments, message, tmp_path):
+    done = soilnb("run", *arguments, "-p", f"results={tmp_path / 'results'}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    done = soilnb("run", "all", "-p", f"results={tmp_path / 'file'}")
+    assert done.returncode == 1
+    assert "'results' must be a folder that can be written" in done.stderr
+
+
+def test_broken_csv_is_refused_before_anything_is_written(write_csv, tmp_path):
+    path = write_csv(lambda frame: frame.drop(columns="soc"))
+    done = soilnb("run", "all", "--site", path, "-p", f"results={tmp_path / 'r'}")
+    assert done.returncode == 1
+    assert "soc" in done.stderr
+    assert not (tmp_path / "r").exists()
+    checked = soilnb("data", "check", path)
+    assert checked.returncode == 1
+    assert "soc" in checked.stdout
+
+
+def test_check_says_what_it_understood_of_a_good_file(write_csv):
+    done = soilnb("data", "check", write_csv(), "-p", "quantity=reflectance")
+    assert done.returncode == 0, done.stderr
+    assert "30" in done.stdout
+    assert "Nothing is wrong." in done.stdout
+
+
+def test_list_names_every_site():
+    listed = soilnb("data", "list").stdout
+    assert "skane" in listed
+    assert "sao-paulo" in listed
+    assert "CC BY-SA 4.0" in listed
+
+
+def test_command_does_not_load_tensorflow():
+    code = (
+        "import sys; from soilnb.workflow import run, build, params;"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_folder_is_replaced_whole(tmp_path):
+    new, place = tmp_path / "new", tmp_path / "place"
+    for folder, name in ((new, "fresh"), (place, "stale")):
+        folder.mkdir()
+        (folder / name).touch()
+    step.replace_folder(new, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert [path.name for path in place.iterdir()] == ["fresh"]
+
+
+def test_step_without_its_upstream_says_what_to_run(tmp_path):
+    namespace = {"site": "skane", "results": str(tmp_path)}
+    with pytest.raises(ValueError, match="02_benchmarks needs the results of 01_data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def test_step_with_another_seed_than_the_study_is_refused(tmp_path):
+    folder = tmp_path / "farms" / "skane" / "01_data"
+    folder.mkdir(parents=True)
+    facts = {"study": "x", "parameters": {"seed": 1, "profile": "quick"}}
+    (folder / "step.json").write_text(json.dumps(facts))
+    namespace = {"site": "skane", "results": str(tmp_path), "seed": 2}
+    with pytest.raises(ValueError, match="'seed' is 2, but the results of 01_data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def test_unknown_name_in_a_notebook_is_refused():
+    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
+        step.begin("02_benchmarks", {"site": "skane", "sede": 2, "_hidden": 1})
+
+
+def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):
+    with (
+        run._only_run(tmp_path),
+        pytest.raises(run.StepError, match="Another run is writing"),
+        run._only_run(tmp_path),
+    ):
+        pass
+
+
+def test_figure_without_alt_text_stops_the_book():
+    output = nbformat.v4.new_output("display_data", {"image/png": "x"})
+    cell = nbformat.v4.new_code_cell(outputs=[output])
+    with pytest.raises(run.StepError, match="has no alt text"):
+        build._move_alt_text(cell, "fig")
+    output.metadata["image/png"] = {"alt": "A line.", "caption": "Fig."}
+    build._move_alt_text(cell, "fig")
+    assert cell.metadata["mystnb"]["image"]["alt"] == "A line."
+
+
+def test_book_without_results_says_what_to_run(tmp_path):
+    values = params.check_parameters("08_compare", {"results": str(tmp_path)})
+    with pytest.raises(run.StepError, match="soilnb run all --site skane"):
+        build.build_book(values, tmp_path / "build")
+
+
+def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda *a, **k: shown.append((a, k)))
+    figure, _ = plt.subplots()
+    show.figure(figure, alt="A line.", caption="Fig. 1.")
+    assert shown[0][1]["metadata"]["image/png"]["alt"] == "A line."
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_progress_says_what_is_left_and_leaves_it_for_the_command(
+    monkeypatch, tmp_path, capsys
+):
+    file = tmp_path / "progress"
+    monkeypatch.setenv("SOILNB_PROGRESS", str(file))
+    progress = show.Progress("searching")
+    progress.start -= 10
+    progress(1, 4)
+    assert "about 30.0 s left" in file.read_text()
+    progress(4, 4)
+    assert "done in" in file.read_text()
+
+
+def test_file_named_like_a_built_in_site_is_refused():
+    with pytest.raises(ValueError, match="Rename the file"):
+        site_name("somewhere/skane.csv")
