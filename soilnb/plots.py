@@ -186,7 +186,7 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     if reference is not None:
         value = scores.loc[scores["method"] == reference, "rmse"].iloc[0]
         axes.axvline(value, color="#D55E00", ls="--", lw=1, label=reference)
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
     axes.set(xlabel="RMSE of the test samples / %")
     axes.grid(axis="y", visible=False)
     return figure

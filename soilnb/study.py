@@ -374,12 +374,11 @@ class Fits:
 
     def fit(
         self, method: str, function: Callable[..., Any], *args: Any, **options: Any
-    ) -> Any:
-        """Call `function`, keep and return the model, note the time it took."""
+    ) -> None:
+        """Call `function`, keep the model it returns, note the time it took."""
         start = time.perf_counter()
         self.models[method] = function(*args, **options)
         self.seconds[method] = time.perf_counter() - start
-        return self.models[method]
 
     def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Predict the test samples and compare with the measured SOC.

@@ -1,9 +1,11 @@
 """The 1D-CNN: architecture as data, Keras models, folds trained together."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +22,9 @@ from soilnb.cnn import (
     cross_validate,
 )
 from soilnb.cnn._tensorflow import keras
+from soilnb.cnn.architecture import ACTIVATIONS
 from soilnb.cnn.stack import FoldStack, epoch_rows, initial_weights
-from soilnb.cnn.training import _generator, _make_folds
+from soilnb.cnn.training import _generator, _make_folds, _make_stack
 
 N_WAVELENGTHS = 31
 # Keras converts its own variables in a way that NumPy 2 warns about.
@@ -382,6 +385,19 @@ def test_dropout_drops_the_stated_share_and_keeps_the_mean():
     assert (values == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert values.mean() == pytest.approx(1.0, abs=0.01)
     assert values.max() == pytest.approx(1 / 0.7)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_search_of_many_architectures_does_not_fill_the_memory(activation):
+    X, y = planted(8)
+    folds = _make_folds(X, y, np.arange(8) % 2)
+    blocks = (ConvBlock(2, 5, 2, activation, 0.1), ConvBlock(2, 3, 1, activation))
+    tiny = Architecture(conv=blocks, fc=(FCBlock(2, activation),))
+    stack = _make_stack(tiny, X, y, folds, seed=1)
+    graph = weakref.ref(stack._train.graph)
+    del stack
+    gc.collect()
+    assert graph() is None
 
 
 @pytest.mark.parametrize(

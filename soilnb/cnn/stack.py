@@ -131,6 +131,14 @@ def _convolve(
     return tf.reshape(flat + bias[:, None], [folds, -1, n_out, block.filters])
 
 
+def _apply_activation(values: tf.Tensor, name: str) -> tf.Tensor:
+    """Return the activation that Keras calls `name`."""
+    if name == "silu":
+        # Not Keras's: its custom gradient keeps every graph in memory for good.
+        return values * tf.sigmoid(values)
+    return keras.activations.get(name)(values)
+
+
 class FoldStack:
     """The networks of some folds, trained together.
 
@@ -266,7 +274,7 @@ class FoldStack:
     def _activate(self, values: tf.Tensor, number: int, training: bool) -> tf.Tensor:
         """Apply activation and, in training, dropout of block `number`."""
         block = self.architecture.blocks[number]
-        values = keras.activations.get(block.activation)(values)
+        values = _apply_activation(values, block.activation)
         if not (training and block.dropout):
             return values
         seed = tf.stack([self._dropout_seeds[number], self._step])
