@@ -16,11 +16,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 COLOURS = {
     "library": "#999999",
     "country": "#56B4E9",
     "selected": "#D55E00",
+    "site": "#0072B2",
     "local": "#0072B2",
     "test": "#E69F00",
 }
@@ -276,12 +278,16 @@ def plot_history(
     for _, rows in history.groupby("search"):
         axes.plot(rows[x], rows[y], color="#D55E00", alpha=0.6, lw=1)
     axes.set(xlabel=labels[0], ylabel=labels[1], xscale="log")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(ScalarFormatter())
     axes.invert_xaxis()
     return figure
 
 
 def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
-    """Plot validation RMSE against epoch: the folds as thin lines, their mean thick.
+    """Plot validation RMSE against epoch: thin the folds, thick what is kept of them.
+
+    The thick line is the mean over the folds of each fold's lowest RMSE so far.
 
     Parameters
     ----------
@@ -298,7 +304,8 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     for axes, (name, rmse) in zip(panels[0], histories.items(), strict=True):
         epochs = np.arange(1, len(rmse) + 1)
         axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
-        axes.plot(epochs, np.nanmean(rmse, axis=1), color="#0072B2", lw=2)
+        best_so_far = np.fmin.accumulate(rmse)
+        axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
         axes.set(title=name, xlabel="epoch", yscale="log")
     panels[0][0].set_ylabel("validation RMSE / %")
     return figure

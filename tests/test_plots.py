@@ -61,7 +61,7 @@ def test_frequency_shows_every_row_that_was_ever_selected():
     assert axes.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
 
 
-def test_training_ignores_folds_that_have_stopped():
-    history = np.array([[2.0, 2.0], [1.0, np.nan]])
+def test_training_keeps_the_best_of_each_fold_also_of_one_that_has_stopped():
+    history = np.array([[2.0, 2.0], [1.0, np.nan], [3.0, np.nan]])
     axes = plots.plot_training({"local": history}).axes[0]
-    np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2.0, 1.0])
+    np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2.0, 1.5, 1.5])
