@@ -115,7 +115,8 @@ def _ready(
     for number, cell in enumerate(cells):
         if cell.cell_type == "code":
             _move_alt_text(cell, f"{facts['step']}-{number}")
-    notebook.cells = [*cells, nbformat.v4.new_markdown_cell(_provenance(facts))]
+    note = nbformat.v4.new_markdown_cell(_provenance(facts), id="provenance")
+    notebook.cells = [*cells, note]
     notebook.metadata.pop("papermill", None)
     return notebook
 
