@@ -79,15 +79,14 @@ def _data(arguments: argparse.Namespace) -> None:
 
         print("\n".join(describe_data()))
         return
-    from soilnb.datasets import inspect_file
     from soilnb.workflow.params import check_parameters, parse_assignments
+    from soilnb.workflow.run import check_file
 
     given = parse_assignments(arguments.p, ["01_data"])["01_data"]
-    values = check_parameters("01_data", given)
-    options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
-    report = inspect_file(arguments.file, **options)
-    print("\n".join(report.lines()))
-    if report.problems:
+    values = check_parameters("01_data", given | {"site": arguments.file})
+    lines, usable = check_file(values)
+    print("\n".join(lines))
+    if not usable:
         sys.exit(1)
 
 

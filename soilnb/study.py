@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial import KDTree
 
 from soilnb._validation import check_int
 from soilnb.datasets import SpectralLibrary
@@ -28,6 +29,7 @@ from soilnb.selection import kennard_stone, random_folds
 
 N_TEST_MIN = 5  # fewer test samples say nothing
 LIBRARY_ROWS_MIN = 50  # a smaller library is not used
+SAME_SPECTRUM = 2e-4  # reflectance: what rounding in a file may do to a spectrum
 
 METHODS = (
     "plsr_local",
@@ -245,13 +247,29 @@ def _country_rows(
     return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
 
 
+def _shared_rows(
+    library: SpectralLibrary, site: SpectralLibrary
+) -> npt.NDArray[np.bool_]:
+    """Return which library rows are also in the site, with the rest of their groups.
+
+    A library without groups is one group; of it only the shared rows are meant.
+    """
+    tree = KDTree(library.reflectance)
+    distance, nearest = tree.query(site.reflectance, p=np.inf)
+    shared = np.isin(np.arange(len(library)), nearest[distance < SAME_SPECTRUM])
+    groups = library.info["group"]
+    if groups.nunique() > 1:
+        shared = groups.isin(set(groups[shared])).to_numpy()
+    return shared
+
+
 def _global_library(
-    library: SpectralLibrary, site: SpectralLibrary, grid: npt.NDArray[np.float64]
+    library: SpectralLibrary, site: SpectralLibrary
 ) -> tuple[SpectralLibrary, list[str]]:
-    """Return the library without the site's groups, on the grid, and what was left."""
-    groups = set(site.info["group"])
-    own = library.info["group"].isin(groups).to_numpy()
-    independent = library.take(np.flatnonzero(~own))
+    """Return the library without the site, on the site's grid, and what was left."""
+    grid = site.wavelengths
+    own = library.info["group"].isin(set(site.info["group"])).to_numpy()
+    independent = library.take(~own)
     on_grid = independent.on_grid(grid)
     notes = []
     if own.any():
@@ -261,6 +279,15 @@ def _global_library(
             f"{len(independent) - len(on_grid)} library rows do not cover "
             f"{grid[0]:g}-{grid[-1]:g} nm and are left out."
         )
+    if len(on_grid):
+        shared = _shared_rows(on_grid, site)
+        if shared.any():
+            named = ", ".join(sorted(set(on_grid.info["group"][shared])))
+            notes.append(
+                f"{shared.sum()} library rows ({named}) hold spectra of the site and "
+                "are left out."
+            )
+            on_grid = on_grid.take(~shared)
     if len(on_grid) < LIBRARY_ROWS_MIN:
         msg = (
             f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
@@ -284,9 +311,9 @@ def prepare(
 
     The site is put on the working grid and split by Kennard-Stone (Euclidean, on
     SNV absorbance, spectra only) into `n_local` local and N - `n_local` test
-    samples. The global library is every library row that shares no group with the
-    site and covers the grid; the country library is its rows from the site's
-    country, where there are at least 50.
+    samples. The global library is every library row that shares no group and no
+    spectrum with the site and covers the grid; the country library is its rows from
+    the site's country, where there are at least 50.
 
     Parameters
     ----------
@@ -322,7 +349,7 @@ def prepare(
         raise ValueError(msg)
     grid = working_grid(site.wavelengths, wavelength_range)
     site = site.on_grid(grid)
-    independent, notes = _global_library(library, site, grid)
+    independent, notes = _global_library(library, site)
     local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
     if np.ptp(site.soc[local]) == 0:
         msg = (

@@ -336,7 +336,7 @@ def _rendered(browser, page, folder, width):
 
 
 @pytest.mark.parametrize(
-    "page", ["book/method.html", "notebooks/01_data.html", "notebooks/08_compare.html"]
+    "page", ["book/method.html", "notebooks/01_data.html", "notebooks/04_cnn.html"]
 )
 def test_page_opens_from_disk_with_its_mathematics(browser, book, tmp_path, page):
     dom = _rendered(browser, book / page, tmp_path, 1280)

@@ -6,7 +6,7 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import SpectralLibrary, load_library, load_site
 from soilnb.study import Fits, Study, compare, prepare
 
 
@@ -139,6 +139,18 @@ def test_study_that_cannot_be_prepared_says_why(farms, options, message):
 def test_library_that_does_not_cover_the_site_is_refused():
     with pytest.raises(ValueError, match="at least 50 rows that cover"):
         prepare(load_site("rhineland"), load_site("skane"))
+
+
+def test_library_group_that_holds_spectra_of_the_site_is_left_out(farms, skane):
+    """A farm of the library, sent in as somebody's file under another name."""
+    farm = load_site("skane")
+    info = farm.info.assign(group="my-farm", source="my-farm")
+    reflectance = farm.reflectance.round(4)
+    site = SpectralLibrary("my-farm", reflectance, farm.wavelengths, farm.soc, info)
+    study = prepare(farms, site)
+    assert "SL.125" not in set(study.library.info["group"])
+    assert len(study.library) == len(skane.library)
+    assert any("(SL.125) hold spectra of the site" in note for note in study.notes)
 
 
 def test_constant_local_soc_is_refused(farms):

@@ -133,10 +133,18 @@ def test_broken_csv_is_refused_before_anything_is_written(write_csv, tmp_path):
 
 
 def test_check_says_what_it_understood_of_a_good_file(write_csv):
-    done = soilnb("data", "check", write_csv(), "-p", "quantity=reflectance")
-    assert done.returncode == 0, done.stderr
-    assert "30" in done.stdout
+    options = ["-p", "quantity=reflectance", "-p", "n_local=20"]
+    done = soilnb("data", "check", write_csv(), *options)
+    assert done.returncode == 0, done.stdout
+    assert "20 local and 10 test samples, 207 bands" in done.stdout
     assert "Nothing is wrong." in done.stdout
+
+
+def test_check_counts_the_samples_that_a_study_needs(write_csv):
+    done = soilnb("data", "check", write_csv(), "-p", "quantity=reflectance")
+    assert done.returncode == 1
+    assert "at least n_local + 5 = 35 samples, got 30" in done.stdout
+    assert "Nothing is wrong" not in done.stdout
 
 
 def test_list_names_every_site():
@@ -220,7 +228,7 @@ def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch):
 
 
 def test_progress_says_what_is_left_and_leaves_it_for_the_command(
-    monkeypatch, tmp_path, capsys
+    monkeypatch, tmp_path
 ):
     file = tmp_path / "progress"
     monkeypatch.setenv("SOILNB_PROGRESS", str(file))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soilnb.datasets import SITES, load_library
+from soilnb.datasets import SITES, inspect_file, load_library
 from soilnb.workflow.params import (
     ROOT,
     STEPS,
@@ -133,6 +133,40 @@ def check_data(jobs: list[Job]) -> None:
         if job.step == "01_data":
             prepare_study(job.values)
             check_writable(job.site_folder)
+
+
+def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
+    """Return what is understood of a site's file, and whether a study can use it.
+
+    Parameters
+    ----------
+    values : dict
+        Parameters of 01_data; `site` is the path.
+
+    Returns
+    -------
+    lines : list of str
+        The file, then the study that would be made of it, then what is wrong.
+    usable : bool
+        Whether nothing is wrong.
+    """
+    options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
+    report = inspect_file(values["site"], **options)
+    *lines, verdict = report.lines()
+    if report.problems:
+        return [*lines, verdict], False
+    try:
+        study = prepare_study(values)
+    except ValueError as error:
+        return [*lines, "Wrong:", f"  {error}"], False
+    first, last = study.wavelengths[[0, -1]]
+    lines.append(
+        f"  A study with library {study.library.name!r}: {len(study.local)} local and "
+        f"{len(study.test)} test samples, {len(study.wavelengths)} bands from "
+        f"{first:g} to {last:g} nm, {len(study.library)} library rows, "
+        f"{len(study.country_rows)} of them from the site's country."
+    )
+    return [*lines, verdict], True
 
 
 def digest_files(files: list[Path], root: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ class Progress:
         self.what = what
         self.start = time.perf_counter()
         self.shown = 0.0
-        self.handle = display(Markdown(f"{what} …"), display_id=True)
+        inside = get_ipython() is not None
+        self.handle = (
+            display(Markdown(f"{what} …"), display_id=True) if inside else None
+        )
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         """Note that `done` of `total` units are done."""
@@ -119,6 +123,7 @@ class Progress:
             left = duration(elapsed / max(done, 1) * (total - done))
             line = f"{self.what}: {text or f'{done} of {total}'}, about {left} left"
         self.shown = now
-        self.handle.update(Markdown(line))
+        if self.handle:
+            self.handle.update(Markdown(line))
         if os.environ.get("SOILNB_PROGRESS"):
             Path(os.environ["SOILNB_PROGRESS"]).write_text(line)
