@@ -126,7 +126,8 @@ def fit_plsr_spiked(
     ----------
     .. [1] Wetterlind and Stenberg (2010), European Journal of Soil Science
        61(6), 823-843.
-    .. [2] Guerrero et al. (2014), Geoderma 213, 12-22.
+    .. [2] Guerrero et al. (2014), European Journal of Soil Science 65(2),
+       248-263.
 
     Examples
     --------

@@ -188,6 +188,7 @@ class FoldStack:
             self._train_epochs,
             input_signature=[tf.TensorSpec(rows, tf.int32)],
             jit_compile=False,
+            autograph=False,  # it does not work on Python 3.13: loops are written out
         ).get_concrete_function()
 
     def _set_data(self, X: npt.NDArray, y: npt.NDArray, folds: Sequence[Fold]) -> None:
@@ -228,12 +229,22 @@ class FoldStack:
 
     def _train_epochs(self, rows: tf.Tensor) -> tf.Tensor:
         """Run the epochs of `train` in the graph."""
-        n_epochs = tf.shape(rows)[0]
+        n_epochs, n_steps = tf.shape(rows)[0], rows.shape[1]
+
+        def take_step(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            self._train_step(rows[epoch, step])
+            return epoch, step + 1
+
+        def run_epoch(
+            epoch: tf.Tensor, history: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.TensorArray]:
+            tf.while_loop(lambda _, step: step < n_steps, take_step, [epoch, 0])
+            return epoch + 1, history.write(epoch, self._finish_epoch())
+
         history = tf.TensorArray(tf.float32, n_epochs, element_shape=[self.n_folds])
-        for epoch in tf.range(n_epochs):
-            for batch in rows[epoch]:
-                self._train_step(batch)
-            history = history.write(epoch, self._finish_epoch())
+        _, history = tf.while_loop(
+            lambda epoch, _: epoch < n_epochs, run_epoch, [0, history]
+        )
         return history.stack()
 
     def _train_step(self, rows: tf.Tensor) -> None:
@@ -313,11 +324,17 @@ class FoldStack:
 
     def _held_out_rmse(self) -> tf.Tensor:
         """Return the RMSE of each fold's held-out rows (K,), scaled."""
-        squares = tf.zeros([self.n_folds])
-        count = tf.zeros([self.n_folds])
-        for rows in self._held_out:
-            spectra, target, present = self._samples(rows)
+
+        def add_batch(
+            number: tf.Tensor, squares: tf.Tensor, count: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            spectra, target, present = self._samples(self._held_out[number])
             errors = self._predict(spectra, training=False) - target
             squares += tf.reduce_sum(present * tf.square(errors), axis=1)
-            count += tf.reduce_sum(present, axis=1)
+            return number + 1, squares, count + tf.reduce_sum(present, axis=1)
+
+        n_batches, zeros = self._held_out.shape[0], tf.zeros([self.n_folds])
+        _, squares, count = tf.while_loop(
+            lambda number, *_: number < n_batches, add_batch, [0, zeros, zeros]
+        )
         return tf.sqrt(squares / count)

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -331,7 +332,7 @@ class _Board:
             with contextlib.suppress(OSError):
                 parts.append(f"{job.step}: {_progress_file(job).read_text()}")
         text = " | ".join(parts) or ", ".join(job.step for job in running)
-        width = os.get_terminal_size().columns - 3
+        width = shutil.get_terminal_size().columns - 3
         sys.stdout.write(f"\r\033[K  {text[:width]}")
         sys.stdout.flush()
 
