@@ -75,12 +75,12 @@ def _book(arguments: argparse.Namespace) -> None:
 def _data(arguments: argparse.Namespace) -> None:
     """List the data, or check a file."""
     if arguments.verb == "list":
-        from soilnb.workflow.run import describe_data
+        from soilnb.workflow.data import describe_data
 
         print("\n".join(describe_data()))
         return
+    from soilnb.workflow.data import check_file
     from soilnb.workflow.params import check_parameters, parse_assignments
-    from soilnb.workflow.run import check_file
 
     given = parse_assignments(arguments.p, ["01_data"])["01_data"]
     values = check_parameters("01_data", given | {"site": arguments.file})

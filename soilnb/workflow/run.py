@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soilnb.datasets import SITES, inspect_file, load_library
 from soilnb.workflow.params import (
     ROOT,
     STEPS,
@@ -136,40 +135,6 @@ def check_data(jobs: list[Job]) -> None:
             check_writable(job.site_folder)
 
 
-def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
-    """Return what is understood of a site's file, and whether a study can use it.
-
-    Parameters
-    ----------
-    values : dict
-        Parameters of 01_data; `site` is the path.
-
-    Returns
-    -------
-    lines : list of str
-        The file, then the study that would be made of it, then what is wrong.
-    usable : bool
-        Whether nothing is wrong.
-    """
-    options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
-    report = inspect_file(values["site"], **options)
-    *lines, verdict = report.lines()
-    if report.problems:
-        return [*lines, verdict], False
-    try:
-        study = prepare_study(values)
-    except ValueError as error:
-        return [*lines, "Wrong:", f"  {error}"], False
-    first, last = study.wavelengths[[0, -1]]
-    lines.append(
-        f"  A study with library {study.library.name!r}: {len(study.local)} local and "
-        f"{len(study.test)} test samples, {len(study.wavelengths)} bands from "
-        f"{first:g} to {last:g} nm, {len(study.library)} library rows, "
-        f"{len(study.country_rows)} of them from the site's country."
-    )
-    return [*lines, verdict], True
-
-
 def digest_files(files: list[Path], root: Path) -> str:
     """Return one digest of the names and contents of files."""
     digest = hashlib.sha256()
@@ -203,7 +168,7 @@ def _source_digest(job: Job) -> str:
 
 def other_sites(site_folder: Path) -> list[Path]:
     """Return the folders of the other sites of the same library that have scores."""
-    found = site_folder.parent.glob("*/*/scores.csv")
+    found = site_folder.parent.glob("*/0*/scores.csv")
     return sorted({file.parents[1] for file in found} - {site_folder})
 
 
@@ -214,7 +179,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     }
     if job.step == "08_compare":
         for folder in other_sites(job.site_folder):
-            files = sorted(folder.glob("*/predictions.parquet"))
+            files = sorted(folder.glob("0*/predictions.parquet"))
             upstream[folder.name] = digest_files(files, folder)
     return {
         "source": _source_digest(job),
@@ -404,18 +369,3 @@ def _run_chain(chain: list[Job], running: list[Job], board: _Board) -> None:
         board.line(
             f"{job.step:<18} {label:<24} {duration(time.perf_counter() - start)}"
         )
-
-
-def describe_data() -> list[str]:
-    """Return a line for the built-in library and one for each of its farms."""
-    library = load_library("farms")
-    sites = {group: name for name, group in SITES.items()}
-    lines = [f"library farms: {len(library)} samples of these farms", ""]
-    lines.append(f"{'site':<15} {'farm':<8} {'samples':>7}  {'country':<12} licence")
-    for group, rows in library.info.groupby("group", sort=False):
-        country, licence = rows.iloc[0][["country", "licence"]]
-        lines.append(
-            f"{sites.get(group, '–'):<15} {group:<8} {len(rows):>7}  {country:<12} "
-            f"{licence}"
-        )
-    return lines

@@ -1,0 +1,168 @@
+"""Models fitted on a study, scored on its test samples and compared in pairs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from soilnb.metrics import delta_rmse, evaluate
+from soilnb.study.prepared import Study
+
+METHODS = (
+    "plsr_local",
+    "rf_local",
+    "plsr_global",
+    "plsr_country",
+    "plsr_spiked",
+    "plsr_weighted",
+    "mbl",
+    "plsr_rs_local",
+    "local",
+    "global",
+    "country",
+    "dtl_i_global",
+)
+
+
+@dataclass
+class Fits:
+    """The models of one step, each fitted and timed, then scored once, together.
+
+    Attributes
+    ----------
+    study : Study
+        The prepared study.
+    models : dict
+        Method name to fitted model.
+    seconds : dict
+        Method name to wall time of its fit.
+    """
+
+    study: Study
+    models: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def fit(
+        self, method: str, function: Callable[..., Any], *args: Any, **options: Any
+    ) -> None:
+        """Call `function`, keep the model it returns, note the time it took."""
+        start = time.perf_counter()
+        self.models[method] = function(*args, **options)
+        self.seconds[method] = time.perf_counter() - start
+
+    def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Predict the test samples and compare with the measured SOC.
+
+        Parameters
+        ----------
+        profile : str
+            Name of the profile the models were made with, noted in the tables.
+
+        Returns
+        -------
+        scores : DataFrame
+            One row per method: library, site, method, profile, seed, n_local,
+            n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds.
+        predictions : DataFrame
+            One row per method and test sample: sample_id, method, profile, seed,
+            measured, predicted (SOC in %).
+        """
+        study = self.study
+        measured = study.site.soc[study.test]
+        ids = study.site.info["sample_id"].to_numpy()[study.test]
+        scores, predictions = [], []
+        for method, model in self.models.items():
+            predicted = model.predict(study.X_test)
+            metrics = evaluate(measured, predicted).drop("n")
+            n_components = getattr(
+                model, "n_components", getattr(model, "n_components_", None)
+            )
+            scores.append(
+                {
+                    "library": study.library.name,
+                    "site": study.site.name,
+                    "method": method,
+                    "profile": profile,
+                    "seed": study.seed,
+                    "n_local": len(study.local),
+                    "n_test": len(study.test),
+                    **metrics,
+                    "n_components": n_components,
+                    "seconds": round(self.seconds[method], 3),
+                }
+            )
+            predictions.append(
+                pd.DataFrame(
+                    {
+                        "sample_id": ids,
+                        "method": method,
+                        "profile": profile,
+                        "seed": study.seed,
+                        "measured": measured,
+                        "predicted": predicted,
+                    }
+                )
+            )
+        table = pd.DataFrame(scores).astype({"n_components": "Int64"})
+        return table, pd.concat(predictions, ignore_index=True)
+
+
+def compare(
+    predictions: pd.DataFrame,
+    *,
+    reference: str = "local",
+    n_resamples: int = 5000,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Return each method's gain over a reference on the same test samples.
+
+    The test samples are drawn with replacement, the same draw for both methods, so
+    the interval is of the paired difference. It says how sure the gain is for other
+    samples of this farm; it does not cover another choice of local samples or
+    another farm.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns sample_id, method, measured, predicted, for one site.
+    reference : str, default "local"
+        The method that the others are compared with.
+    n_resamples : int, default 5000
+        Bootstrap samples.
+    seed : int, default 1
+        Seed of the draws.
+
+    Returns
+    -------
+    DataFrame
+        Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
+        low and high (its 95 % percentile interval) and delta_rmse (Eq. 1, percent).
+
+    Raises
+    ------
+    ValueError
+        Where the reference is not among the methods.
+    """
+    wide = predictions.pivot(index="sample_id", columns="method", values="predicted")
+    if reference not in wide:
+        msg = f"'reference' must be one of {', '.join(wide)}, got {reference!r}."
+        raise ValueError(msg)
+    measured = predictions.drop_duplicates("sample_id").set_index("sample_id")
+    errors = wide.sub(measured["measured"], axis=0) ** 2
+    rmse = np.sqrt(errors.mean())
+    draws = np.random.default_rng(seed).integers(
+        len(errors), size=(n_resamples, len(errors))
+    )
+    resampled = np.sqrt(errors.to_numpy()[draws].mean(axis=1))
+    base = resampled[:, [errors.columns.get_loc(reference)]]
+    low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
+    table = pd.DataFrame(
+        {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
+    )
+    table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
+    return table.reindex([name for name in METHODS if name in table.index])
