@@ -102,7 +102,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(130)
-    except (ValueError, TypeError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
         print(f"soilnb: {error}", file=sys.stderr)
         sys.exit(1)
 

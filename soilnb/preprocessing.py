@@ -185,8 +185,10 @@ def snv(spectra: npt.ArrayLike) -> Floats:
     return centred / centred.std(axis=1, ddof=1, keepdims=True)
 
 
-def _check_range(wavelength_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the two limits in nm, or raise unless they are increasing numbers."""
+def check_wavelength_range(
+    wavelength_range: tuple[float, float],
+) -> tuple[float, float]:
+    """Return the two limits in nm, or raise ValueError unless they increase."""
     limits = np.asarray(wavelength_range)
     is_pair = limits.shape == (2,) and limits.dtype.kind in "iuf"
     if not is_pair or not np.isfinite(limits).all() or not 0 < limits[0] < limits[1]:
@@ -227,7 +229,7 @@ def working_grid(
     array([1000., 1010., 2400.])
     """
     measured = check_wavelengths(wavelengths)
-    low, high = _check_range(wavelength_range)
+    low, high = check_wavelength_range(wavelength_range)
     first = np.ceil(max(low, measured[0]) / GRID_STEP_NM)
     last = np.floor(min(high, measured[-1]) / GRID_STEP_NM)
     grid = GRID_STEP_NM * np.arange(first, last + 1)

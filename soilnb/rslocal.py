@@ -542,8 +542,8 @@ def select_instances(
     `n_selected` remain. Scores start anew in every iteration. Rows that no model
     held are kept; ties keep the lower row; models that fail are skipped.
     Models are fitted in single precision on the centred spectra. One search may
-    differ much from the next (two share about one row in ten), though their
-    predictions are alike: hence `n_searches`.
+    differ much from the next (two may share hardly more rows than chance would
+    give), though their predictions are alike: hence `n_searches`.
 
     The local samples choose the rows: an error estimated on them is optimistic.
 

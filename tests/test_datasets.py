@@ -14,10 +14,10 @@ from soilnb.datasets import (
     SpectralLibrary,
     concatenate,
     describe,
+    folder_name,
     load_farm,
     load_library,
     load_site,
-    site_name,
 )
 from soilnb.datasets import farms as farms_module
 
@@ -235,27 +235,34 @@ def test_a_file_can_be_site_or_library(write_csv):
     ("path", "name"),
     [
         ("skane", "skane"),
-        ("farms", "farms"),
         ("my field (2024).csv", "my-field--2024-"),
         ("a/b.c/north_1.v2.parquet", "north_1.v2"),
         (Path("Åker.csv"), "Åker"),
     ],
 )
 def test_results_are_named_after_the_site_or_the_file(path, name):
-    assert site_name(path) == name
+    assert folder_name(path) == name
+
+
+def test_library_and_site_names_are_not_taken_for_each_other():
+    assert folder_name("farms", "library") == "farms"
+    with pytest.raises(ValueError, match=r"Unknown library 'skane'\. It is a site\."):
+        folder_name("skane", "library")
+    with pytest.raises(ValueError, match=r"Unknown site 'farms'\. It is a library\."):
+        folder_name("farms")
 
 
 @pytest.mark.parametrize("path", ["x/skane.csv", "Skane.csv", "sao paulo.csv"])
 def test_a_file_called_like_a_built_in_site_is_refused(path):
     with pytest.raises(ValueError, match=r"share its results .* Rename the file\."):
-        site_name(path)
+        folder_name(path)
 
 
 def test_a_file_without_a_letter_in_its_name_is_refused():
     with pytest.raises(ValueError, match="no letter or digit"):
-        site_name("--.csv")
+        folder_name("--.csv")
     with pytest.raises(ValueError, match="Unknown site 'skone'"):
-        site_name("skone")
+        folder_name("skone")
 
 
 def test_importing_datasets_loads_nothing_heavy():

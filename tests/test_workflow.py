@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from matplotlib import pyplot as plt
 
-from soilnb.datasets import site_name
+from soilnb.datasets import folder_name
 from soilnb.workflow import build, params, run, show, step
 
 
@@ -49,12 +49,13 @@ def test_zero_takes_the_profiles_value_and_a_given_value_wins():
     [
         ("n_locl", 30, "Unknown parameter 'n_locl' of 01_data. Did you mean 'n_local'"),
         ("n_local", "abc", "'n_local' must be a whole number, got 'abc'"),
-        ("n_local", 3, "'n_local' must be at least 10, got 3"),
+        ("n_local", 3, "'n_local' must be between 10 and 10000, got 3"),
         ("n_local", True, "'n_local' must be a whole number, got True"),
         ("site", 7, "'site' must be text, got 7.*-r site 7"),
         ("site", " ", "'site' must not be empty"),
+        ("seed", 5_000_000_000, "'seed' must be between 1 and"),
         ("profile", "quik", "Unknown profile 'quik'. Did you mean 'quick'"),
-        ("wavelength_range", [2480, 420], "two increasing wavelengths in nm"),
+        ("wavelength_range", [2480, 420], "two increasing numbers in nm"),
         ("wavelength_range", ["a", "b"], "must be a list of float"),
         ("quantity", "refl", "Unknown quantity 'refl'"),
         ("soc_unit", "g/dm3", "Unknown soc_unit 'g/dm3'"),
@@ -174,18 +175,97 @@ def test_folder_is_replaced_whole(tmp_path):
 
 def test_step_without_its_upstream_says_what_to_run(tmp_path):
     namespace = {"site": "skane", "results": str(tmp_path)}
-    with pytest.raises(ValueError, match="02_benchmarks needs the results of 01_data"):
+    with pytest.raises(ValueError, match="cannot run: there are no results of 01_data"):
         step.begin("02_benchmarks", namespace)
+
+
+def _stamp(folder, name, **changes):
+    """Write a step's stamp as `finish` does, without running anything."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    values = {"site": "skane", "library": "farms"}
+    facts = {
+        "study": "x",
+        "data": step.data_digests(values),
+        "parameters": {"seed": 1, "profile": "quick"},
+        "upstream": {},
+    } | changes
+    (folder / name / "step.json").write_text(json.dumps(facts))
 
 
 def test_step_with_another_seed_than_the_study_is_refused(tmp_path):
-    folder = tmp_path / "farms" / "skane" / "01_data"
-    folder.mkdir(parents=True)
-    facts = {"study": "x", "parameters": {"seed": 1, "profile": "quick"}}
-    (folder / "step.json").write_text(json.dumps(facts))
+    _stamp(tmp_path / "farms" / "skane", "01_data")
     namespace = {"site": "skane", "results": str(tmp_path), "seed": 2}
     with pytest.raises(ValueError, match="'seed' is 2, but the results of 01_data"):
         step.begin("02_benchmarks", namespace)
+
+
+def test_step_after_another_file_of_the_same_name_is_refused(tmp_path):
+    _stamp(tmp_path / "farms" / "skane", "01_data", data={"site a.csv": "SHA-256 0"})
+    namespace = {"site": "skane", "results": str(tmp_path)}
+    with pytest.raises(ValueError, match="01_data was made from other data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def test_results_of_two_studies_are_told_apart(tmp_path):
+    _stamp(tmp_path, "01_data")
+    _stamp(tmp_path, "02_benchmarks", study="y")
+    assert step.find_mismatch(tmp_path, ["01_data"]) is None
+    assert step.find_mismatch(tmp_path, ["01_data", "02_benchmarks", "03"]) == (
+        "02_benchmarks",
+        "the results of 02_benchmarks belong to another study",
+    )
+
+
+def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
+    _stamp(tmp_path, "01_data")
+    read = {"01_data": step._stamp_digest(tmp_path, "01_data")}
+    _stamp(tmp_path, "03_rs_local", upstream=read)
+    assert step.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
+    _stamp(tmp_path, "01_data", seconds=2)
+    assert step.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
+        "03_rs_local",
+        "01_data was run again after 03_rs_local",
+    )
+
+
+def test_library_and_site_files_of_one_name_are_both_watched(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "soil.csv").write_text(name)
+    found = step.data_digests(
+        {
+            "library": str(tmp_path / "a" / "soil.csv"),
+            "site": str(tmp_path / "b" / "soil.csv"),
+        }
+    )
+    assert list(found) == ["library soil.csv", "site soil.csv"]
+    assert len(set(found.values())) == 2
+
+
+def test_two_files_that_would_share_a_results_folder_are_refused(write_csv, tmp_path):
+    (tmp_path / "b").mkdir()
+    paths = [write_csv(name="soil.csv"), write_csv(name="b/soil.csv")]
+    with pytest.raises(ValueError, match="would share the results folder 'soil'"):
+        run.plan(["01_data"], list(map(str, paths)), {"library": "farms"}, [])
+
+
+def test_site_named_twice_is_run_once():
+    jobs = run.plan(["01_data"], ["skane", "skane"], {"library": "farms"}, [])
+    assert len(jobs) == 1
+
+
+def test_options_of_files_leave_built_in_sites_alone(write_csv):
+    sites = ["skane", str(write_csv())]
+    jobs = run.plan(["01_data"], sites, {}, ["quantity=reflectance"])
+    assert [job.values["quantity"] for job in jobs] == ["", "reflectance"]
+
+
+def test_names_that_the_notebook_itself_made_are_no_parameters(tmp_path):
+    """Run All a second time in JupyterLab, without a new kernel."""
+    namespace = {"results": str(tmp_path), "notes": [], "first": 420.0}
+    step.begin("01_data", namespace)
+    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
+        step.begin("01_data", namespace | {"sede": 2})
 
 
 def test_unknown_name_in_a_notebook_is_refused():
@@ -195,9 +275,9 @@ def test_unknown_name_in_a_notebook_is_refused():
 
 def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):
     with (
-        run._only_run(tmp_path),
+        run.only_run(tmp_path),
         pytest.raises(run.StepError, match="Another run is writing"),
-        run._only_run(tmp_path),
+        run.only_run(tmp_path),
     ):
         pass
 
@@ -242,4 +322,4 @@ def test_progress_says_what_is_left_and_leaves_it_for_the_command(
 
 def test_file_named_like_a_built_in_site_is_refused():
     with pytest.raises(ValueError, match="Rename the file"):
-        site_name("somewhere/skane.csv")
+        folder_name("somewhere/skane.csv")

@@ -29,12 +29,12 @@ __all__ = [
     "SpectralLibrary",
     "concatenate",
     "describe",
+    "folder_name",
     "inspect_file",
     "load_farm",
     "load_library",
     "load_site",
     "read_file",
-    "site_name",
 ]
 
 
@@ -123,13 +123,15 @@ def load_site(
     return read_file(name_or_path, **options)
 
 
-def site_name(name_or_path: str | Path) -> str:
-    """Return the name of a site's (or a library's) folder of results.
+def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
+    """Return the name of the folder for the results of a site or library.
 
     Parameters
     ----------
     name_or_path : str or Path
         A built-in name, or the path of a file.
+    kind : str, default "site"
+        "site" or "library".
 
     Returns
     -------
@@ -145,16 +147,16 @@ def site_name(name_or_path: str | Path) -> str:
 
     Examples
     --------
-    >>> site_name("skane"), site_name("soils/my farm.csv")
+    >>> folder_name("skane"), folder_name("soils/my farm.csv")
     ('skane', 'my-farm')
     """
-    names = (*SITES, *LIBRARIES)
-    if name_or_path in names:
+    own = {"site": SITES, "library": LIBRARIES}[kind]
+    if name_or_path in own:
         return str(name_or_path)
-    _check_path(name_or_path, "site", names)
+    _check_path(name_or_path, kind, own)
     path = Path(name_or_path)
     stem = re.sub(r"[^\w.-]", "-", path.stem)
-    if stem.lower() in names:
+    if stem.lower() in (*SITES, *LIBRARIES):
         msg = (
             f"The file {path.name!r} would share its results with the built-in "
             f"{stem.lower()!r}. Rename the file."

@@ -36,7 +36,7 @@ class SpectralLibrary:
         Soil organic carbon, % of mass, float64.
     info : DataFrame
         One row per sample: sample_id (unique within its source), source, group
-        (samples that must not be split between training and test), country (""
+        (library rows that share a group with the site are left out), country (""
         where unknown), carbon_kind, licence; further columns are kept.
     notes : tuple of str
         Sentences: what was understood, converted or ignored.

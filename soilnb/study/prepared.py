@@ -20,7 +20,9 @@ from soilnb.selection import kennard_stone, random_folds
 
 N_TEST_MIN = 5  # fewer test samples say nothing
 LIBRARY_ROWS_MIN = 50  # a smaller library is not used
-SAME_SPECTRUM = 2e-4  # reflectance: what rounding in a file may do to a spectrum
+# Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
+# farms of LimeSoDa differ by eight times as much.
+SAME_SPECTRUM = 2e-3
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,12 @@ class Study:
         facts = json.loads((folder / "study.json").read_text())
         library = pd.read_parquet(folder / "library.parquet")
         site = pd.read_parquet(folder / "site.parquet")
-        split = pd.read_csv(folder / "split.csv", dtype={"sample_id": str})
+        split = pd.read_csv(  # a sample may be called NA
+            folder / "split.csv",
+            dtype={"sample_id": str},
+            keep_default_na=False,
+            na_values={"order": [""], "fold": [""]},
+        )
         rows = pd.Series(range(len(site)), index=site["sample_id"])
         is_local = (split["set"] == "local").to_numpy()
         ids = split["sample_id"].to_numpy()
@@ -219,8 +226,21 @@ def _country_rows(
     countries = site.info["country"].unique()
     if len(countries) != 1 or not countries[0]:
         return np.array([], dtype=np.int64)
-    rows = np.flatnonzero(library.info["country"].to_numpy() == countries[0])
+    of_rows = library.info["country"].str.casefold()
+    rows = np.flatnonzero(of_rows == countries[0].casefold())
     return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
+
+
+def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
+    """Return why there is no country library."""
+    of_site = set(site.info["country"])
+    name = f"({of_site.pop()}) " if len(of_site) == 1 and "" not in of_site else ""
+    known = sorted(set(library.info["country"]) - {""})
+    return (
+        f"The country models are not run: fewer than {LIBRARY_ROWS_MIN} library rows "
+        f"are known to come from the site's country {name}"
+        f"among {', '.join(known) or 'none named'}."
+    )
 
 
 def _shared_rows(
@@ -231,8 +251,8 @@ def _shared_rows(
     A library without groups is one group; of it only the shared rows are meant.
     """
     tree = KDTree(library.reflectance)
-    distance, nearest = tree.query(site.reflectance, p=np.inf)
-    shared = np.isin(np.arange(len(library)), nearest[distance < SAME_SPECTRUM])
+    found = tree.query_ball_point(site.reflectance, SAME_SPECTRUM, p=np.inf)
+    shared = np.isin(np.arange(len(library)), np.concatenate(found))
     groups = library.info["group"]
     if groups.nunique() > 1:
         shared = groups.isin(set(groups[shared])).to_numpy()
@@ -268,9 +288,10 @@ def _global_library(
         msg = (
             f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
             f"that cover the site's working grid, {grid[0]:g}-{grid[-1]:g} nm, got "
-            f"{len(on_grid)}. Narrow 'wavelength_range' or use another library."
+            f"{len(on_grid)}. Narrow 'wavelength_range' or use another library. "
+            + " ".join(notes)
         )
-        raise ValueError(msg)
+        raise ValueError(msg.rstrip())
     return on_grid, notes
 
 
@@ -327,23 +348,22 @@ def prepare(
     site = site.on_grid(grid)
     independent, notes = _global_library(library, site)
     local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
-    if np.ptp(site.soc[local]) == 0:
-        msg = (
-            f"'soc' must vary among the {n_local} local samples, got "
-            f"{site.soc[local][0]:g} % for all of them. Check the column."
-        )
-        raise ValueError(msg)
+    test = np.setdiff1d(np.arange(len(site)), local)
+    for rows, which in ((local, "local"), (test, "test")):
+        if np.ptp(site.soc[rows]) == 0:
+            msg = (
+                f"'soc' must vary among the {len(rows)} {which} samples, got "
+                f"{site.soc[rows][0]:g} % for all of them. Check the column."
+            )
+            raise ValueError(msg)
     n_country = len(_country_rows(independent, site))
     if not n_country:
-        notes.append(
-            f"Fewer than {LIBRARY_ROWS_MIN} library rows are known to come from the "
-            "site's country: the country models are not run."
-        )
+        notes.append(_no_country(independent, site))
     return Study(
         library=independent,
         site=site,
         local=local,
-        test=np.setdiff1d(np.arange(len(site)), local),
+        test=test,
         local_folds=random_folds(n_local, n_folds, seed),
         library_folds=random_folds(len(independent), n_folds, seed + 1),
         country_folds=(

@@ -20,9 +20,9 @@ import nbformat
 import yaml
 
 from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.run import StepError, digest_files
+from soilnb.workflow.run import StepError, digest_files, only_run
 from soilnb.workflow.show import duration
-from soilnb.workflow.step import replace_folder, results_folder
+from soilnb.workflow.step import find_mismatch, replace_folder, results_folder
 
 BUILD = ROOT / "_build"
 
@@ -47,6 +47,14 @@ def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
     StepError
         Results are missing, a figure has no alt text, or the build warns.
     """
+    _check_results(parameters)
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_run(results_folder(parameters)), only_run(folder):
+        return _build_fresh(parameters, folder)
+
+
+def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
+    """Build the book unless the stage is what the pages were made from."""
     html = folder / "html"
     stage = folder / "stage"
     partial = folder / ".stage.partial"
@@ -62,19 +70,24 @@ def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
     return html / "index.html"
 
 
+def _check_results(parameters: Mapping[str, Any]) -> None:
+    """Raise where results are missing or do not belong together."""
+    folder = results_folder(parameters)
+    problem = find_mismatch(folder, STEPS)
+    for step in STEPS:
+        if not problem and not (folder / step / f"{step}.ipynb").is_file():
+            problem = step, f"there is no executed notebook of {step}"
+    if problem:
+        msg = (
+            f"The book cannot be built: {problem[1]}. Run it first: soilnb run all "
+            f"--site {parameters['site']} --library {parameters['library']}"
+        )
+        raise StepError(msg)
+
+
 def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     """Copy the prose and the executed notebooks, made ready for the book."""
     folder = results_folder(parameters)
-    missing = [
-        step for step in STEPS if not (folder / step / f"{step}.ipynb").is_file()
-    ]
-    if missing:
-        msg = (
-            f"The book needs the results of {', '.join(missing)}. Run them first: "
-            f"soilnb run all --site {parameters['site']} "
-            f"--library {parameters['library']}"
-        )
-        raise StepError(msg)
     (stage / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", stage / "book")
     shutil.copy(ROOT / "_toc.yml", stage)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
+from soilnb.preprocessing import check_wavelength_range
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {  # step: the steps whose results it reads
@@ -75,9 +76,25 @@ def declared(step: str) -> dict[str, tuple[str, Any]]:
     }
 
 
-def _at_least(low: int) -> Callable[[str, Any], None]:
+@cache
+def assigned(step: str) -> set[str]:
+    """Return the names that a notebook's own cells assign."""
+    code = [
+        "".join(cell["source"])
+        for cell in read_cells(notebook_path(step))
+        if cell["cell_type"] == "code"
+    ]
+    return {
+        node.id
+        for source in code
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def _between(low: int, high: int) -> Callable[[str, Any], None]:
     """Return a rule for whole numbers."""
-    return lambda name, value: check_int(value, name, low)
+    return lambda name, value: check_int(value, name, low, high)
 
 
 def _one_of(*choices: str) -> Callable[[str, Any], None]:
@@ -92,16 +109,6 @@ def _check_share(name: str, value: float) -> None:
         raise ValueError(msg)
 
 
-def _check_range(name: str, value: list) -> None:
-    """Raise unless a wavelength range is two increasing numbers in nm."""
-    if len(value) != 2 or not value[0] < value[1]:
-        msg = (
-            f"{name!r} must be two increasing wavelengths in nm, got {value}. "
-            "For example [420, 2480]."
-        )
-        raise ValueError(msg)
-
-
 def _check_text(name: str, value: str) -> None:
     """Raise where a name is empty."""
     if not value.strip():
@@ -111,26 +118,26 @@ def _check_text(name: str, value: str) -> None:
 
 _QUANTITIES = ("", "reflectance", "percent", "absorbance")
 _UNITS = ("", "%", "g/kg")
-RULES: dict[str, Callable[[str, Any], None]] = {
+RULES: dict[str, Callable[[str, Any], object]] = {
     "site": _check_text,
     "library": _check_text,
     "profile": lambda name, value: check_choice(value, name, profiles()),
     "results": _check_text,
-    "seed": _at_least(1),
-    "n_local": _at_least(10),
-    "n_folds": _at_least(0),
-    "wavelength_range": _check_range,
+    "seed": _between(1, 2**31),
+    "n_local": _between(10, 10_000),
+    "n_folds": _between(0, 1000),
+    "wavelength_range": lambda _, value: check_wavelength_range(tuple(value)),
     "quantity": _one_of(*_QUANTITIES),
     "library_quantity": _one_of(*_QUANTITIES),
     "soc_unit": _one_of(*_UNITS),
     "library_soc_unit": _one_of(*_UNITS),
-    "extra_weight": _at_least(1),
-    "n_selected": _at_least(10),
-    "n_repeats": _at_least(0),
-    "n_searches": _at_least(0),
-    "n_components": _at_least(1),
+    "extra_weight": _between(1, 1000),
+    "n_selected": _between(10, 100_000),
+    "n_repeats": _between(0, 10_000),
+    "n_searches": _between(0, 1000),
+    "n_components": _between(1, 50),
     "drop_fraction": _check_share,
-    "epochs": _at_least(0),
+    "epochs": _between(0, 100_000),
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soilnb.datasets import SITES
 from soilnb.workflow.params import (
     ROOT,
     STEPS,
@@ -41,6 +42,7 @@ from soilnb.workflow.step import (
 )
 
 _RUN_STAMP = "run.json"
+_FOR_FILES = ("quantity", "soc_unit", "country")
 
 
 class StepError(RuntimeError):
@@ -119,11 +121,22 @@ def plan(
     """
     steps = plan_steps(names)
     given = parse_assignments(assignments, steps)
-    jobs = []
-    for site in sites:
-        common = {"site": resolve(site)} | shared
+    jobs: list[Job] = []
+    owners: dict[Path, str] = {}
+    for site in dict.fromkeys(resolve(site) for site in sites):
+        common = {"site": site} | shared
         for step in steps:
-            jobs.append(Job(step, check_parameters(step, common | given[step])))
+            values = common | given[step]
+            if site in SITES and len(sites) > 1:  # then these are for the files
+                values = {k: v for k, v in values.items() if k not in _FOR_FILES}
+            jobs.append(Job(step, check_parameters(step, values)))
+        folder = jobs[-1].site_folder
+        if owners.setdefault(folder, site) != site:
+            msg = (
+                f"The files {owners[folder]!r} and {site!r} would share the results "
+                f"folder {folder.name!r}. Rename one of them."
+            )
+            raise ValueError(msg)
     return jobs
 
 
@@ -204,8 +217,15 @@ def is_fresh(job: Job) -> bool:
     return left == _results_digest(job.place) and facts == fingerprint(job)
 
 
-def execute(job: Job) -> None:
+def execute(job: Job, processes: list[subprocess.Popen]) -> None:
     """Run one notebook in a process of its own and file what it made.
+
+    Parameters
+    ----------
+    job : Job
+        The step to run.
+    processes : list of Popen
+        Holds the process while it runs, so that an interrupt can end it.
 
     Raises
     ------
@@ -228,7 +248,9 @@ def execute(job: Job) -> None:
             cwd=ROOT,
             env=os.environ | {"SOILNB_PROGRESS": str(_progress_file(job))},
         )
+        processes.append(process)
         code = process.wait()
+        processes.remove(process)
         _progress_file(job).unlink(missing_ok=True)
         if code:
             errors.seek(0)
@@ -266,7 +288,7 @@ def _failure(job: Job, code: int, errors: str) -> str:
 
 
 @contextlib.contextmanager
-def _only_run(folder: Path) -> Iterator[None]:
+def only_run(folder: Path) -> Iterator[None]:
     """Hold a site's folder, so that two runs do not write to it at once."""
     with (folder / ".lock").open("w") as lock:
         try:
@@ -318,42 +340,68 @@ def run(jobs: list[Job], *, n_parallel: int = 1) -> None:
     Raises
     ------
     StepError
-        A step failed. The other sites finish first.
+        A step failed; the other sites are finished first.
     """
     board = _Board()
+    chains: dict[Path, list[Job]] = {}
+    for job in jobs:
+        chains.setdefault(job.site_folder, []).append(job)
     with contextlib.ExitStack() as stack:
-        for folder in sorted({job.site_folder for job in jobs}):
-            stack.enter_context(_only_run(folder))
-        last = [job for job in jobs if job.step == "08_compare"]
-        chains: dict[Path, list[Job]] = {}
-        for job in jobs:
-            if job not in last:
-                chains.setdefault(job.site_folder, []).append(job)
-        _run_chains(list(chains.values()), n_parallel, board)
-        _run_chains([last], 1, board)
+        for folder in sorted(chains):
+            stack.enter_context(only_run(folder))
+        first = [
+            [job for job in chain if job.step != "08_compare"]
+            for chain in chains.values()
+        ]
+        failed = _run_chains(first, n_parallel, board)
+        last = [
+            [job]
+            for job in jobs
+            if job.step == "08_compare" and job.site_folder not in failed
+        ]
+        failed |= _run_chains(last, 1, board)
+    if failed:
+        raise StepError("\n".join(failed.values()))
 
 
-def _run_chains(chains: list[list[Job]], n_parallel: int, board: _Board) -> None:
-    """Run chains of jobs side by side and show how far they are."""
+def _run_chains(
+    chains: list[list[Job]], n_parallel: int, board: _Board
+) -> dict[Path, str]:
+    """Run chains of jobs side by side; return what failed, by site folder."""
     running: list[Job] = []
-    with ThreadPoolExecutor(n_parallel) as pool:
-        futures: set[Future] = {
-            pool.submit(_run_chain, chain, running, board) for chain in chains
-        }
-        waiting = futures
+    processes: list[subprocess.Popen] = []
+    pool = ThreadPoolExecutor(n_parallel)
+    futures: dict[Future, Path] = {
+        pool.submit(_run_chain, chain, running, processes, board): chain[0].site_folder
+        for chain in chains
+        if chain
+    }
+    try:
+        waiting = set(futures)
         while waiting:
             _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             board.move(running)
-    problems = [str(future.exception()) for future in futures if future.exception()]
-    for future in futures:
-        error = future.exception()
-        if error and not isinstance(error, StepError):
-            raise error
-    if problems:
-        raise StepError("\n".join(problems))
+    except KeyboardInterrupt:
+        for process in processes:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+    failed = {}
+    for future, folder in futures.items():
+        try:
+            future.result()
+        except StepError as error:
+            failed[folder] = str(error)
+    return failed
 
 
-def _run_chain(chain: list[Job], running: list[Job], board: _Board) -> None:
+def _run_chain(
+    chain: list[Job],
+    running: list[Job],
+    processes: list[subprocess.Popen],
+    board: _Board,
+) -> None:
     """Run the jobs of one site in order, skipping the fresh ones."""
     for job in chain:
         label = f"{job.site_folder.parent.name}/{job.site_folder.name}"
@@ -363,7 +411,7 @@ def _run_chain(chain: list[Job], running: list[Job], board: _Board) -> None:
         start = time.perf_counter()
         running.append(job)
         try:
-            execute(job)
+            execute(job, processes)
         finally:
             running.remove(job)
         board.line(

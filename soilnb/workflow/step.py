@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -22,10 +22,10 @@ from typing import Any
 
 import pandas as pd
 
-from soilnb.datasets import load_library, load_site, site_name
+from soilnb.datasets import folder_name, load_library, load_site
 from soilnb.metrics import delta_rmse
 from soilnb.study import METHODS, Study, prepare
-from soilnb.workflow.params import ROOT, STEPS, check_parameters
+from soilnb.workflow.params import ROOT, STEPS, assigned, check_parameters, declared
 
 PACKAGES = (
     "numpy",
@@ -38,12 +38,14 @@ PACKAGES = (
     "dask",
     "LimeSoDa",
 )
+# What two sites must share to be compared in one table.
+_SAME = ("library", "profile", "seed", "n_local", "n_folds", "wavelength_range")
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 
 def results_folder(parameters: Mapping[str, Any]) -> Path:
     """Return results/<library>/<site>, below the repository unless absolute."""
-    library, site = (site_name(parameters[key]) for key in ("library", "site"))
+    library, site = (folder_name(parameters[key], key) for key in ("library", "site"))
     return ROOT / Path(parameters["results"]).expanduser() / library / site
 
 
@@ -111,9 +113,9 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
         path = Path(resolve(parameters[key]))
         if path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            found[path.name] = f"SHA-256 {digest}"
+            found[f"{key} {path.name}"] = f"SHA-256 {digest}"
         else:
-            found[parameters[key]] = f"LimeSoDa {version('LimeSoDa')}"
+            found[f"{key} {parameters[key]}"] = f"LimeSoDa {version('LimeSoDa')}"
     return found
 
 
@@ -123,6 +125,41 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "soilnb": __version__}
     return found | {name: version(name) for name in PACKAGES}
+
+
+def _stamp_digest(site_folder: Path, step: str) -> str:
+    """Return a digest of how a step's results were made."""
+    return hashlib.sha256((site_folder / step / "step.json").read_bytes()).hexdigest()
+
+
+def find_mismatch(site_folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first step whose results are missing or do not fit the others.
+
+    Parameters
+    ----------
+    site_folder : Path
+        results/<library>/<site>.
+    steps : iterable of str
+        Steps to look at, in order, with all that they read.
+
+    Returns
+    -------
+    tuple of str or None
+        The step to run again and why; None where all results belong together.
+    """
+    first: dict[str, Any] = {}
+    for step in steps:
+        stamp = site_folder / step / "step.json"
+        if not stamp.is_file():
+            return step, f"there are no results of {step}"
+        facts = json.loads(stamp.read_text())
+        first = first or facts
+        if any(facts[key] != first[key] for key in ("study", "data")):
+            return step, f"the results of {step} belong to another study"
+        for earlier, digest in facts["upstream"].items():
+            if digest != _stamp_digest(site_folder, earlier):
+                return step, f"{earlier} was run again after {step}"
+    return None
 
 
 @dataclass
@@ -181,28 +218,29 @@ class Step:
 
     def _check_upstream(self) -> None:
         """Raise where an earlier step is missing or belongs to another study."""
-        study = None
-        for step in STEPS[self.name]:
-            stamp = self.read(step, "step.json")
-            again = (
-                f"Run it first: soilnb run {step} --site {self.values['site']} "
-                f"--library {self.values['library']} "
-                f"--profile {self.values['profile']} -p seed={self.values['seed']}"
-            )
-            if not stamp.is_file():
-                msg = f"{self.name} needs the results of {step}. {again}"
-                raise ValueError(msg)
-            facts = json.loads(stamp.read_text())
-            study = study or facts["study"]
-            for key in ("profile", "seed"):
-                if facts["parameters"][key] != self.values[key]:
-                    msg = (
-                        f"{key!r} is {self.values[key]!r}, but the results of {step} "
-                        f"were made with {facts['parameters'][key]!r}. {again}"
-                    )
-                    raise ValueError(msg)
-            if facts["study"] != study:
-                msg = f"The results of {step} belong to an earlier study. {again}"
+        if self.name == "01_data":
+            return
+        needs = STEPS[self.name]
+        values, site_folder = self.values, self.place.parent
+        again = (
+            f"Run it: soilnb run {{}} --site {values['site']} "
+            f"--library {values['library']} --profile {values['profile']} "
+            f"-p seed={values['seed']}"
+        )
+        problem = find_mismatch(site_folder, needs)
+        if problem:
+            msg = f"{self.name} cannot run: {problem[1]}. {again.format(problem[0])}"
+            raise ValueError(msg)
+        facts = json.loads(self.read(needs[-1], "step.json").read_text())
+        if facts["data"] != data_digests(values):
+            msg = f"{self.name} cannot run: 01_data was made from other data. "
+            raise ValueError(msg + again.format("01_data"))
+        for key in ("profile", "seed"):
+            if facts["parameters"][key] != values[key]:
+                msg = (
+                    f"{key!r} is {values[key]!r}, but the results of {needs[-1]} were "
+                    f"made with {facts['parameters'][key]!r}. {again.format('all')}"
+                )
                 raise ValueError(msg)
 
     def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
@@ -217,15 +255,21 @@ class Step:
             "study": self.study.fingerprint,
             "parameters": self.values,
             "data": data_digests(self.values),
+            "upstream": {
+                step: _stamp_digest(self.place.parent, step)
+                for step in STEPS[self.name]
+            },
             "versions": versions(),
             "seconds": round(time.perf_counter() - self.start, 1),
         }
         (self.folder / "step.json").write_text(json.dumps(facts, indent=1))
+        merged = self.place.with_name("scores.csv")
+        merged.unlink(missing_ok=True)  # of what is replaced now
         replace_folder(self.folder, self.place)
         if self.name == "08_compare":
-            merged = self.place.with_name(".scores.csv")
-            shutil.copy(self.place / "scores.csv", merged)
-            merged.replace(self.place.with_name("scores.csv"))
+            partial = merged.with_name(".scores.csv")
+            shutil.copy(self.place / "scores.csv", partial)
+            partial.replace(merged)
 
 
 def begin(name: str, namespace: Mapping[str, Any]) -> Step:
@@ -253,6 +297,7 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Step:
         for key, value in namespace.items()
         if not key.startswith("_") and key not in ("In", "Out")
         if isinstance(value, _PLAIN)
+        if key in declared(name) or key not in assigned(name)
     }
     step = Step(name, check_parameters(name, given))
     if name == "01_data":
@@ -298,8 +343,11 @@ def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _read_scores(step.place.parent), predictions.reset_index(drop=True)
 
 
-def read_sites(step: Step) -> pd.DataFrame:
-    """Return the scores of every site with this step's library, profile and seed.
+def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
+    """Return the scores of every site that may be compared with this one.
+
+    Those are the sites whose results belong together and were made with the same
+    library, profile, seed, split and working range.
 
     Parameters
     ----------
@@ -308,16 +356,33 @@ def read_sites(step: Step) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        As `merge_scores`, for all sites that have a `local` network.
+    scores : DataFrame
+        As `merge_scores`, for all these sites.
+    skipped : list of str
+        The other sites, each with the reason.
     """
-    folders = {file.parents[1] for file in step.place.parents[1].glob("*/04_cnn/*.csv")}
-    tables = [_read_scores(folder) for folder in sorted(folders)]
-    kept = [
-        table
-        for table in tables
-        if set(table["profile"]) == {step.values["profile"]}
-        and set(table["seed"]) == {step.values["seed"]}
-        and "delta_rmse" in table
-    ]
-    return pd.concat(kept, ignore_index=True)
+    tables, skipped = [], []
+    own = json.loads(step.read("01_data", "step.json").read_text())
+    for folder in sorted(step.place.parents[1].glob("*")):
+        if not (folder / "01_data").is_dir():
+            continue
+        problem = find_mismatch(folder, STEPS["08_compare"])
+        if problem:
+            skipped.append(f"{folder.name}: {problem[1]}")
+            continue
+        facts = json.loads((folder / "01_data" / "step.json").read_text())
+        differ = [
+            name for name in _SAME if _setting(facts, name) != _setting(own, name)
+        ]
+        if differ:
+            skipped.append(f"{folder.name}: made with another {', '.join(differ)}")
+            continue
+        tables.append(_read_scores(folder))
+    return pd.concat(tables, ignore_index=True), skipped
+
+
+def _setting(facts: Mapping[str, Any], name: str) -> Any:
+    """Return a parameter of 01_data, or the digest of its library."""
+    if name == "library":
+        return next(v for k, v in facts["data"].items() if k.startswith("library "))
+    return facts["parameters"][name]
