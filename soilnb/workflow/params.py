@@ -78,18 +78,22 @@ def declared(step: str) -> dict[str, tuple[str, Any]]:
 
 @cache
 def assigned(step: str) -> set[str]:
-    """Return the names that a notebook's own cells assign."""
-    code = [
-        "".join(cell["source"])
+    """Return the names that a notebook's own cells assign or import."""
+    nodes = [
+        node
         for cell in read_cells(notebook_path(step))
         if cell["cell_type"] == "code"
+        for node in ast.walk(ast.parse("".join(cell["source"])))
     ]
-    return {
+    stored = {
         node.id
-        for source in code
-        for node in ast.walk(ast.parse(source))
+        for node in nodes
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
+    imported = {
+        node.asname or node.name for node in nodes if isinstance(node, ast.alias)
+    }
+    return stored | imported
 
 
 def _between(low: int, high: int) -> Callable[[str, Any], None]:
