@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from typing import NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence and exit code 1, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to look."""
+        self.exit(1, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="soilnb", description=__doc__)
+    parser = _Parser(prog="soilnb", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="run steps; what is fresh is skipped")
@@ -96,6 +106,9 @@ def main() -> None:
     command = {"run": _run, "book": _book, "data": _data}[arguments.command]
     try:
         command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(
             "\nInterrupted. Finished steps are kept; the same command goes on.",

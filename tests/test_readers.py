@@ -560,3 +560,42 @@ def test_reading_leaves_no_warning_and_is_quick_on_a_wide_file(tmp_path):
     start = time.perf_counter()
     assert len(read_file(path)) == 200
     assert time.perf_counter() - start < 5
+
+
+def _in_two_quantities(frame):
+    frame.iloc[:3, 2:] *= 100
+
+
+def _pretreated(frame):
+    spectra = frame.iloc[:, 2:].to_numpy()
+    frame.iloc[:, 2:] = (spectra - spectra.mean(1, keepdims=True)) / spectra.std()
+
+
+def _flat(frame):
+    frame.iloc[4, 2:] = 0.2
+
+
+def _as_mass_fraction(frame):
+    frame["soc"] /= 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_in_two_quantities, "seem to be of different quantities"),
+        (_pretreated, "look like pre-treated spectra"),
+        (_flat, "The spectra of 1 samples are constant .*'005', data row 5"),
+        (_as_mass_fraction, "this looks like a fraction of mass"),
+    ],
+)
+def test_values_that_are_no_raw_spectra_or_percent_are_refused(
+    write_csv, change, message
+):
+    with pytest.raises(ValueError, match=message):
+        read_file(write_csv(change))
+
+
+def test_line_that_tells_excel_the_separator_is_skipped(write_csv):
+    path = write_csv(sep=";", decimal=",")
+    path.write_text("sep=;\n" + path.read_text())
+    assert len(read_file(path, quantity="reflectance")) == 30

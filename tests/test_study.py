@@ -174,6 +174,24 @@ def test_country_is_found_whatever_its_capitals(farms, skane):
     assert len(prepare(farms, site).country_rows) == len(skane.country_rows)
 
 
+def test_site_of_few_different_spectra_is_refused(farms):
+    farm = load_site("skane")
+    spectra = np.repeat(farm.reflectance[:25], 5, axis=0)
+    site = SpectralLibrary("s", spectra, farm.wavelengths, farm.soc, farm.info)
+    with pytest.raises(ValueError, match="at least 35 different spectra, got 25 among"):
+        prepare(farms, site)
+
+
+def test_gap_in_the_wavelengths_is_refused_not_interpolated(farms):
+    farm = load_site("skane")
+    kept = (farm.wavelengths < 900) | (farm.wavelengths > 1700)
+    site = SpectralLibrary(
+        "s", farm.reflectance[:, kept], farm.wavelengths[kept], farm.soc, farm.info
+    )
+    with pytest.raises(ValueError, match="got none between 899 and 1701 nm"):
+        prepare(farms, site)
+
+
 def test_sample_may_be_called_na(farms, tmp_path):
     farm = load_site("skane")
     info = farm.info.assign(sample_id=["NA", "null", *farm.info["sample_id"][2:]])

@@ -104,6 +104,9 @@ def test_plan_brings_the_steps_that_are_read():
         (["all", "-p", "n_locl=30"], "Unknown parameter 'n_locl'. Did you mean"),
         (["all", "-p", "n_local=121"], "at least n_local + 5 = 126 samples, got 125"),
         (["all", "-j", "0"], "'-j' must be at least 1, got 0"),
+        (["all", "-j", "x"], "invalid int value: 'x'"),
+        (["all", "--sead", "2"], "unrecognized arguments: --sead 2"),
+        (["all", "-p", "seed=1", "-p", "seed=2"], "'seed' is given twice"),
         (["all", "--site", "nowhere.csv"], "nowhere.csv"),
     ],
 )
@@ -146,6 +149,19 @@ def test_check_counts_the_samples_that_a_study_needs(write_csv):
     assert done.returncode == 1
     assert "at least n_local + 5 = 35 samples, got 30" in done.stdout
     assert "Nothing is wrong" not in done.stdout
+
+
+def test_library_file_that_is_not_understood_is_named_with_its_own_parameter(
+    write_csv, tmp_path
+):
+    library = write_csv(_as_absorbance, name="library.csv")
+    done = soilnb("run", "all", "--library", library, "-p", f"results={tmp_path / 'r'}")
+    assert done.returncode == 1
+    assert "say library_quantity='reflectance' or library_quantity=" in done.stderr
+
+
+def _as_absorbance(frame):
+    frame.iloc[:, 2:] = 0.2 + 0.5 * frame.iloc[:, 2:]
 
 
 def test_list_names_every_site():

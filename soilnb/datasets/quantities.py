@@ -36,7 +36,11 @@ LOW_ABSORBANCE = 0.1  # below it a soil would reflect more than 79 %
 MAX_SOC_PERCENT = 60.0  # pure organic matter is 58 % carbon
 MAX_MEDIAN_SOC_PERCENT = 8.0  # a farm above it is rare, one in g/kg is not
 DARK_REFLECTANCE = 0.10  # near 600 nm; mineral soils are mostly brighter
+MIN_MEDIAN_SOC_PERCENT = 0.05  # a farm below it is bare sand, or SOC is a fraction
 VISIBLE_NM = (550, 650)
+# The brightest soil of a file reflects about ten times as much as the darkest.
+MAX_BRIGHTNESS_RATIO = 50
+MIN_SHARE_PRETREATED = 0.05  # of values below zero: not noise, but treated spectra
 
 
 @dataclass
@@ -78,6 +82,9 @@ def to_reflectance(
     finite = table.spectra[np.isfinite(table.spectra)]
     if not finite.size:
         return table.spectra
+    if problem := _raw_problem(table, finite):
+        found.problems.append(problem)
+        return np.full(table.spectra.shape, np.nan)
     low, high = (float(value) for value in np.percentile(finite, DECIDING_PERCENTILES))
     decided = quantity or _decide_quantity(low, high)
     if problem := _quantity_problem(decided, low, high):
@@ -98,6 +105,32 @@ def to_reflectance(
         with np.errstate(over="ignore"):  # absurd values are reported
             return 10.0**-table.spectra
     return table.spectra
+
+
+def _raw_problem(table: Table, finite: npt.NDArray[np.float64]) -> str:
+    """Return why these cannot be raw spectra of one quantity, or ""."""
+    share = float(np.mean(finite < 0))
+    if share > MIN_SHARE_PRETREATED:
+        return (
+            f"{share:.0%} of the values of the spectra are negative: they look like "
+            "pre-treated spectra (SNV, derivative). Give reflectance or absorbance."
+        )
+    rows = np.flatnonzero(np.isfinite(table.spectra).any(axis=1))
+    medians = np.abs(np.nanmedian(table.spectra[rows], axis=1))
+    darkest, brightest = int(rows[medians.argmin()]), int(rows[medians.argmax()])
+    if medians.max() > MAX_BRIGHTNESS_RATIO * medians.min() > 0:
+        return (
+            "The spectra seem to be of different quantities (medians "
+            f"{medians.min():.3g} at {table.place(darkest)} and {medians.max():.3g} at "
+            f"{table.place(brightest)}). Give one quantity in one file."
+        )
+    flat = rows[np.nanmax(table.spectra[rows], 1) == np.nanmin(table.spectra[rows], 1)]
+    if len(flat):
+        return (
+            f"The spectra of {len(flat)} samples are constant (first: "
+            f"{table.place(int(flat[0]))}). Remove these samples."
+        )
+    return ""
 
 
 def _decide_quantity(low: float, high: float) -> str:
@@ -188,6 +221,12 @@ def to_percent(
         found.problems.append(
             f"'soc_unit' is needed, SOC has a median of {median:.3g}: {guess}. Say "
             "soc_unit='g/kg' or soc_unit='%'."
+        )
+        return table.soc
+    if not soc_unit and 0 < median < MIN_MEDIAN_SOC_PERCENT:
+        found.problems.append(
+            f"'soc_unit' is needed, SOC has a median of {median:.3g}: this looks like "
+            "a fraction of mass. Multiply it by 100, or say soc_unit='%'."
         )
         return table.soc
     if not soc_unit:

@@ -136,7 +136,8 @@ def _read_csv(path: Path) -> Table:
 
 def _read_header(text: TextIO) -> tuple[list[str], str]:
     """Return the column names, and the delimiter that finds the most of them."""
-    line = next((line for line in text if line.strip()), "")
+    lines = (line for line in text if line.strip() and not line.startswith("sep="))
+    line = next(lines, "")
     headers = {mark: next(csv.reader([line], delimiter=mark), []) for mark in ";\t,"}
     delimiter = max(headers, key=lambda mark: len(headers[mark]))
     return headers[delimiter], delimiter

@@ -20,9 +20,10 @@ from soilnb.selection import kennard_stone, random_folds
 
 N_TEST_MIN = 5  # fewer test samples say nothing
 LIBRARY_ROWS_MIN = 50  # a smaller library is not used
+MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 # Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
-# farms of LimeSoDa differ by eight times as much.
-SAME_SPECTRUM = 2e-3
+# farms of LimeSoDa differ by three times as much.
+SAME_SPECTRUM = 5e-3
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,22 @@ def _country_rows(
     return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
 
 
+def _check_gaps(
+    measured: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
+) -> None:
+    """Raise ValueError where the grid would be interpolated over a wide gap."""
+    edges = measured[(measured > grid[0]) & (measured < grid[-1])]
+    edges = np.concatenate([grid[:1], edges, grid[-1:]])
+    widest = int(np.diff(edges).argmax())
+    if edges[widest + 1] - edges[widest] > MAX_GAP_NM:
+        msg = (
+            f"The site's wavelengths must be at most {MAX_GAP_NM} nm apart, got none "
+            f"between {edges[widest]:g} and {edges[widest + 1]:g} nm. Choose a "
+            "'wavelength_range' without the gap."
+        )
+        raise ValueError(msg)
+
+
 def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
     """Return why there is no country library."""
     of_site = set(site.info["country"])
@@ -345,7 +362,15 @@ def prepare(
         )
         raise ValueError(msg)
     grid = working_grid(site.wavelengths, wavelength_range)
+    _check_gaps(site.wavelengths, grid)
     site = site.on_grid(grid)
+    n_distinct = len(np.unique(site.reflectance.round(4), axis=0))
+    if n_distinct < n_local + N_TEST_MIN:
+        msg = (
+            f"'site' {site.name!r} must have at least {n_local + N_TEST_MIN} different "
+            f"spectra, got {n_distinct} among {len(site)} samples. Remove the copies."
+        )
+        raise ValueError(msg)
     independent, notes = _global_library(library, site)
     local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
     test = np.setdiff1d(np.arange(len(site)), local)

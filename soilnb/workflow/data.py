@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from soilnb.datasets import SITES, inspect_file, load_library
+from soilnb.datasets import SITES, folder_name, inspect_file, load_library
 from soilnb.workflow.step import prepare_study
 
 
@@ -17,7 +17,7 @@ def describe_data() -> list[str]:
     for group, rows in library.info.groupby("group", sort=False):
         country, licence = rows.iloc[0][["country", "licence"]]
         lines.append(
-            f"{sites.get(group, '–'):<15} {group:<8} {len(rows):>7}  {country:<12} "
+            f"{sites.get(group, '-'):<15} {group:<8} {len(rows):>7}  {country:<12} "
             f"{licence}"
         )
     return lines
@@ -44,6 +44,7 @@ def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
     if report.problems:
         return [*lines, verdict], False
     try:
+        folder_name(values["site"])
         study = prepare_study(values)
     except ValueError as error:
         return [*lines, "Wrong:", f"  {error}"], False
@@ -54,4 +55,5 @@ def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
         f"{first:g} to {last:g} nm, {len(study.library)} library rows, "
         f"{len(study.country_rows)} of them from the site's country."
     )
+    lines += [f"  {note}" for note in study.notes]
     return [*lines, verdict], True

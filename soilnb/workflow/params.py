@@ -251,6 +251,9 @@ def parse_assignments(
             hint = suggestion(name, names)
             msg = f"Unknown parameter {name!r}.{hint} There are {', '.join(names)}."
             raise ValueError(msg)
+        if name in found[owners[0]]:
+            msg = f"{name!r} is given twice, got {assignment!r} too. Give it once."
+            raise ValueError(msg)
         for step in owners:
             found[step][name] = _parse(name, declared(step)[name][0], text)
     return found
@@ -264,5 +267,6 @@ def _parse(name: str, kind: str, text: str) -> Any:
         value = ast.literal_eval(text.capitalize() if kind == "bool" else text)
     except (ValueError, SyntaxError):
         value = text
+    value = list(value) if isinstance(value, tuple) else value
     _check_type(name, kind, value)
     return value

@@ -129,7 +129,9 @@ def plan(
             values = common | given[step]
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
-            jobs.append(Job(step, check_parameters(step, values)))
+            checked = check_parameters(step, values)
+            checked |= {key: resolve(checked[key]) for key in ("site", "library")}
+            jobs.append(Job(step, checked))
         folder = jobs[-1].site_folder
         if owners.setdefault(folder, site) != site:
             msg = (
@@ -270,7 +272,7 @@ def _progress_file(job: Job) -> Path:
 def _failure(job: Job, code: int, errors: str) -> str:
     """Return what failed, where, why and how to go on."""
     cause, cell = "", 0
-    if job.notebook.is_file():
+    with contextlib.suppress(OSError, json.JSONDecodeError):
         code_cells = [c for c in read_cells(job.notebook) if c["cell_type"] == "code"]
         for number, candidate in enumerate(code_cells, start=1):
             for output in candidate["outputs"]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -85,11 +86,16 @@ def resolve(name_or_path: str) -> str:
 
 def prepare_study(values: Mapping[str, Any]) -> Study:
     """Return the study that the parameters of 01_data describe."""
-    library = load_library(
-        resolve(values["library"]),
-        quantity=values["library_quantity"],
-        soc_unit=values["library_soc_unit"],
-    )
+    try:
+        library = load_library(
+            resolve(values["library"]),
+            quantity=values["library_quantity"],
+            soc_unit=values["library_soc_unit"],
+        )
+    except ValueError as error:  # the reader speaks of quantity and soc_unit
+        text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
+        msg = f"Library {values['library']!r}: {text}"
+        raise ValueError(msg) from error
     site = load_site(
         resolve(values["site"]),
         quantity=values["quantity"],
@@ -110,8 +116,9 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return what identifies the data: a file's SHA-256, or the package's version."""
     found = {}
     for key in ("library", "site"):
+        folder_name(parameters[key], key)  # raises where there is no such name
         path = Path(resolve(parameters[key]))
-        if path.is_file():
+        if path.suffix:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             found[f"{key} {path.name}"] = f"SHA-256 {digest}"
         else:
@@ -222,11 +229,9 @@ class Step:
             return
         needs = STEPS[self.name]
         values, site_folder = self.values, self.place.parent
-        again = (
-            f"Run it: soilnb run {{}} --site {values['site']} "
-            f"--library {values['library']} --profile {values['profile']} "
-            f"-p seed={values['seed']}"
-        )
+        options = [f"--{key} {values[key]}" for key in ("site", "library", "profile")]
+        options += [f"-p {key}={values[key]}" for key in ("seed", "results")]
+        again = f"Run it: soilnb run {{}} {' '.join(options)}"
         problem = find_mismatch(site_folder, needs)
         if problem:
             msg = f"{self.name} cannot run: {problem[1]}. {again.format(problem[0])}"
