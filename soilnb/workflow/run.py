@@ -235,6 +235,7 @@ def execute(job: Job, processes: list[subprocess.Popen]) -> None:
         With notebook, cell, cause and how to resume.
     """
     before = fingerprint(job)
+    job.notebook.unlink(missing_ok=True)  # of an earlier attempt
     order = {
         "input": str(notebook_path(job.step)),
         "output": str(job.notebook),
