@@ -314,11 +314,13 @@ def test_book_without_results_says_what_to_run(tmp_path):
         build.build_book(values, tmp_path / "build")
 
 
-def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch):
+def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch, tmp_path):
     shown = []
     monkeypatch.setattr(show, "display", lambda *a, **k: shown.append((a, k)))
     figure, _ = plt.subplots()
-    show.figure(figure, alt="A line.", caption="Fig. 1.")
+    file = tmp_path / "fig1.png"
+    show.figure(figure, alt="A line.", caption="Fig. 1.", file=file)
+    assert file.stat().st_size > 0
     assert shown[0][1]["metadata"]["image/png"]["alt"] == "A line."
     assert not plt.fignum_exists(figure.number)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(drawn: Figure, *, alt: str, caption: str) -> None:
+def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -> None:
     """Show a figure once, with what it shows in words.
 
     Parameters
@@ -30,11 +30,15 @@ def figure(drawn: Figure, *, alt: str, caption: str) -> None:
         What a reader who cannot see the figure must know.
     caption : str
         Markdown below the figure.
+    file : Path, optional
+        Where a copy for print is left, 300 dots per inch.
     """
     from matplotlib import pyplot as plt
 
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
+    if file is not None:
+        drawn.savefig(file, dpi=300, bbox_inches="tight")
     plt.close(drawn)
 
 
