@@ -145,7 +145,7 @@ def test_deleted_result_is_made_again_and_what_follows_stays_right(results, site
     assert (site / "02_benchmarks" / "predictions.parquet").read_bytes() == before
 
 
-def _wait_for(condition, seconds=60):
+def _wait_for(condition, seconds=150):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

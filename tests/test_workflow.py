@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from soilnb.datasets import folder_name
-from soilnb.workflow import build, params, run, show, step
+from soilnb.workflow import build, execute, params, run, show, step
 
 
 def soilnb(*arguments, **options):
@@ -162,6 +162,39 @@ def test_library_file_that_is_not_understood_is_named_with_its_own_parameter(
 
 def _as_absorbance(frame):
     frame.iloc[:, 2:] = 0.2 + 0.5 * frame.iloc[:, 2:]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_kernel_that_is_never_heard_of_is_started_again(monkeypatch, failures):
+    timeouts = []
+
+    def start(order, start_timeout):
+        timeouts.append(start_timeout)
+        if len(timeouts) <= failures:
+            msg = f"Kernel didn't respond in {start_timeout} seconds"
+            raise RuntimeError(msg)
+
+    monkeypatch.setattr(execute, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(execute, "_execute", start)
+    monkeypatch.setattr(sys, "argv", ["execute", "{}"])
+    execute.main()
+    assert timeouts == list(execute.START_TIMEOUTS[: failures + 1])
+
+
+def test_failing_notebook_is_not_run_again(monkeypatch):
+    calls = []
+
+    def fail(order, start_timeout):
+        calls.append(start_timeout)
+        msg = "Kernel died"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(execute, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(execute, "_execute", fail)
+    monkeypatch.setattr(sys, "argv", ["execute", "{}"])
+    with pytest.raises(RuntimeError, match="Kernel died"):
+        execute.main()
+    assert len(calls) == 1
 
 
 def test_list_names_every_site():

@@ -10,6 +10,10 @@ import logging
 import os
 import sys
 import threading
+from typing import Any
+
+START_TIMEOUTS = (20, 40, 60)  # seconds
+NOT_STARTED = ("Kernel didn't respond", "Kernel died before")
 
 
 def _end_with_parent() -> None:
@@ -22,20 +26,37 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> None:
-    """Execute the notebook named in the first argument."""
-    _end_with_parent()
+def _execute(order: dict[str, Any], start_timeout: int) -> None:
+    """Run the notebook; give its kernel some seconds to start."""
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    order = json.loads(sys.argv[1])
     papermill.execute_notebook(
         order["input"],
         order["output"],
         parameters=order["parameters"],
         progress_bar=False,
         kernel_name="python3",
+        start_timeout=start_timeout,
     )
+
+
+def main() -> None:
+    """Execute the notebook named in the first argument.
+
+    Two kernels that start at the same moment may pick the same port, and one of them
+    is then never heard of: nothing has run yet, so it is started again.
+    """
+    _end_with_parent()
+    order = json.loads(sys.argv[1])
+    for start_timeout in START_TIMEOUTS:
+        try:
+            _execute(order, start_timeout)
+            break
+        except RuntimeError as error:
+            silent = str(error).startswith(NOT_STARTED)
+            if not silent or start_timeout == START_TIMEOUTS[-1]:
+                raise
 
 
 if __name__ == "__main__":

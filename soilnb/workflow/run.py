@@ -198,7 +198,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
             upstream[folder.name] = digest_files(files, folder)
     return {
         "source": _source_digest(job),
-        "parameters": job.values,
+        "parameters": {k: v for k, v in job.values.items() if k != "results"},
         "data": data_digests(job.values),
         "versions": versions(),
         "upstream": upstream,
