@@ -277,6 +277,15 @@ def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
     )
 
 
+def test_notes_that_cannot_be_read_are_told_not_raised(tmp_path):
+    _stamp(tmp_path, "01_data")
+    (tmp_path / "01_data" / "step.json").write_text('{"study": ')
+    assert step.find_mismatch(tmp_path, ["01_data"]) == (
+        "01_data",
+        "the notes of 01_data (step.json) cannot be read",
+    )
+
+
 def test_library_and_site_files_of_one_name_are_both_watched(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

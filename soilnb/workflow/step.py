@@ -159,11 +159,17 @@ def find_mismatch(site_folder: Path, steps: Iterable[str]) -> tuple[str, str] | 
         stamp = site_folder / step / "step.json"
         if not stamp.is_file():
             return step, f"there are no results of {step}"
-        facts = json.loads(stamp.read_text())
+        try:
+            facts = json.loads(stamp.read_text())
+            study, data, upstream = (
+                facts[key] for key in ("study", "data", "upstream")
+            )
+        except (KeyError, json.JSONDecodeError):
+            return step, f"the notes of {step} ({stamp.name}) cannot be read"
         first = first or facts
-        if any(facts[key] != first[key] for key in ("study", "data")):
+        if (study, data) != (first["study"], first["data"]):
             return step, f"the results of {step} belong to another study"
-        for earlier, digest in facts["upstream"].items():
+        for earlier, digest in upstream.items():
             if digest != _stamp_digest(site_folder, earlier):
                 return step, f"{earlier} was run again after {step}"
     return None
