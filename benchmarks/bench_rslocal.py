@@ -10,7 +10,7 @@ import time
 import numpy as np
 from sklearn.cross_decomposition import PLSRegression
 
-from soilnb import rslocal
+from soilnb.rslocal import search, subsets
 
 
 def make_spectra(n_rows: int, n_bands: int, rng: np.random.Generator) -> np.ndarray:
@@ -23,7 +23,7 @@ def make_spectra(n_rows: int, n_bands: int, rng: np.random.Generator) -> np.ndar
 def time_kernel(spectra, pool, draw, n_models: int) -> float:
     """Return the models per second of one kernel call."""
     start = time.perf_counter()
-    rslocal._tally_task(spectra, pool, draw, 0, n_models)
+    subsets.tally_task(spectra, pool, draw, 0, n_models)
     return n_models / (time.perf_counter() - start)
 
 
@@ -32,7 +32,7 @@ def time_scikit_learn(spectra, draw, n_models: int) -> float:
     seed, search, iteration, size, n_components = draw
     start = time.perf_counter()
     for model in range(n_models):
-        rows = rslocal._draw_subset(
+        rows = subsets.draw_subset(
             seed, search, iteration, model, len(spectra.y_library), size
         )
         pls = PLSRegression(n_components=n_components, scale=False)
@@ -54,12 +54,12 @@ def main() -> None:
     rng = np.random.default_rng(1)
     X = make_spectra(options.library_size + 30, options.bands, rng)
     y = X[:, options.bands // 2] + 0.1 * rng.normal(size=len(X))
-    single = rslocal._standardise(X[30:], y[30:], X[:30], y[:30])
-    double = rslocal._Spectra(*(part.astype(np.float64) for part in single))
+    single = search._standardise(X[30:], y[30:], X[:30], y[:30])
+    double = subsets.Spectra(*(part.astype(np.float64) for part in single))
     pool = np.arange(options.library_size, dtype=np.int32)
     draw = (1, 0, 0, options.subset_size, options.components)
     for spectra in (single, double):
-        rslocal._tally_task(spectra, pool, draw, 0, 1)  # compile
+        subsets.tally_task(spectra, pool, draw, 0, 1)  # compile
     rates = {"scikit-learn": [], "kernel, float64": [], "kernel, float32": []}
     for _ in range(3):
         rates["scikit-learn"].append(time_scikit_learn(double, draw, 200))

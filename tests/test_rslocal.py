@@ -8,10 +8,9 @@ import pytest
 from dask.distributed import Client, LocalCluster
 from sklearn.cross_decomposition import PLSRegression
 
-from soilnb import rslocal
 from soilnb.metrics import rmse
 from soilnb.pls import PLS1
-from soilnb.rslocal import select_instances, selection_size
+from soilnb.rslocal import search, select_instances, selection_size, subsets
 
 N_BANDS = 60
 
@@ -97,7 +96,7 @@ def search_by_definition(library, local, k, b, r, n_components, seed):
     while len(pool) > k:
         total, count = np.zeros(len(pool)), np.zeros(len(pool))
         for model in range(round(len(pool) * b / k)):
-            drawn = rslocal._draw_subset(seed, 0, iteration, model, len(pool), k)
+            drawn = subsets.draw_subset(seed, 0, iteration, model, len(pool), k)
             rows = pool[drawn]
             pls = PLSRegression(n_components=n_components, scale=False)
             predicted = pls.fit(X[rows], y[rows]).predict(X_local).ravel()
@@ -175,15 +174,15 @@ def test_chunks_and_threads_do_not_change_a_bit(
     small, monkeypatch, n_threads, per_worker
 ):
     expected = select(small)
-    monkeypatch.setattr(rslocal, "_TASKS_PER_WORKER", per_worker)
-    monkeypatch.setattr(rslocal, "_FEWEST_MODELS_PER_TASK", 1)
+    monkeypatch.setattr(search, "_TASKS_PER_WORKER", per_worker)
+    monkeypatch.setattr(search, "_FEWEST_MODELS_PER_TASK", 1)
     with dask.config.set(num_workers=n_threads):
         check_same(select(small), expected)
 
 
 def test_processes_of_a_cluster_do_not_change_a_bit(small, monkeypatch):
     expected = select(small, n_searches=2)
-    monkeypatch.setattr(rslocal, "_FEWEST_MODELS_FOR_CLUSTER", 100)
+    monkeypatch.setattr(search, "_FEWEST_MODELS_FOR_CLUSTER", 100)
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -195,7 +194,7 @@ def test_processes_of_a_cluster_do_not_change_a_bit(small, monkeypatch):
 
 def test_number_of_models_at_the_papers_scale():
     # Counted independently: K = 50,422, k = 100, b = 50, r = 0.05.
-    settings = rslocal._Settings(100, 100, 50, 0.05, 10, 1)
+    settings = search._Settings(100, 100, 50, 0.05, 10, 1)
     sizes = list(settings.pool_sizes(50_422))
     assert sum(settings.n_models(size) for size in sizes) == 503_234
     assert sizes[1] == 50_422 - 2_521
@@ -203,16 +202,16 @@ def test_number_of_models_at_the_papers_scale():
 
 def test_draws_are_distinct_uniform_and_depend_on_every_number():
     draws = np.array(
-        [rslocal._draw_subset(1, 0, 0, model, 40, 10) for model in range(4000)]
+        [subsets.draw_subset(1, 0, 0, model, 40, 10) for model in range(4000)]
     )
     assert all(len(set(draw)) == 10 for draw in draws)
     counts = np.bincount(draws.ravel(), minlength=40)
     # Binomial: mean 1000, SD sqrt(4000 x 1/4 x 3/4) = 27.
     assert abs(counts - 1000).max() < 5 * 27
-    reference = rslocal._draw_subset(1, 2, 3, 4, 40, 10).tolist()
+    reference = subsets.draw_subset(1, 2, 3, 4, 40, 10).tolist()
     for numbers in [(2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 4, 4), (1, 2, 3, 5)]:
-        assert rslocal._draw_subset(*numbers, 40, 10).tolist() != reference
-    assert sorted(rslocal._draw_subset(2**63 - 1, 0, 0, 0, 5, 5)) == [0, 1, 2, 3, 4]
+        assert subsets.draw_subset(*numbers, 40, 10).tolist() != reference
+    assert sorted(subsets.draw_subset(2**63 - 1, 0, 0, 0, 5, 5)) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -254,20 +253,20 @@ def test_duplicate_spectra_are_no_obstacle(small):
 
 def test_never_drawn_rows_stay_and_ties_keep_the_lower_row():
     means = np.array([2.0, np.nan, 1.0, 2.0, 2.0])
-    assert rslocal._keep_best(means, 2).tolist() == [0, 1, 2]
-    assert rslocal._keep_best(means, 4).tolist() == [1]
-    assert rslocal._keep_best(np.array([np.nan, np.nan, 5.0]), 2).tolist() == [0, 1]
+    assert search._keep_best(means, 2).tolist() == [0, 1, 2]
+    assert search._keep_best(means, 4).tolist() == [1]
+    assert search._keep_best(np.array([np.nan, np.nan, 5.0]), 2).tolist() == [0, 1]
 
 
 def test_failed_models_are_skipped():
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(30, 4)).astype("f4"), rng.normal(size=30).astype("f4")
     y[0] = np.nan  # fails every model that holds row 0
-    spectra = rslocal._Spectra(X, y, X[1:8], y[1:8])
+    spectra = subsets.Spectra(X, y, X[1:8], y[1:8])
     pool = np.arange(30, dtype=np.int32)
-    tally = rslocal._tally_task(spectra, pool, (1, 0, 0, 5, 2), 0, 200)
+    tally = subsets.tally_task(spectra, pool, (1, 0, 0, 5, 2), 0, 200)
     failed = np.isnan(tally.rmse)
-    holds_row_0 = [0 in rslocal._draw_subset(1, 0, 0, m, 30, 5) for m in range(200)]
+    holds_row_0 = [0 in subsets.draw_subset(1, 0, 0, m, 30, 5) for m in range(200)]
     assert failed.tolist() == holds_row_0
     assert tally.counts[0] == tally.sums[0] == 0
     assert tally.counts.sum() == 5 * (~failed).sum()

@@ -7,7 +7,7 @@ from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_library, load_site
-from soilnb.study import Fits, Study, compare, prepare
+from soilnb.study import Fits, Study, compare, prepare, verdict
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +251,14 @@ def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
     table = compare(pd.concat(frames))
     assert table.loc["local", ["gain", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc["global", "low"] < 0 < table.loc["global", "high"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.01, 0.2, "helped"), (-0.2, -0.01, "did harm"), (-0.1, 0.1, "cannot tell")],
+)
+def test_verdict_follows_the_interval(low, high, word):
+    assert word in verdict(pd.Series({"low": low, "high": high}))
 
 
 def test_comparison_without_its_reference_is_refused():

@@ -136,6 +136,14 @@ def test_broken_csv_is_refused_before_anything_is_written(write_csv, tmp_path):
     assert "soc" in checked.stdout
 
 
+def test_bad_second_site_leaves_nothing_of_the_good_first(write_csv, tmp_path):
+    bad = write_csv(lambda frame: frame.drop(columns="soc"))
+    sites = ["--site", "skane", "--site", bad]
+    done = soilnb("run", "all", *sites, "-p", f"results={tmp_path / 'r'}")
+    assert done.returncode == 1
+    assert not (tmp_path / "r").exists()
+
+
 def test_check_says_what_it_understood_of_a_good_file(write_csv):
     options = ["-p", "quantity=reflectance", "-p", "n_local=20"]
     done = soilnb("data", "check", write_csv(), *options)

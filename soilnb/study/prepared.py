@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 from soilnb._validation import check_int
-from soilnb.datasets import SpectralLibrary
+from soilnb.datasets import INFO_COLUMNS, SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import kennard_stone, random_folds
 
@@ -196,11 +196,10 @@ class Study:
 
 def _table(part: SpectralLibrary) -> pd.DataFrame:
     """Return identity, SOC and spectra of a library as one wide table."""
-    columns = ["sample_id", "source", "group", "country", "carbon_kind", "licence"]
     spectra = pd.DataFrame(
         part.reflectance, columns=[f"{value:g}" for value in part.wavelengths]
     )
-    info = part.info[columns].reset_index(drop=True)
+    info = part.info[list(INFO_COLUMNS)].reset_index(drop=True)
     return pd.concat([info, pd.Series(part.soc, name="soc"), spectra], axis=1)
 
 

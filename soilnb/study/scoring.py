@@ -166,3 +166,31 @@ def compare(
     )
     table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
     return table.reindex([name for name in METHODS if name in table.index])
+
+
+def verdict(gain: pd.Series) -> str:
+    """Return in one sentence whether transfer helped at this farm.
+
+    Parameters
+    ----------
+    gain : Series
+        Row of `compare`: low and high, the limits of the gain over `local`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> verdict(pd.Series({"low": -0.1, "high": 0.2}))
+    'On this farm the test samples cannot tell transfer and local modelling apart.'
+    """
+    if gain["low"] > 0:
+        return "On this farm transfer helped, beyond what its test samples leave open."
+    if gain["high"] < 0:
+        return (
+            "On this farm transfer did harm, beyond what its test samples leave open."
+        )
+    return (
+        "On this farm the test samples cannot tell transfer and local modelling apart."
+    )

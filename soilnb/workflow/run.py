@@ -144,10 +144,11 @@ def plan(
 
 def check_data(jobs: list[Job]) -> None:
     """Raise, before hours of work, where a site or its library cannot be used."""
-    for job in jobs:
-        if job.step == "01_data":
-            prepare_study(job.values)
-            check_writable(job.site_folder)
+    first = [job for job in jobs if job.step == "01_data"]
+    for job in first:
+        prepare_study(job.values)
+    for job in first:  # makes folders, so only when all data can be used
+        check_writable(job.site_folder)
 
 
 def digest_files(files: list[Path], root: Path) -> str:

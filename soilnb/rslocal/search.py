@@ -1,9 +1,4 @@
-"""RS-LOCAL: which library samples help to model one site.
-
-Many small PLSR models are fitted, each on a random subset of the library, and
-tried on the local samples. Library rows that keep poor company are dropped,
-and the rest are tried again, until the wanted number of rows remains.
-"""
+"""The search of RS-LOCAL: rounds of models, each of which shrinks the library."""
 
 from __future__ import annotations
 
@@ -11,24 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from dask.system import CPU_COUNT
 
 from soilnb._validation import check_int, check_matrix, check_rows, check_vector
-from soilnb.pls import COMPILE, check_columns, fit_path
+from soilnb.pls import check_columns
+from soilnb.rslocal.subsets import (
+    MOST_REPEATS,
+    UNITS_PER_SD,
+    Spectra,
+    Tally,
+    tally_task,
+)
 
-# The sums of RMSE are whole numbers, so their order cannot change the answer.
-# The unit is 2**-32 standard deviations of the library's y; an RMSE above 2**14
-# of them counts as that many, which leaves room for 2**17 draws of one row.
-_UNITS_PER_SD = 2.0**32
-_LARGEST_RMSE = 2.0**14
-_MOST_REPEATS = 2**16
 # A task should last 0.1 s or more, an iteration on a cluster longer than the
 # 30 ms that it costs to hand out and collect.
 _FEWEST_MODELS_PER_TASK = 16
@@ -67,15 +62,6 @@ class Selection:
     history: pd.DataFrame
 
 
-class _Spectra(NamedTuple):
-    """Standardised library and local samples; the arrays are read-only."""
-
-    X_library: npt.NDArray[np.float32]
-    y_library: npt.NDArray[np.float32]
-    X_local: npt.NDArray[np.float32]
-    y_local: npt.NDArray[np.float32]
-
-
 @dataclass(frozen=True)
 class _Settings:
     """The numbers that steer a search."""
@@ -103,118 +89,6 @@ class _Settings:
             n_library -= self.n_dropped(n_library)
 
 
-class _Tally(NamedTuple):
-    """What models say of the pool's rows."""
-
-    sums: npt.NDArray[np.int64]  # of RMSE, per row of the pool, in units
-    counts: npt.NDArray[np.int64]  # of models that held the row
-    rmse: npt.NDArray[np.float64]  # per model, in standard deviations; NaN: failed
-
-
-@numba.njit(**COMPILE)
-def _mix(state):
-    """Return the next state and a random uint64 (SplitMix64)."""
-    state = np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state, z ^ (z >> np.uint64(31))
-
-
-@numba.njit(**COMPILE)
-def _draw(seed, search, iteration, model, pool, swaps, drawn):
-    """Fill `drawn` with distinct members of `pool`, and leave `pool` as it was.
-
-    Each model has a generator of its own, whoever computes it and when.
-    """
-    state = np.uint64(0)
-    for part in (seed, search, iteration, model):
-        state = _mix(state ^ np.uint64(part))[1]
-    for i in range(drawn.size):  # the first steps of a Fisher-Yates shuffle
-        state, z = _mix(state)
-        left = np.uint64(pool.size - i)
-        j = i + np.int64(((z >> np.uint64(32)) * left) >> np.uint64(32))
-        pool[i], pool[j] = pool[j], pool[i]
-        swaps[i] = j
-        drawn[i] = pool[i]
-    for i in range(drawn.size - 1, -1, -1):
-        j = swaps[i]
-        pool[i], pool[j] = pool[j], pool[i]
-
-
-def _draw_subset(
-    seed: int, search: int, iteration: int, model: int, pool_size: int, size: int
-) -> npt.NDArray[np.int64]:
-    """Return the positions in the pool that one model is fitted on."""
-    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
-    _draw(seed, search, iteration, model, np.arange(pool_size), swaps, drawn)
-    return drawn
-
-
-@numba.njit(**COMPILE)
-def _local_rmse(X, y, X_local, y_local, n_components):
-    """Return the RMSE on the local samples of a PLSR fitted on X and y."""
-    coef, intercept, _ = fit_path(X, y, n_components)
-    total = 0.0
-    for i in range(y_local.size):
-        predicted = intercept[-1]
-        for j in range(X_local.shape[1]):
-            predicted += coef[-1, j] * X_local[i, j]
-        total += np.float64(predicted - y_local[i]) ** 2
-    return np.sqrt(total / y_local.size)
-
-
-@numba.njit(**COMPILE)
-def _tally_models(
-    X_library, y_library, X_local, y_local, pool, draw, first, last, sums, counts, rmse
-):
-    """Fit models `first` to `last` - 1 and add what they say to the last three.
-
-    `draw` holds seed, search, iteration, subset size and number of components.
-    """
-    seed, search, iteration, size, n_components = draw
-    positions = np.arange(pool.size).astype(np.int32)  # small: it stays in cache
-    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
-    X = np.empty((size, X_library.shape[1]), X_library.dtype)
-    y = np.empty(size, y_library.dtype)
-    for model in range(first, last):
-        _draw(seed, search, iteration, model, positions, swaps, drawn)
-        for i in range(size):
-            row = pool[drawn[i]]
-            for j in range(X.shape[1]):
-                X[i, j] = X_library[row, j]
-            y[i] = y_library[row]
-        error = _local_rmse(X, y, X_local, y_local, n_components)
-        rmse[model - first] = error
-        if np.isfinite(error):
-            units = np.int64(min(error, _LARGEST_RMSE) * _UNITS_PER_SD)
-            for i in range(size):
-                sums[drawn[i]] += units
-                counts[drawn[i]] += 1
-
-
-def _read_only(array: npt.NDArray) -> npt.NDArray:
-    """Return a read-only view, so that one compiled kernel serves everywhere."""
-    view = np.require(array, requirements=["C", "A"]).view()
-    view.flags.writeable = False
-    return view
-
-
-def _tally_task(
-    spectra: _Spectra,
-    pool: npt.NDArray[np.int32],
-    draw: tuple[int, int, int, int, int],
-    first: int,
-    last: int,
-) -> _Tally:
-    """Fit some models of one iteration: the task that threads and workers do."""
-    sums, counts = np.zeros(len(pool), np.int64), np.zeros(len(pool), np.int64)
-    rmse = np.empty(last - first)
-    arrays = [_read_only(array) for array in (*spectra, pool)]
-    _tally_models(*arrays, draw, first, last, sums, counts, rmse)
-    return _Tally(sums, counts, np.where(np.isfinite(rmse), rmse, np.nan))
-
-
 def _tasks(n_models: int, n_workers: int) -> list[tuple[int, int]]:
     """Return the first and last model of each task."""
     share = -(-n_models // (_TASKS_PER_WORKER * n_workers))
@@ -227,7 +101,7 @@ def _tasks(n_models: int, n_workers: int) -> list[tuple[int, int]]:
 class _Crew:
     """Computes the models of an iteration, on local threads or on a cluster."""
 
-    def __init__(self, spectra: _Spectra, client: Any) -> None:
+    def __init__(self, spectra: Spectra, client: Any) -> None:
         self.spectra = spectra
         self.client = client
         if client is not None:
@@ -239,45 +113,45 @@ class _Crew:
         pool: npt.NDArray[np.int32],
         draw: tuple[int, int, int, int, int],
         n_models: int,
-    ) -> _Tally:
+    ) -> Tally:
         """Return the sums, counts and RMSE of all models of one iteration."""
         if self.client is None or n_models < _FEWEST_MODELS_FOR_CLUSTER:
             parts = self._tally_locally(pool, draw, n_models)
         else:
             parts = self._tally_remotely(pool, draw, n_models)
-        return _Tally(
+        return Tally(
             np.sum([part.sums for part in parts], axis=0),
             np.sum([part.counts for part in parts], axis=0),
             np.concatenate([part.rmse for part in parts]),
         )
 
-    def _tally_locally(self, pool, draw, n_models: int) -> list[_Tally]:
+    def _tally_locally(self, pool, draw, n_models: int) -> list[Tally]:
         """Compute on threads of this process; the kernel releases the GIL."""
         n_threads = dask.config.get("num_workers", None) or CPU_COUNT
         work = dask.delayed(
-            partial(_tally_task, self.spectra, pool, draw), pure=False, traverse=False
+            partial(tally_task, self.spectra, pool, draw), pure=False, traverse=False
         )
         tasks = [work(first, last) for first, last in _tasks(n_models, n_threads)]
         return list(dask.compute(*tasks, scheduler="threads", num_workers=n_threads))
 
-    def _tally_remotely(self, pool, draw, n_models: int) -> list[_Tally]:
+    def _tally_remotely(self, pool, draw, n_models: int) -> list[Tally]:
         """Compute on the cluster, where the spectra already are."""
         n_threads = max(1, sum(self.client.nthreads().values()))
         remote_pool = self.client.scatter(pool, broadcast=True, hash=False)
         futures = [
             self.client.submit(
-                _tally_task, self.remote, remote_pool, draw, first, last, pure=False
+                tally_task, self.remote, remote_pool, draw, first, last, pure=False
             )
             for first, last in _tasks(n_models, n_threads)
         ]
         return self.client.gather(futures)
 
 
-def _mean_rmse(tally: _Tally) -> npt.NDArray[np.float64]:
+def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
     """Return the mean RMSE of each row of the pool, NaN where it was not drawn."""
     drawn = tally.counts > 0
     means = np.full(len(drawn), np.nan)
-    means[drawn] = tally.sums[drawn] / tally.counts[drawn] / _UNITS_PER_SD
+    means[drawn] = tally.sums[drawn] / tally.counts[drawn] / UNITS_PER_SD
     return means
 
 
@@ -288,7 +162,7 @@ def _keep_best(means: npt.NDArray[np.float64], n_dropped: int) -> npt.NDArray[np
     return np.sort(order[: len(means) - n_dropped])
 
 
-def _history_row(tally: _Tally, y_sd: float, **facts: float) -> dict[str, float]:
+def _history_row(tally: Tally, y_sd: float, **facts: float) -> dict[str, float]:
     """Return one row of the history, with the RMSE in the unit of y."""
     quantiles = np.nanquantile(tally.rmse * y_sd, [0.05, 0.5, 0.95])
     names = ("rmse_q05", "rmse_median", "rmse_q95")
@@ -342,7 +216,7 @@ def _standardise(
     y_library: npt.NDArray[np.float64],
     X_local: npt.NDArray[np.float64],
     y_local: npt.NDArray[np.float64],
-) -> _Spectra:
+) -> Spectra:
     """Centre the spectra and scale y by the library's, so that float32 suffices."""
     X_mean, y_mean, y_sd = X_library.mean(axis=0), y_library.mean(), y_library.std()
     arrays = (
@@ -351,7 +225,7 @@ def _standardise(
         X_local - X_mean,
         (y_local - y_mean) / y_sd,
     )
-    return _Spectra(*(np.ascontiguousarray(array, np.float32) for array in arrays))
+    return Spectra(*(np.ascontiguousarray(array, np.float32) for array in arrays))
 
 
 def _check_samples(
@@ -382,7 +256,7 @@ def _check_settings(settings: _Settings, n_library: int, n_searches: int) -> Non
     check_int(
         settings.subset_size, "subset_size", 2, settings.n_selected, " ('n_selected')"
     )
-    check_int(settings.n_repeats, "n_repeats", 1, _MOST_REPEATS)
+    check_int(settings.n_repeats, "n_repeats", 1, MOST_REPEATS)
     check_int(settings.n_components, "n_components", 1)
     check_int(settings.seed, "seed", 0, 2**63 - 1)
     check_int(n_searches, "n_searches", 1)
