@@ -1,0 +1,241 @@
+"""The twin: a synthetic library at the scale of the paper, whose truth is known.
+
+Nobody may redistribute the 50,422 spectra of Shen et al. (2022), so the twin stands in:
+as many rows, the same bands, the same statistics of soil organic carbon (SOC) in every
+library and site, and spectra computed from the optics of soil. No soil was measured.
+
+How a row is made
+-----------------
+1. `carbon`: the reported SOC of a country has the statistics of the paper's Table 1;
+   it is given to samples in the order of a score, of which the province sets the level.
+2. `provinces` and `soils`: the province sets which minerals and which organic matter a
+   sample has, and how they go with its carbon.
+3. `optics`: absorption is the sum over constituents, scattering depends on texture, and
+   reflectance follows from their ratio after Kubelka and Munk (1931).
+4. `laboratories`: the spectrometer shifts and scales and adds noise; the carbon that
+   colours the soil is the reported one corrected for the laboratory's method.
+
+What makes it difficult, and why
+--------------------------------
+* Provinces differ in minerals because climate and parent material do, so a band or a
+  brightness that tells carbon in one is clay, iron or carbonate in another.
+* Provinces differ in how carbon colours a soil (fresh litter is pale brown, charred
+  humus black) and in what else rises with it (clay in the tropics; less carbonate on
+  loess; less iron in podzols): the relation of SOC to the spectrum is local.
+* Laboratories differ in wavelength scale, white reference, detector steps, noise,
+  drying, and in the share of carbon that their method finds.
+* A farm is one corner of one province, seen by one laboratory. Column `province` of a
+  site and of the library says which rows share its minerals and its relation.
+
+All constants are in tables of these modules. They were chosen for soil reasons, and
+such that spectra, and how well a model of one province predicts that province, are as
+with real farms; none was chosen by the success of a transfer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_choice, check_int
+from soilnb.datasets.library import SpectralLibrary
+from soilnb.datasets.twin.laboratories import LABORATORIES, measured, true_carbon
+from soilnb.datasets.twin.optics import soil_reflectance
+from soilnb.datasets.twin.provinces import (
+    LEVEL_SPREAD,
+    PROVINCES,
+    provinces_of,
+    rows_per_province,
+)
+from soilnb.datasets.twin.sites import (
+    SITES,
+    degrees,
+    draw_carbon_scores,
+    draw_positions,
+)
+from soilnb.datasets.twin.soils import draw_relation, draw_soils
+from soilnb.datasets.twin.table_1 import COUNTRIES, TABLE_1, TWIN_SITES
+from soilnb.preprocessing import GRID_STEP_NM
+
+TWIN_RANGE_NM = (400, 2500)
+CARBON_KIND = "organic carbon (synthetic)"
+LICENCE = "none needed (made from a seed)"
+
+__all__ = ["TABLE_1", "TWIN_RANGE_NM", "TWIN_SITES", "make_library", "make_site"]
+
+# First number of the spawn key of a generator: what it is used for.
+COUNTRY, RELATION, SAMPLES, FIELD, SITE_SAMPLES = range(5)
+
+Floats = npt.NDArray[np.float64]
+
+
+def make_library(seed: int = 1) -> SpectralLibrary:
+    """Return the synthetic library of 50,422 soils of 38 provinces.
+
+    Parameters
+    ----------
+    seed : int, default 1
+        At least 1; the same seed gives the same bytes.
+
+    Returns
+    -------
+    SpectralLibrary
+        Named "twin": 211 bands, 400-2500 nm. `info` has beside the usual columns
+        `province` (also the group), `soil_type` and `laboratory`; country is China,
+        Sweden, USA or "rest of the world".
+
+    Raises
+    ------
+    TypeError
+        If `seed` is not a whole number.
+    ValueError
+        If `seed` is below 1.
+
+    See Also
+    --------
+    make_site : A site, whose own province is part of this library.
+
+    Notes
+    -----
+    It takes a few seconds and about 0.3 GB. On another kind of processor the last
+    digit of a reflectance may differ.
+    """
+    check_int(seed, "seed", 1)
+    samples = [_library_samples(country, seed) for country in COUNTRIES]
+    return _scanned("twin", pd.concat(samples, ignore_index=True), seed, SAMPLES)
+
+
+def make_site(name: str, seed: int = 1) -> SpectralLibrary:
+    """Return a synthetic site, without making the library it belongs to.
+
+    Parameters
+    ----------
+    name : str
+        One of `TWIN_SITES`: "twin-china", "twin-sweden" or "twin-usa".
+    seed : int, default 1
+        At least 1, that of the library.
+
+    Returns
+    -------
+    SpectralLibrary
+        Its rows are one group, the name of the site. `info` has beside the usual
+        columns `province` (the library's rows of that province share its minerals and
+        its relation of SOC to spectra), `soil_type`, `laboratory`, `latitude` and
+        `longitude` (degrees, on a field of the paper's area).
+
+    Raises
+    ------
+    TypeError
+        If `seed` is not a whole number.
+    ValueError
+        If there is no such site, or `seed` is below 1.
+
+    Examples
+    --------
+    >>> site = make_site("twin-sweden")
+    >>> site.reflectance.shape, site.info["province"][0], float(site.soc.max())
+    ((108, 211), 'Sweden-3', 4.47)
+    """
+    check_choice(name, "site of the twin", TWIN_SITES)
+    check_int(seed, "seed", 1)
+    samples = _site_samples(name, seed)
+    return _scanned(name, samples, seed, SITE_SAMPLES, SITES[name].spread)
+
+
+def _library_samples(country: str, seed: int) -> pd.DataFrame:
+    """Return info, reported SOC and score of carbon of a country's samples."""
+    # Loads SciPy, which takes longer than a site does.
+    from soilnb.datasets.twin.carbon import carbon_curve
+
+    provinces = provinces_of(country)
+    curve = carbon_curve(country)
+    n_rows = rows_per_province(provinces, curve.n)
+    rng = _rng(seed, COUNTRY, COUNTRIES.index(country))
+    scores = rng.normal(size=curve.n)
+    levels = np.repeat([province.level for province in provinces.values()], n_rows)
+    soc = _ranked(curve.draw(rng), levels + LEVEL_SPREAD * scores)
+    info = [
+        _info(name, n, group=name, country=country, province=name)
+        for name, n in zip(provinces, n_rows, strict=True)
+    ]
+    return pd.concat(info, ignore_index=True).assign(soc=soc, score=scores)
+
+
+def _site_samples(name: str, seed: int) -> pd.DataFrame:
+    """Return info with positions, reported SOC and score of carbon of a site."""
+    from soilnb.datasets.twin.carbon import carbon_curve, scores_in_province
+
+    site, country = SITES[name], TWIN_SITES[name]
+    rng = _rng(seed, FIELD, list(SITES).index(name))
+    east, north = draw_positions(name, rng)
+    field = draw_carbon_scores(name, east, north, rng)
+    soc = _ranked(carbon_curve(name).draw(rng), field)
+    scores = scores_in_province(soc, site.province, country)
+    info = _info(name, len(soc), group=name, country=country, province=site.province)
+    info["laboratory"] = site.laboratory
+    info["latitude"], info["longitude"] = degrees(site, east, north)
+    return info.assign(soc=soc, score=scores)
+
+
+def _ranked(increasing: Floats, scores: Floats) -> Floats:
+    """Return values such that the highest score has the highest value, and so on."""
+    values = np.empty(len(scores))
+    values[scores.argsort(kind="stable")] = increasing
+    return values
+
+
+def _info(
+    prefix: str, n: int, *, group: str, country: str, province: str
+) -> pd.DataFrame:
+    """Return what is known of n samples; a province's laboratories share them."""
+    numbers = np.arange(n)
+    letters = np.array(list(PROVINCES[province].laboratories))
+    return pd.DataFrame(
+        {
+            "sample_id": [f"{prefix}-{number + 1:05d}" for number in numbers],
+            "source": "synthetic",
+            "group": group,
+            "country": country,
+            "carbon_kind": CARBON_KIND,
+            "licence": LICENCE,
+            "province": province,
+            "soil_type": PROVINCES[province].soil_type,
+            "laboratory": letters[numbers * len(letters) // n],
+        }
+    )
+
+
+def _scanned(
+    name: str, samples: pd.DataFrame, seed: int, use: int, spread: float = 1.0
+) -> SpectralLibrary:
+    """Return samples with their spectra, one province and laboratory at a time."""
+    first, last = TWIN_RANGE_NM
+    wavelengths = np.arange(first, last + 1, GRID_STEP_NM, dtype=np.float64)
+    reflectance = np.empty((len(samples), len(wavelengths)), dtype=np.float32)
+    soc, scores = samples["soc"].to_numpy(), samples["score"].to_numpy()
+    batches = samples.groupby(["province", "laboratory"]).indices
+    for (province, letter), rows in batches.items():
+        number = list(PROVINCES).index(province)
+        relation = draw_relation(province, _rng(seed, RELATION, number))
+        rng = _rng(seed, use, number, list(LABORATORIES).index(letter))
+        laboratory = LABORATORIES[letter]
+        carbon = true_carbon(soc[rows], laboratory, rng)
+        soils = draw_soils(
+            relation, scores[rows], carbon, laboratory.humidity, rng, spread
+        )
+        seen = soil_reflectance(soils, wavelengths + laboratory.shift_nm)
+        reflectance[rows] = measured(seen, wavelengths, laboratory, rng)
+    return SpectralLibrary(
+        name=name,
+        reflectance=reflectance,
+        wavelengths=wavelengths,
+        soc=soc,
+        info=samples.drop(columns=["soc", "score"]),
+        notes=(f"{name}: synthetic, made from seed {seed}; no soil was measured.",),
+    )
+
+
+def _rng(seed: int, *key: int) -> np.random.Generator:
+    """Return the generator of one use: all are branches of one tree of seeds."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
