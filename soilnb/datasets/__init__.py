@@ -3,38 +3,73 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 from soilnb._validation import suggestion
-from soilnb.datasets.farms import FARMS, SITES, Farm, load_farm, load_farms
+from soilnb.datasets.farms import (
+    FARM_SITES,
+    FARMS,
+    Farm,
+    load_farm,
+    load_farms,
+)
 from soilnb.datasets.library import (
     INFO_COLUMNS,
+    SYNTHETIC,
     SpectralLibrary,
     concatenate,
     describe,
 )
+from soilnb.datasets.open import (
+    OPEN_SITES,
+    OpenFile,
+    data_folder,
+    fetch,
+    load_open,
+    load_open_files,
+    open_files,
+)
 from soilnb.datasets.readers import FileReport, inspect_file, read_file
-from soilnb.datasets.tables import SUFFIXES
+from soilnb.datasets.tables import find_files, is_table, stem
+from soilnb.datasets.twin import TWIN_RANGE_NM, TWIN_SITES, make_library, make_site
+from soilnb.preprocessing import DEFAULT_RANGE_NM
 
-LIBRARIES = ("farms",)
+LIBRARIES = ("farms", "open", "farms+open", "twin")
+SITES = (*FARM_SITES, *OPEN_SITES, *TWIN_SITES)
 
 __all__ = [
     "FARMS",
+    "FARM_SITES",
     "INFO_COLUMNS",
     "LIBRARIES",
+    "OPEN_SITES",
     "SITES",
+    "SYNTHETIC",
+    "TWIN_SITES",
     "Farm",
     "FileReport",
+    "OpenFile",
     "SpectralLibrary",
     "concatenate",
+    "data_folder",
     "describe",
+    "describe_origin",
+    "fetch",
+    "find_files",
     "folder_name",
     "inspect_file",
+    "is_table",
     "load_farm",
     "load_library",
+    "load_open",
     "load_site",
+    "make_library",
+    "make_site",
+    "open_files",
     "read_file",
+    "wavelength_range",
 ]
 
 
@@ -44,14 +79,22 @@ def load_library(
     quantity: str = "",
     soc_unit: str = "",
     country: str = "",
+    progress: Callable[[int, int, str], object] | None = None,
 ) -> SpectralLibrary:
     """Return a soil spectral library, by its name or from a file.
+
+    "farms" are the farms of LimeSoDa, "open" the files of `open_files`, "farms+open"
+    both, "twin" a synthetic library of 50,422 rows. Of a file, rows without SOC are
+    left out.
 
     Parameters
     ----------
     name_or_path : str or Path
-        One of `LIBRARIES`, or the path of a CSV or Parquet file.
+        One of `LIBRARIES`, or the path of a file in one of the layouts that
+        `read_file` knows.
     quantity, soc_unit, country : str
+        For a file only, see `read_file`.
+    progress : callable, optional
         For a file only, see `read_file`.
 
     Returns
@@ -75,9 +118,27 @@ def load_library(
     options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
     if name_or_path in LIBRARIES:
         _refuse_options(name_or_path, options)
-        return load_farms()
+        return _built_in_library(str(name_or_path))
     _check_path(name_or_path, "library", LIBRARIES)
-    return read_file(name_or_path, **options)
+    return read_file(
+        name_or_path,
+        quantity=quantity,
+        soc_unit=soc_unit,
+        country=country,
+        soc_required=False,
+        progress=progress,
+    )
+
+
+def _built_in_library(name: str) -> SpectralLibrary:
+    """Return one of `LIBRARIES`."""
+    if name == "twin":
+        return make_library()
+    if name == "farms":
+        return load_farms()
+    if name == "open":
+        return load_open_files()
+    return concatenate([load_farms(), load_open_files()], name)
 
 
 def load_site(
@@ -118,9 +179,68 @@ def load_site(
     options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
     if name_or_path in SITES:
         _refuse_options(name_or_path, options)
-        return load_farm(SITES[str(name_or_path)])
+        return _built_in_site(str(name_or_path))
     _check_path(name_or_path, "site", SITES)
-    return read_file(name_or_path, **options)
+    return read_file(
+        name_or_path, quantity=quantity, soc_unit=soc_unit, country=country
+    )
+
+
+def _built_in_site(name: str) -> SpectralLibrary:
+    """Return one of `SITES`."""
+    if name in TWIN_SITES:
+        return make_site(name)
+    if name in OPEN_SITES:
+        return load_open(name)
+    return load_farm(FARM_SITES[name])
+
+
+def wavelength_range(site: str | Path) -> tuple[int, int]:
+    """Return the range of the working grid that suits a site.
+
+    Parameters
+    ----------
+    site : str or Path
+        A built-in name, or the path of a file.
+
+    Returns
+    -------
+    tuple of two int
+        nm: that of the paper for the twin's sites; otherwise what every full-range
+        farm covers.
+
+    Examples
+    --------
+    >>> wavelength_range("twin-usa"), wavelength_range("skane")
+    ((400, 2500), (420, 2480))
+    """
+    return TWIN_RANGE_NM if site in TWIN_SITES else DEFAULT_RANGE_NM
+
+
+def describe_origin(name: str) -> str:
+    """Return what identifies a built-in library or site: version, digest or seed.
+
+    Parameters
+    ----------
+    name : str
+        One of `LIBRARIES` or `SITES`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_origin("twin")
+    'synthetic, seed 1'
+    """
+    if name == "twin" or name in TWIN_SITES:
+        return "synthetic, seed 1"
+    files = [name] if name in OPEN_SITES else list(open_files()) * ("open" in name)
+    parts = [f"{file} SHA-256 {open_files()[file].sha256}" for file in files]
+    if name in FARM_SITES or "farms" in name:
+        parts.insert(0, f"LimeSoDa {version('LimeSoDa')}")
+    return ", ".join(parts)
 
 
 def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
@@ -155,20 +275,20 @@ def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
         return str(name_or_path)
     _check_path(name_or_path, kind, own)
     path = Path(name_or_path)
-    stem = re.sub(r"[^\w.-]", "-", path.stem)
-    if stem.lower() in (*SITES, *LIBRARIES):
+    folder = re.sub(r"[^\w.-]", "-", stem(path))
+    if folder.lower() in (*SITES, *LIBRARIES):
         msg = (
             f"The file {path.name!r} would share its results with the built-in "
-            f"{stem.lower()!r}. Rename the file."
+            f"{folder.lower()!r}. Rename the file."
         )
         raise ValueError(msg)
-    if not re.search(r"[^\W_]", stem):
+    if not re.search(r"[^\W_]", folder):
         msg = (
             f"The name of the file {path.name!r} has no letter or digit to name its "
             "results by. Rename the file."
         )
         raise ValueError(msg)
-    return stem
+    return folder
 
 
 def _refuse_options(name: str | Path, options: dict[str, str]) -> None:
@@ -186,7 +306,7 @@ def _check_path(value: str | Path, kind: str, names: Iterable[str]) -> None:
     """Raise ValueError if `value` is neither a path nor a file name."""
     if isinstance(value, Path) or re.search(r"[/\\]", str(value)):
         return
-    if Path(str(value)).suffix.lower() in SUFFIXES:
+    if is_table(str(value)):
         return
     elsewhere = {"site": LIBRARIES, "library": SITES}[kind]
     hint = suggestion(value, names)
@@ -194,7 +314,7 @@ def _check_path(value: str | Path, kind: str, names: Iterable[str]) -> None:
         hint = f" It is a {'library' if kind == 'site' else 'site'}."
     listed = ", ".join(repr(name) for name in names)
     msg = (
-        f"Unknown {kind} {value!r}.{hint} Use {listed}, or the path of a .csv or "
-        ".parquet file."
+        f"Unknown {kind} {value!r}.{hint} Use {listed}, or the path of a .csv, "
+        ".csv.gz, .tab or .parquet file."
     )
     raise ValueError(msg)

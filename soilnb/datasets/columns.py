@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
+
+from soilnb.datasets.layouts import SOC_FIELDS, Published, recognise
 
 MIN_WAVELENGTHS = 10
 WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
@@ -45,13 +47,16 @@ class Layout:
     names : tuple of str
         All column names, as written in the file.
     known : dict of str to int
-        Position of sample_id, soc, country, group, latitude, longitude, if there.
+        Position of sample_id, soc, country, group, latitude, longitude, if there; of
+        a published library, of its fields.
     spectral : tuple of int
         Positions of the wavelength columns, by increasing wavelength.
     wavelengths : ndarray of shape (n_wavelengths,)
         Their wavelengths in nm.
     was_sorted : bool
         Whether the columns stood in that order in the file.
+    published : Published or None
+        The library that names its columns so, where it is one that is known.
     """
 
     names: tuple[str, ...]
@@ -59,6 +64,13 @@ class Layout:
     spectral: tuple[int, ...]
     wavelengths: npt.NDArray[np.float64]
     was_sorted: bool
+    published: Published | None = None
+
+    def column(self, field: str) -> str:
+        """Return the name of the column with the ids or SOC, for messages."""
+        if self.published and field in self.known:
+            return self.names[self.known[field]]
+        return field
 
     @property
     def spectral_names(self) -> list[str]:
@@ -72,13 +84,15 @@ class Layout:
         return [name for i, name in enumerate(self.names) if i not in used and name]
 
 
-def find_columns(names: Sequence[str]) -> Layout:
+def find_columns(names: Sequence[str], joined: Collection[str] = ()) -> Layout:
     """Tell the columns of a file apart by their names.
 
     Parameters
     ----------
     names : sequence of str
         The header of the file.
+    joined : collection of str
+        Fields that other tables of the same published library have.
 
     Returns
     -------
@@ -91,6 +105,10 @@ def find_columns(names: Sequence[str]) -> Layout:
         If sample_id or soc is missing, a column is there twice, or there are not at
         least ten wavelengths between 300 and 2600 nm.
 
+    See Also
+    --------
+    soilnb.datasets.layouts.recognise : Libraries with column names of their own.
+
     Examples
     --------
     >>> find_columns(["ID", "sample_id", "SOC", *map(str, range(400, 500, 5))]).ignored
@@ -102,6 +120,8 @@ def find_columns(names: Sequence[str]) -> Layout:
         for position, name in enumerate(names)
         if name.lower() in KNOWN_COLUMNS
     }
+    if not set(REQUIRED) <= set(known) and (published := recognise(names)):
+        return _find_published(names, published, joined)
     spectral, problems = _wavelength_columns(names)
     spectral_names = {names[position] for position, _ in spectral}
     others = [name for name in names if name and name not in spectral_names]
@@ -109,6 +129,40 @@ def find_columns(names: Sequence[str]) -> Layout:
     problems = [*missing, *_repeated_columns(names, spectral), *problems]
     if problems:
         raise TableError(*problems)
+    return _make_layout(names, known, spectral)
+
+
+def _find_published(
+    names: tuple[str, ...], published: Published, joined: Collection[str]
+) -> Layout:
+    """Tell the columns of a published library apart by its own names."""
+    known = published.find_fields(names)
+    missing = ""
+    if not published.has_spectra(names):
+        missing = "vis-NIR spectra"
+    elif "sample_id" not in known:
+        missing = f"column {published.columns['sample_id'][0]!r}"
+    elif not {*SOC_FIELDS} & {*known, *joined}:
+        missing = "SOC beside its spectra"
+    if missing:
+        msg = f"This table of {published.name} has no {missing}. {published.tables}"
+        raise TableError(msg)
+    bands = published.find_bands(names)
+    spectral, problems = _wavelength_columns(bands)
+    only_spectral = [name if nm else "" for name, nm in zip(names, bands, strict=True)]
+    problems = [*_repeated_columns(only_spectral, spectral), *problems]
+    if problems:
+        raise TableError(*problems)
+    return _make_layout(names, known, spectral, published)
+
+
+def _make_layout(
+    names: tuple[str, ...],
+    known: dict[str, int],
+    spectral: list[tuple[int, float]],
+    published: Published | None = None,
+) -> Layout:
+    """Return the layout of a table, its wavelengths sorted."""
     ordered = sorted(spectral, key=itemgetter(1))
     return Layout(
         names=names,
@@ -116,6 +170,7 @@ def find_columns(names: Sequence[str]) -> Layout:
         spectral=tuple(position for position, _ in ordered),
         wavelengths=np.array([wavelength for _, wavelength in ordered]),
         was_sorted=ordered == spectral,
+        published=published,
     )
 
 

@@ -49,7 +49,7 @@ FARMS = (
     Farm("SP.231", "Japan", condition=MOIST),
 )
 
-SITES = {farm.site: farm.set_name for farm in FARMS if farm.site}
+FARM_SITES = {farm.site: farm.set_name for farm in FARMS if farm.site}
 
 
 def load_farm(set_name: str) -> SpectralLibrary:

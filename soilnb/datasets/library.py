@@ -17,6 +17,7 @@ from soilnb.preprocessing import (
     resample,
 )
 
+SYNTHETIC = "synthetic"  # the source of rows that were made, not measured
 INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licence")
 
 
@@ -82,6 +83,11 @@ class SpectralLibrary:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.soc)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether any sample was made, not measured."""
+        return bool((self.info["source"] == SYNTHETIC).any())
 
     def take(self, rows: npt.ArrayLike) -> SpectralLibrary:
         """Return the library of some rows only.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb.datasets.library import describe
-from soilnb.datasets.tables import Table
+from soilnb.datasets.rows import Table, row_blocks
 from soilnb.preprocessing import MAX_REFLECTANCE
 
 QUANTITIES = ("reflectance", "percent", "absorbance")
@@ -41,6 +41,8 @@ VISIBLE_NM = (550, 650)
 # The brightest soil of a file reflects about ten times as much as the darkest.
 MAX_BRIGHTNESS_RATIO = 50
 MIN_SHARE_PRETREATED = 0.05  # of values below zero: not noise, but treated spectra
+MAX_SHARE_ODD = 0.05  # of rows of another quantity: not mistakes, but half the file
+MAX_DECIDING_VALUES = 10_000_000  # of a larger table, every second or later row decides
 
 
 @dataclass
@@ -62,15 +64,17 @@ class Findings:
 
 def to_reflectance(
     table: Table, quantity: str, found: Findings
-) -> npt.NDArray[np.float64]:
+) -> npt.NDArray[np.float32]:
     """Return the spectra of a table as reflectance.
 
     Parameters
     ----------
     table : Table
-        Spectra in the quantity of the file.
+        Spectra in the quantity of the file; they are converted in place. Where not
+        every row counts, values out of range become NaN and odd rows are dropped.
     quantity : str
-        One of `QUANTITIES`, or "" to decide from the values.
+        One of `QUANTITIES`, or "" to take that of the published library or, of other
+        tables, to decide from the values.
     found : Findings
         Takes what is found, converted and wrong.
 
@@ -79,58 +83,129 @@ def to_reflectance(
     ndarray of shape (n_samples, n_wavelengths)
         Reflectance as a fraction; all NaN if the quantity is not clear.
     """
-    finite = table.spectra[np.isfinite(table.spectra)]
+    finite = _deciding_values(table.spectra)
     if not finite.size:
         return table.spectra
-    if problem := _raw_problem(table, finite):
+    problem = _sign_problem(finite)
+    if table.every_row and not problem:
+        problem = _check_every_row(table)
+    limits = np.percentile(finite, DECIDING_PERCENTILES, overwrite_input=True)
+    low, high = (float(value) for value in limits)
+    published = table.layout.published
+    expected = quantity or (published.quantity if published else "")
+    how = "as told" if quantity else f"as in {published.name}" if published else ""
+    decided = expected or _decide_quantity(low, high)
+    if problem := problem or _quantity_problem(decided, how, low, high):
         found.problems.append(problem)
-        return np.full(table.spectra.shape, np.nan)
-    low, high = (float(value) for value in np.percentile(finite, DECIDING_PERCENTILES))
-    decided = quantity or _decide_quantity(low, high)
-    if problem := _quantity_problem(decided, low, high):
-        found.problems.append(problem)
-        return np.full(table.spectra.shape, np.nan)
-    how = "as told" if quantity else "found from the values"
+        return np.full_like(table.spectra, np.nan)
     found.facts.append(
-        ("quantity", f"{NAMES[decided]}, {how} ({low:.3g} to {high:.3g})")
+        (
+            "quantity",
+            f"{NAMES[decided]}, {how or 'found from the values'} "
+            f"({low:.3g} to {high:.3g})",
+        )
     )
-    if not quantity:
+    if not how:
         found.notes.append(f"The spectra were taken as {NAMES[decided]}.")
-    _check_limits(table, decided, found)
-    if decided == "percent":
-        found.notes.append("Reflectance in percent was divided by 100.")
-        return table.spectra / 100
-    if decided == "absorbance":
-        found.notes.append("Absorbance was converted to reflectance.")
-        with np.errstate(over="ignore"):  # absurd values are reported
-            return 10.0**-table.spectra
+    if table.every_row:
+        _check_limits(table, decided, found)
+    else:
+        _remove_values(table, decided, found)
+        _drop_odd_rows(table, found)
+    _convert(table.spectra, decided, found)
     return table.spectra
 
 
-def _raw_problem(table: Table, finite: npt.NDArray[np.float64]) -> str:
-    """Return why these cannot be raw spectra of one quantity, or ""."""
+def _deciding_values(spectra: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the finite values, of a large table those of rows at equal distances."""
+    step = 1 + spectra.size // MAX_DECIDING_VALUES
+    values = spectra[::step]
+    return values[np.isfinite(values)]
+
+
+def _sign_problem(finite: npt.NDArray[np.float32]) -> str:
+    """Return why so many negative values cannot be raw spectra, or ""."""
     share = float(np.mean(finite < 0))
-    if share > MIN_SHARE_PRETREATED:
+    if share <= MIN_SHARE_PRETREATED:
+        return ""
+    return (
+        f"{share:.0%} of the values of the spectra are negative: they look like "
+        "pre-treated spectra (SNV, derivative). Give reflectance or absorbance."
+    )
+
+
+def _check_every_row(table: Table) -> str:
+    """Return why these rows cannot be raw spectra of one quantity, or ""."""
+    medians, flat = _row_facts(table.spectra)
+    if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
+        return _different_quantities(table, medians)
+    if flat.any():
         return (
-            f"{share:.0%} of the values of the spectra are negative: they look like "
-            "pre-treated spectra (SNV, derivative). Give reflectance or absorbance."
-        )
-    rows = np.flatnonzero(np.isfinite(table.spectra).any(axis=1))
-    medians = np.abs(np.nanmedian(table.spectra[rows], axis=1))
-    darkest, brightest = int(rows[medians.argmin()]), int(rows[medians.argmax()])
-    if medians.max() > MAX_BRIGHTNESS_RATIO * medians.min() > 0:
-        return (
-            "The spectra seem to be of different quantities (medians "
-            f"{medians.min():.3g} at {table.place(darkest)} and {medians.max():.3g} at "
-            f"{table.place(brightest)}). Give one quantity in one file."
-        )
-    flat = rows[np.nanmax(table.spectra[rows], 1) == np.nanmin(table.spectra[rows], 1)]
-    if len(flat):
-        return (
-            f"The spectra of {len(flat)} samples are constant (first: "
-            f"{table.place(int(flat[0]))}). Remove these samples."
+            f"The spectra of {int(flat.sum())} samples are constant (first: "
+            f"{table.place(int(flat.argmax()))}). Remove these samples."
         )
     return ""
+
+
+def _drop_odd_rows(table: Table, found: Findings) -> None:
+    """Drop rows that cannot be spectra; many of them are a problem of the file."""
+    medians, flat = _row_facts(table.spectra)
+    empty = np.isnan(medians)
+    table.drop(empty, "have no value in the range")
+    if empty.all():
+        return
+    typical = float(np.nanmedian(medians))
+    odd = (medians > MAX_BRIGHTNESS_RATIO * typical) | (
+        medians * MAX_BRIGHTNESS_RATIO < typical
+    )
+    if odd.mean() > MAX_SHARE_ODD:
+        found.problems.append(_different_quantities(table, medians))
+    table.drop(flat, "have the same value at every wavelength")
+    table.drop(odd, f"are {MAX_BRIGHTNESS_RATIO} times darker or brighter than others")
+
+
+def _row_facts(
+    spectra: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the size of each row's median, NaN without value, and who is constant."""
+    medians = np.full(len(spectra), np.nan)
+    flat = np.zeros(len(spectra), dtype=bool)
+    for rows in row_blocks(len(spectra)):
+        block = spectra[rows]
+        some = np.flatnonzero(np.isfinite(block).any(axis=1))
+        block = block[some]
+        with np.errstate(over="ignore"):  # absurd values are reported
+            medians[rows][some] = np.abs(
+                np.nanmedian(block, axis=1)
+                if np.isnan(block).any()
+                else np.median(block, axis=1)
+            )
+        flat[rows][some] = np.nanmax(block, axis=1) == np.nanmin(block, axis=1)
+    return medians, flat
+
+
+def _different_quantities(table: Table, medians: npt.NDArray[np.float64]) -> str:
+    """Return the message for rows that are too different in brightness."""
+    darkest, brightest = int(np.nanargmin(medians)), int(np.nanargmax(medians))
+    return (
+        "The spectra seem to be of different quantities (medians "
+        f"{medians[darkest]:.3g} at {table.place(darkest)} and "
+        f"{medians[brightest]:.3g} at {table.place(brightest)}). "
+        "Give one quantity in one file."
+    )
+
+
+def _convert(spectra: npt.NDArray[np.float32], quantity: str, found: Findings) -> None:
+    """Turn spectra into reflectance, in place."""
+    if quantity == "percent":
+        found.notes.append("Reflectance in percent was divided by 100.")
+        spectra /= 100
+    elif quantity == "absorbance":
+        found.notes.append("Absorbance was converted to reflectance.")
+        np.negative(spectra, out=spectra)
+        with np.errstate(over="ignore"):  # absurd values are reported
+            np.power(np.float32(10), spectra, out=spectra)
+        np.minimum(spectra, np.float32(MAX_REFLECTANCE), out=spectra)  # rounding
 
 
 def _decide_quantity(low: float, high: float) -> str:
@@ -144,7 +219,7 @@ def _decide_quantity(low: float, high: float) -> str:
     return ""
 
 
-def _quantity_problem(quantity: str, low: float, high: float) -> str:
+def _quantity_problem(quantity: str, how: str, low: float, high: float) -> str:
     """Return why values from `low` to `high` cannot be `quantity`, or ""."""
     values = f"values from {low:.3g} to {high:.3g}"
     if not quantity:
@@ -162,8 +237,9 @@ def _quantity_problem(quantity: str, low: float, high: float) -> str:
         likely, remedy = "percent", "quantity='percent'"
     else:
         return ""
+    told = "was told to be" if how == "as told" else f"should be, {how},"
     return (
-        f"'quantity' was told to be {quantity!r}, {NAMES[quantity]}, but it looks "
+        f"'quantity' {told} {quantity!r}, {NAMES[quantity]}, but it looks "
         f"like {likely} ({values}): say {remedy}."
     )
 
@@ -171,11 +247,8 @@ def _quantity_problem(quantity: str, low: float, high: float) -> str:
 def _check_limits(table: Table, quantity: str, found: Findings) -> None:
     """Report the values that the quantity cannot have."""
     low, high = LIMITS[quantity]
-    if quantity == "absorbance":
-        too_low, rule = table.spectra < low, f"below {low:.2f}"
-    else:
-        too_low, rule = table.spectra <= low, "zero or negative"
-    too_high = np.isfinite(table.spectra) & (table.spectra > high)
+    too_low, too_high = _out_of_range(table.spectra, quantity)
+    rule = f"below {low:.2f}" if quantity == "absorbance" else "zero or negative"
     for bad, what in ((too_low, rule), (too_high, f"above {high:g}")):
         if bad.any():
             value = table.spectra[bad][0]
@@ -186,9 +259,36 @@ def _check_limits(table: Table, quantity: str, found: Findings) -> None:
             )
 
 
+def _remove_values(table: Table, quantity: str, found: Findings) -> None:
+    """Count the values that the quantity cannot have as not measured."""
+    n_values, n_rows, first = 0, 0, ""
+    for block in row_blocks(len(table.spectra)):
+        values = table.spectra[block]
+        bad = np.logical_or(*_out_of_range(values, quantity))
+        if bad.any():
+            first = first or f"{values[bad][0]:.3g}, {table.place_of(bad, block.start)}"
+            n_values += int(bad.sum())
+            n_rows += int(bad.any(axis=1).sum())
+            values[bad] = np.nan
+    if n_values:
+        found.notes.append(
+            f"{n_values:,} values in {n_rows:,} rows are out of the range of "
+            f"{NAMES[quantity]} and count as not measured (first: {first})."
+        )
+
+
+def _out_of_range(
+    values: npt.NDArray[np.float32], quantity: str
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which values are too low and which too high; infinite ones are missing."""
+    low, high = LIMITS[quantity]
+    too_low = values < low if quantity == "absorbance" else values <= low
+    return too_low, np.isfinite(values) & (values > high)
+
+
 def to_percent(
     table: Table,
-    reflectance: npt.NDArray[np.float64],
+    reflectance: npt.NDArray[np.float32],
     soc_unit: str,
     found: Findings,
 ) -> npt.NDArray[np.float64]:
@@ -201,18 +301,22 @@ def to_percent(
     reflectance : ndarray of shape (n_samples, n_wavelengths)
         Fraction; dark soils may be organic, and as rich in carbon as they seem.
     soc_unit : str
-        One of `SOC_UNITS`, or "" for % if the values look like it.
+        One of `SOC_UNITS`, or "" for that of the published library or, of other
+        tables, for % if the values look like it.
     found : Findings
         Takes what is found, converted and wrong.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        SOC in % of mass.
+        SOC in % of mass. Where not every row counts, those out of range are dropped.
     """
-    finite = table.soc[np.isfinite(table.soc)]
+    finite = table.soc[np.isfinite(table.soc) & table.keep]
     if not finite.size:
         return table.soc
+    published = table.layout.published
+    how = "as told" if soc_unit else f"as in {published.name}" if published else ""
+    soc_unit = soc_unit or (published.soc_unit if published else "")
     median = float(np.median(finite))
     if not soc_unit and median > MAX_MEDIAN_SOC_PERCENT:
         guess = "this looks like g/kg"
@@ -235,21 +339,21 @@ def to_percent(
     if soc_unit == "g/kg":
         found.notes.append("SOC in g/kg was divided by 10 to give %.")
     _check_soc(table, soc, soc_unit or "%", found)
+    known = soc[np.isfinite(soc) & table.keep]
+    if not known.size:
+        return soc
     with np.errstate(over="ignore", invalid="ignore"):  # absurd values are reported
-        statistics = describe(soc[np.isfinite(soc)])
+        statistics = describe(known)
     summary = ", ".join(f"{name} {value:.3g}" for name, value in statistics[1:].items())
     found.facts += [
-        (
-            "SOC unit",
-            f"{soc_unit or '%'}, {'as told' if soc_unit else 'found from the values'}",
-        ),
+        ("SOC unit", f"{soc_unit or '%'}, {how or 'found from the values'}"),
         ("SOC / %", summary),
     ]
     return soc
 
 
 def _may_be_organic(
-    reflectance: npt.NDArray[np.float64], wavelengths: npt.NDArray[np.float64]
+    reflectance: npt.NDArray[np.float32], wavelengths: npt.NDArray[np.float64]
 ) -> bool:
     """Return whether the soils may be organic: dark, or of unknown brightness."""
     visible = (wavelengths >= VISIBLE_NM[0]) & (wavelengths <= VISIBLE_NM[1])
@@ -264,6 +368,12 @@ def _check_soc(
     table: Table, soc: npt.NDArray[np.float64], unit: str, found: Findings
 ) -> None:
     """Report SOC that is negative, above that of organic matter, or constant."""
+    if not table.every_row:
+        table.drop(
+            (soc < 0) | (soc > MAX_SOC_PERCENT),
+            f"have a SOC below 0 or above {MAX_SOC_PERCENT:g} %",
+        )
+    column = table.layout.column("soc")
     factor = 10 if unit == "g/kg" else 1
     limit = f"{MAX_SOC_PERCENT * factor:g} {unit}"
     remedies = {
@@ -273,15 +383,16 @@ def _check_soc(
             "Check the unit (soc_unit='g/kg') or remove these samples.",
         ),
     }
-    for what, (bad, remedy) in remedies.items():
-        if bad.any():
-            row = int(np.argmax(bad))
+    for what, (out, remedy) in remedies.items():
+        if count := int((out & table.keep).sum()):
+            row = int(np.argmax(out & table.keep))
             found.problems.append(
-                f"Column 'soc' has {int(bad.sum())} values that are {what} (first: "
+                f"Column {column!r} has {count} values that are {what} (first: "
                 f"{table.soc[row]:g}, {table.place(row)}). {remedy}"
             )
-    if len(soc) > 1 and (soc == soc[0]).all():
+    kept = table.soc[table.keep]
+    if len(kept) > 1 and (kept == kept[0]).all():
         found.problems.append(
-            f"Column 'soc' is {table.soc[0]:g} for every sample. A model needs "
+            f"Column {column!r} is {kept[0]:g} for every sample. A model needs "
             "samples that differ."
         )

@@ -1,103 +1,156 @@
-"""A user's CSV or Parquet file as a table of numbers."""
+"""The files of a user's table: which they are, and their rows as they stand there."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
-import numpy.typing as npt
 
-from soilnb.datasets.columns import (
-    COORDINATES,
-    REQUIRED,
-    Layout,
-    TableError,
-    find_columns,
-)
+from soilnb.datasets.columns import TableError
+from soilnb.datasets.layouts import SOC_FIELDS, recognise
 
-SUFFIXES = (".csv", ".parquet")
-SOC_CELL = -1  # stands for the column soc where a band's number is expected
+SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
+GZIP_START = b"\x1f\x8b"
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
+AS_WRITTEN = frozenset({"", "NA", "NaN", None})  # for a first look, which is quick
 
 
-@dataclass(frozen=True)
-class Table:
-    """The contents of a file: one row per sample, NaN for what is not a number.
-
-    Attributes
-    ----------
-    layout : Layout
-        Which column was what.
-    sample_ids : list of str
-        As written in the file.
-    soc : ndarray of shape (n_samples,)
-        In the unit of the file.
-    spectra : ndarray of shape (n_samples, n_wavelengths)
-        In the quantity of the file, by increasing wavelength.
-    extra : dict of str to list
-        The cells of country, group, latitude and longitude, if there.
-    texts : list of (int, int, str)
-        Row, band (column of `spectra`, or `SOC_CELL`) and content of the cells that
-        should be numbers and are not.
-    """
-
-    layout: Layout
-    sample_ids: list[str]
-    soc: npt.NDArray[np.float64]
-    spectra: npt.NDArray[np.float64]
-    extra: dict[str, list]
-    texts: list[tuple[int, int, str]]
-
-    def place(self, row: int) -> str:
-        """Return how a user finds a row: its sample and its number from 1."""
-        return f"sample {self.sample_ids[row]!r}, data row {row + 1}"
-
-    def place_of(self, bad: npt.NDArray[np.bool_]) -> str:
-        """Return where the first marked value of the spectra is."""
-        row, column = (int(index) for index in np.argwhere(bad)[0])
-        return f"{self.place(row)}, column {self.layout.spectral_names[column]!r}"
-
-
-def read_table(path: Path) -> Table:
-    """Return the contents of a CSV or Parquet file of spectra.
+def is_table(path: str | Path) -> bool:
+    """Return whether a path is named like a table, or is a folder that has tables.
 
     Parameters
     ----------
-    path : Path
-        A .csv or .parquet file with sample_id, soc and one column per wavelength.
+    path : str or Path
+        It need not exist.
 
     Returns
     -------
-    Table
-        Its columns, told apart, and its numbers.
+    bool
+        Whether `read_file` may be able to read it.
 
-    Raises
-    ------
-    TableError
-        If the file is no such table; `problems` has everything found wrong.
+    Examples
+    --------
+    >>> is_table("soils/ossl_all_L1_v1.2.csv.gz"), is_table("farms")
+    (True, False)
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    path = Path(path)
+    return _has_suffix(path) or (path.is_dir() and bool(_tables_in(path)))
+
+
+def stem(path: str | Path) -> str:
+    """Return the name of a file without the suffix of a table, or of a folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        It need not exist.
+
+    Returns
+    -------
+    str
+        Without ".csv", ".csv.gz", ".tab" or ".parquet".
+
+    Examples
+    --------
+    >>> stem("soils/ossl_all_L1_v1.2.csv.gz"), stem("ossl_v1.2")
+    ('ossl_all_L1_v1.2', 'ossl_v1.2')
+    """
+    name = Path(path).name
+    cut = max((len(end) for end in SUFFIXES if name.lower().endswith(end)), default=0)
+    return name[: len(name) - cut]
+
+
+def _has_suffix(path: Path) -> bool:
+    """Return whether a name ends like that of a table."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def find_files(path: Path) -> tuple[Path, list[Path]]:
+    """Return the file with the spectra and the files that complete it."""
+    if path.is_dir():
+        path = _find_spectra(path)
+    elif not _has_suffix(path):
         msg = (
-            f"A file of spectra must end in .csv or .parquet, got {path.name!r}. "
-            "Save it as CSV."
+            "A file of spectra must end in .csv, .csv.gz, .tab or .parquet, got "
+            f"{path.name!r}. Save it as CSV."
         )
         raise TableError(msg)
-    if not path.is_file():
-        msg = f"{path.name!r} is a folder. Give the path of a file."
-        raise TableError(msg)
+    with open_table(path) as source:
+        names = source.names
+    published = recognise(names)
+    if published is None or {*SOC_FIELDS} & set(published.find_fields(names)):
+        return path, []
+    others = {file: _names_of(file) for file in _tables_in(path.parent) if file != path}
+    return path, [
+        file
+        for file, names in others.items()
+        if not published.has_spectra(names) and published.completes(names)
+    ]
+
+
+def _find_spectra(folder: Path) -> Path:
+    """Return the one table of spectra of a published library in a folder."""
+    found = []
+    for file in _tables_in(folder):
+        names = _names_of(file)
+        published = recognise(names)
+        if published is not None and published.has_spectra(names):
+            found.append(file)
+    if len(found) == 1:
+        return found[0]
+    msg = (
+        f"{folder.name!r} is a folder without the spectra of OSSL or ICRAF-ISRIC. "
+        "Give the path of a file."
+    )
+    if found:
+        listed = ", ".join(file.name for file in found)
+        msg = (
+            f"{folder.name!r} is a folder with {len(found)} tables of spectra "
+            f"({listed}). Give the path of one of them."
+        )
+    raise TableError(msg)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables in a folder, by name."""
+    files = (file for file in folder.iterdir() if file.is_file())
+    return sorted(filter(_has_suffix, files))
+
+
+def _names_of(path: Path) -> list[str]:
+    """Return the column names of a table, none of a file that is no table."""
+    try:
+        with open_table(path, errors="replace") as source:
+            return source.names
+    except TableError:
+        return []
+
+
+@dataclass
+class Source:
+    """An open table: its column names, its rows and how far it was read."""
+
+    names: list[str]
+    rows: Iterable[Sequence]
+    position: Callable[[], int]
+    decimal_comma: bool = False
+
+
+@contextmanager
+def open_table(path: Path, errors: str = "strict") -> Iterator[Source]:
+    """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
         raise TableError(_empty(path))
-    table = _read_csv(path) if suffix == ".csv" else _read_parquet(path)
-    if not table.sample_ids:
-        msg = f"{path.name!r} has a header but no samples. Add one row per sample."
-        raise TableError(msg)
-    return table
+    is_parquet = path.suffix.lower() == ".parquet"
+    with _open_parquet(path) if is_parquet else _open_csv(path, errors) as source:
+        yield source
 
 
 def _empty(path: Path) -> str:
@@ -105,23 +158,30 @@ def _empty(path: Path) -> str:
     return f"{path.name!r} is empty. Save a header and one row per sample in it."
 
 
-def _read_csv(path: Path) -> Table:
-    """Return the contents of a CSV file: UTF-8; comma, semicolon or tab."""
-    with path.open("rb") as stream:
-        if b"\0" in stream.read(8192):
-            msg = (
-                f"{path.name!r} is not a CSV text file (it holds binary data). "
-                "Export it as 'CSV UTF-8'."
-            )
-            raise TableError(msg)
+@contextmanager
+def _open_csv(path: Path, errors: str) -> Iterator[Source]:
+    """Open a CSV file: UTF-8; comma, semicolon or tab; plain or gzip."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            header, delimiter = _read_header(text)
-            if not header:
+        with path.open("rb") as raw:
+            packed = raw.peek(2).startswith(GZIP_START)  # whatever it is called
+            stream = gzip.GzipFile(fileobj=raw) if packed else raw
+            if b"\0" in stream.peek(8192)[:8192]:
+                msg = (
+                    f"{path.name!r} is not a CSV text file (it holds binary data). "
+                    "Export it as 'CSV UTF-8'."
+                )
+                raise TableError(msg)
+            text = io.TextIOWrapper(
+                stream,  # type: ignore[type-var]
+                encoding="utf-8-sig",
+                errors=errors,
+                newline="",
+            )
+            names, delimiter = _read_header(text)
+            if not names:
                 raise TableError(_empty(path))
-            layout = find_columns(header)
-            rows = _even_rows(csv.reader(text, delimiter=delimiter), header, delimiter)
-            return _parse_rows(rows, layout, decimal_comma=delimiter != ",")
+            rows = _even_rows(csv.reader(text, delimiter=delimiter), names, delimiter)
+            yield Source(names, rows, raw.tell, delimiter != ",")
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -132,9 +192,12 @@ def _read_csv(path: Path) -> Table:
     except csv.Error as error:
         msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
         raise TableError(msg) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        msg = f"{path.name!r} is not a whole gzip file ({error}). Fetch it again."
+        raise TableError(msg) from error
 
 
-def _read_header(text: TextIO) -> tuple[list[str], str]:
+def _read_header(text: Iterable[str]) -> tuple[list[str], str]:
     """Return the column names, and the delimiter that finds the most of them."""
     lines = (line for line in text if line.strip() and not line.startswith("sep="))
     line = next(lines, "")
@@ -159,49 +222,64 @@ def _even_rows(
         yield row
 
 
-def _read_parquet(path: Path) -> Table:
-    """Return the contents of a Parquet file."""
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Source]:
+    """Open a Parquet file; it is read by batches of rows."""
     import pyarrow
     import pyarrow.parquet
 
+    n_read = 0
+
+    def read_rows(file: pyarrow.parquet.ParquetFile) -> Iterator[tuple]:
+        nonlocal n_read
+        for batch in file.iter_batches(batch_size=1024):
+            columns = [column.to_pylist() for column in batch.columns]
+            for row in zip(*columns, strict=True):
+                n_read += 1
+                yield row
+
     try:
-        table = pyarrow.parquet.read_table(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            share = path.stat().st_size / max(file.metadata.num_rows, 1)
+            yield Source(
+                file.schema_arrow.names, read_rows(file), lambda: int(n_read * share)
+            )
     except (pyarrow.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
-    columns = [column.to_pylist() for column in table.columns]
-    rows = zip(*columns, strict=True)
-    return _parse_rows(rows, find_columns(table.column_names), decimal_comma=False)
 
 
-def _parse_rows(
-    rows: Iterable[Sequence], layout: Layout, *, decimal_comma: bool
-) -> Table:
-    """Return the rows as numbers; what is no number becomes NaN and is listed."""
-    id_position = layout.known["sample_id"]
-    pick_numbers = itemgetter(layout.known["soc"], *layout.spectral)
-    extra: dict[str, list] = {name: [] for name in layout.known if name not in REQUIRED}
-    sample_ids, numbers, texts = [], [], []
-    for row_number, row in enumerate(rows):
-        sample_ids.append(_text(row[id_position]))
-        for name, column in extra.items():
-            column.append(_extra(name, row[layout.known[name]], decimal_comma))
-        cells = pick_numbers(row)
-        try:
-            values = [float(cell) for cell in cells]
-        except (TypeError, ValueError):
-            parsed = [parse_number(cell, decimal_comma) for cell in cells]
-            texts += [
-                (row_number, band, str(cell))
-                for band, (cell, value) in enumerate(
-                    zip(cells, parsed, strict=True), start=SOC_CELL
-                )
-                if value is None
-            ]
-            values = [np.nan if value is None else value for value in parsed]
-        numbers.append(np.array(values))
-    matrix = np.array(numbers).reshape(len(numbers), 1 + len(layout.spectral))
-    return Table(layout, sample_ids, matrix[:, 0], matrix[:, 1:], extra, texts)
+def parse_numbers(cells: Sequence) -> tuple[list[float], list[tuple[int, str]]]:
+    """Return the cells as numbers, NaN for missing ones, and those that are text.
+
+    Parameters
+    ----------
+    cells : sequence
+        Text of a CSV file or values of a Parquet file, with decimal points.
+
+    Returns
+    -------
+    numbers : list of float
+        One for each cell.
+    texts : list of (int, str)
+        Place and content of the cells that should be numbers and are not.
+
+    Examples
+    --------
+    >>> parse_numbers(["0.5", "NA", "low"])
+    ([0.5, nan, nan], [(2, 'low')])
+    """
+    with suppress(TypeError, ValueError):
+        return [float(cell) for cell in cells], []
+    with suppress(TypeError, ValueError):
+        return [np.nan if cell in AS_WRITTEN else float(cell) for cell in cells], []
+    numbers, texts = [], []
+    for band, cell in enumerate(cells):
+        number = parse_number(cell)
+        if number is None:
+            texts.append((band, str(cell)))
+        numbers.append(np.nan if number is None else number)
+    return numbers, texts
 
 
 def parse_number(cell: object, decimal_comma: bool = False) -> float | None:
@@ -224,7 +302,7 @@ def parse_number(cell: object, decimal_comma: bool = False) -> float | None:
     >>> parse_number("0,25", decimal_comma=True), parse_number("n/a"), parse_number("x")
     (0.25, nan, None)
     """
-    text = _text(cell)
+    text = as_text(cell)
     if text.lower() in MISSING_WORDS:
         return np.nan
     try:
@@ -233,14 +311,6 @@ def parse_number(cell: object, decimal_comma: bool = False) -> float | None:
         return None
 
 
-def _extra(name: str, cell: object, decimal_comma: bool) -> str | float:
-    """Return a coordinate as a number (NaN where it is none), other cells as text."""
-    if name not in COORDINATES:
-        return _text(cell)
-    value = parse_number(cell, decimal_comma)
-    return np.nan if value is None else value
-
-
-def _text(cell: object) -> str:
+def as_text(cell: object) -> str:
     """Return a cell as text, without spaces around it; "" for none."""
     return "" if cell is None else str(cell).strip()
