@@ -296,3 +296,58 @@ def resample(
     between = np.where(weight == 0, before, np.where(weight == 1, after, between))
     between[:, (weight < 0) | (weight > 1)] = np.nan
     return between
+
+
+def band_depth(
+    reflectance: npt.ArrayLike,
+    wavelengths: npt.ArrayLike,
+    shoulders: tuple[float, float],
+    centre: float,
+) -> Floats:
+    """Return how deep an absorption band is below the line between its shoulders.
+
+    Parameters
+    ----------
+    reflectance : array-like of shape (n_samples, n_wavelengths)
+        Fraction.
+    wavelengths : array-like of shape (n_wavelengths,)
+        Wavelengths of the columns, in nm, strictly increasing.
+    shoulders : tuple of two floats
+        Wavelengths beside the band, in nm, one on each side.
+    centre : float
+        Wavelength of the band, in nm.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        1 - reflectance / line at the centre [1]_; negative where there is no band.
+
+    Raises
+    ------
+    ValueError
+        If the three wavelengths do not increase or were not measured.
+
+    References
+    ----------
+    .. [1] Clark & Roush (1984), Journal of Geophysical Research 89, 6329-6340.
+
+    Examples
+    --------
+    >>> band_depth([[0.4, 0.25, 0.6]], [2150, 2200, 2250], (2150, 2250), 2200)
+    array([0.5])
+    """
+    left, right = shoulders
+    if not left < centre < right:
+        msg = f"'shoulders' must be on both sides of {centre:g} nm, got {shoulders}."
+        raise ValueError(msg)
+    at_left, at_centre, at_right = resample(
+        reflectance, wavelengths, [left, centre, right]
+    ).T
+    if np.isnan([at_left, at_centre, at_right]).any():
+        msg = (
+            f"'reflectance' must be measured at {left:g}, {centre:g} and {right:g} nm, "
+            "got spectra that are not. Choose a band within them."
+        )
+        raise ValueError(msg)
+    weight = (centre - left) / (right - left)
+    return 1 - at_centre / ((1 - weight) * at_left + weight * at_right)

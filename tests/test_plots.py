@@ -65,3 +65,34 @@ def test_training_keeps_the_best_of_each_fold_also_of_one_that_has_stopped():
     history = np.array([[2.0, 2.0], [1.0, np.nan], [3.0, np.nan]])
     axes = plots.plot_training({"local": history}).axes[0]
     np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2.0, 1.5, 1.5])
+
+
+def test_outliers_lie_right_of_the_limit_of_t2_and_above_that_of_q():
+    library = pd.DataFrame({"t2": [1.0, 2.0, 30.0], "q": [0.1, 0.9, 0.2]})
+    site = pd.DataFrame({"t2": [40.0], "q": [5.0]})
+    figure = plots.plot_outliers({"library": library, "site": site}, 9.2, 0.5)
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    points = [np.asarray(drawn.get_offsets()) for drawn in axes.collections]
+    np.testing.assert_array_equal(points[0], library)
+    np.testing.assert_array_equal(points[1], site)
+    vertical, horizontal = axes.lines
+    assert list(vertical.get_xdata()) == [9.2, 9.2]
+    assert list(horizontal.get_ydata()) == [0.5, 0.5]
+    assert "(SNV absorbance)²" in axes.get_ylabel()
+
+
+def test_noise_marks_where_detectors_meet_and_leaves_out_zero():
+    wavelengths = np.arange(400, 2500, 10)
+    level = np.full(len(wavelengths), 1e-3)
+    level[0] = 0
+    figure = plots.plot_noise(wavelengths, {"site": level, "vaud": 2 * level})
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_xlabel() == "wavelength / nm"
+    site, vaud, *joints = axes.lines
+    np.testing.assert_array_equal(site.get_ydata()[1:], 1e-3)
+    assert np.isnan(site.get_ydata()[0])
+    assert site.get_color() == plots.COLOURS["site"]
+    assert vaud.get_color() != site.get_color()
+    assert [line.get_xdata()[0] for line in joints] == [1000, 1830]

@@ -1,0 +1,109 @@
+"""Spectra that are in a library more than once."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial import KDTree
+
+from soilnb.quality.checks import check_measured
+
+# Two copies rounded to 4 decimals differ by 0 or 1e-4: halfway to the next, 2e-4.
+SAME_REFLECTANCE = 1.5e-4
+
+_PREFILTER_BANDS = 8  # a tree on more is slower and leaves out hardly any more pairs
+_MAX_PAIRS = 20_000_000  # 320 MB of row numbers
+_CHUNK_PAIRS = 16_384  # 28 MB of differences at 211 bands
+
+Floats = npt.NDArray[np.float64]
+
+
+def duplicated_spectra(
+    reflectance: npt.ArrayLike, *, tolerance: float = SAME_REFLECTANCE
+) -> npt.NDArray[np.intp]:
+    """Return, for each row, the first earlier row that holds the same spectrum.
+
+    Parameters
+    ----------
+    reflectance : array-like of shape (n_samples, n_wavelengths)
+        Reflectance as a fraction; NaN where a row was not measured.
+    tolerance : float, default 1.5e-4
+        Largest difference at any band between two copies, reflectance.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Row number of the first spectrum within the tolerance, -1 where no earlier
+        row is.
+
+    Raises
+    ------
+    ValueError
+        If `reflectance` is not 2D or has infinite values, `tolerance` is negative,
+        or so many spectra are alike that `tolerance` cannot tell them apart.
+
+    Notes
+    -----
+    Rows are compared only if they are measured at the same bands: two rows that
+    share half of their range are not called copies. The result is exact: a tree on
+    a few bands finds the pairs that can be copies, and all bands decide.
+
+    Two roundings of one spectrum to 4 decimals differ by at most 1e-4, hence the
+    default. Where one copy is rounded to 3 decimals, give 6e-4; but different soils
+    can be as close as 4e-4.
+
+    Being a copy is not transitive: c may be a copy of b, and b of a, but not c of a.
+
+    Examples
+    --------
+    >>> duplicated_spectra([[0.1, 0.2], [0.3, 0.4], [0.1001, 0.2]]).tolist()
+    [-1, -1, 0]
+    """
+    spectra = check_measured(reflectance, "reflectance")
+    if not isinstance(tolerance, numbers.Real) or not 0 <= tolerance < np.inf:
+        msg = f"'tolerance' must be a reflectance of at least 0, got {tolerance!r}."
+        raise ValueError(msg)
+    measured = np.isfinite(spectra)
+    range_of_row, _ = _factorize_rows(np.packbits(measured, axis=1))
+    earlier = np.full(len(spectra), -1)
+    for rows in pd.Series(range_of_row).groupby(range_of_row).indices.values():
+        bands = measured[rows[0]]
+        if bands.any():
+            first = rows[_first_copies(spectra[np.ix_(rows, bands)], tolerance)]
+            earlier[rows] = np.where(first < rows, first, -1)
+    return earlier
+
+
+def _factorize_rows(
+    rows: npt.NDArray,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return which distinct row each row is, and where each distinct row is first."""
+    keys = np.array([row.tobytes() for row in np.ascontiguousarray(rows)], dtype=object)
+    codes, _ = pd.factorize(keys)
+    return codes, np.unique(codes, return_index=True)[1]
+
+
+def _first_copies(spectra: Floats, tolerance: float) -> npt.NDArray[np.intp]:
+    """Return for each row the first row, itself included, within the tolerance."""
+    codes, first = _factorize_rows(spectra)  # else identical rows make too many pairs
+    distinct = spectra[first]
+    bands = np.linspace(0, spectra.shape[1] - 1, _PREFILTER_BANDS).astype(np.intp)
+    tree = KDTree(distinct[:, np.unique(bands)])
+    n_pairs = (tree.count_neighbors(tree, tolerance, p=np.inf) - len(distinct)) // 2
+    if n_pairs > _MAX_PAIRS:
+        msg = (
+            f"'tolerance' {tolerance:g} cannot tell the rows of 'reflectance' apart: "
+            f"{n_pairs} pairs may be copies. Lower it, or check that reflectance is a "
+            "fraction."
+        )
+        raise ValueError(msg)
+    pairs = tree.query_pairs(tolerance, p=np.inf, output_type="ndarray")
+    lowest = np.arange(len(distinct))
+    for start in range(0, len(pairs), _CHUNK_PAIRS):
+        low, high = pairs[start : start + _CHUNK_PAIRS].T
+        same = (np.abs(distinct[low] - distinct[high]) <= tolerance).all(axis=1)
+        np.minimum.at(lowest, high[same], low[same])
+    return first[lowest[codes]]

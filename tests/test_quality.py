@@ -1,0 +1,516 @@
+"""Quality control of spectra, against algebra, simulation and real files."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from scipy.spatial.distance import cdist
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
+
+from soilnb.datasets import load_farm, load_farms, load_site
+from soilnb.preprocessing import absorbance, resample
+from soilnb.quality import (
+    SpectralOutliers,
+    check_spectra,
+    detector_steps,
+    duplicated_spectra,
+    find_joints,
+    noise,
+    noisy_edges,
+)
+
+NM = np.arange(400.0, 2500.0, 10.0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture
+def wheatbelt(shared_data, monkeypatch):
+    """Reflectance of 391 soils at 350-2500 nm, every nm, as measured."""
+    monkeypatch.setenv("SOILNB_DATA", str(shared_data))
+    farm = load_site("wheatbelt")
+    return farm.reflectance.astype(np.float64), farm.wavelengths
+
+
+def smooth_spectra(rng, n_samples, wavelengths):
+    """Rising, curved reflectances that differ in brightness and in slope."""
+    t = (wavelengths - 400) / 2100
+    rise = 1 - np.exp(-3 * t)
+    return rng.uniform(0.2, 0.5, (n_samples, 1)) + rise * rng.uniform(
+        0.05, 0.2, (n_samples, 1)
+    )
+
+
+def sample_with(rng, n_samples, eigenvalues):
+    """Rows whose covariance is diagonal with these eigenvalues, exactly."""
+    contrasts = rng.normal(size=(n_samples, len(eigenvalues)))
+    contrasts = np.linalg.qr(contrasts - contrasts.mean(axis=0))[0]
+    return contrasts * np.sqrt((n_samples - 1) * np.asarray(eigenvalues))
+
+
+# Copies
+
+
+def test_copies_rounded_to_four_decimals_are_found_with_the_first_of_them(rng):
+    spectra = smooth_spectra(rng, 40, NM)
+    spectra[[20, 30]] = spectra[7].round(4), spectra[7]
+    earlier = duplicated_spectra(spectra)
+    assert np.flatnonzero(earlier >= 0).tolist() == [20, 30]
+    assert earlier[[20, 30]].tolist() == [7, 7]
+
+
+def test_copies_agree_with_all_pairs(rng):
+    centres = rng.uniform(0.1, 0.6, (60, 30))
+    spectra = centres[rng.integers(0, 60, 500)] + rng.uniform(-1e-4, 1e-4, (500, 30))
+    distances = cdist(spectra, spectra, "chebyshev")
+    expected = [
+        next((j for j in range(i) if distances[i, j] <= 1.5e-4), -1) for i in range(500)
+    ]
+    earlier = duplicated_spectra(spectra)
+    assert earlier.tolist() == expected
+    assert 0 < (earlier >= 0).sum() < 500
+
+
+def test_being_a_copy_is_not_passed_on():
+    spectra = np.array([[0.3], [0.3001], [0.3002], [0.30005]]) + np.zeros(5)
+    assert duplicated_spectra(spectra).tolist() == [-1, 0, 1, 0]
+
+
+def test_only_rows_measured_at_the_same_bands_are_compared():
+    full = np.linspace(0.2, 0.4, 20)
+    short = np.where(np.arange(20) < 15, full, np.nan)
+    nothing = np.full(20, np.nan)
+    spectra = [full, short, full, short, nothing, nothing]
+    assert duplicated_spectra(spectra).tolist() == [-1, -1, 0, 1, -1, -1]
+
+
+def test_many_identical_rows_are_no_burden():
+    spectra = np.full((64_000, 20), 0.3)
+    spectra[1::2] = 0.4
+    earlier = duplicated_spectra(spectra)
+    assert earlier[:4].tolist() == [-1, -1, 0, 1]
+    assert (earlier[2:] == np.arange(63_998) % 2).all()
+
+
+def test_the_farms_hold_one_copy_and_no_false_one():
+    # Two soils of Santa Catarina have the same spectrum in the source, to the digit.
+    farms = load_farms()
+    copies = duplicated_spectra(farms.reflectance)
+    ids = farms.info["sample_id"]
+    found = {ids[row]: ids[copies[row]] for row in np.flatnonzero(copies >= 0)}
+    assert found == {"SC.93-081": "SC.93-080"}
+    first, second = farms.reflectance[ids.isin(["SC.93-080", "SC.93-081"])]
+    np.testing.assert_array_equal(first, second)
+
+
+def test_different_scans_of_real_soils_are_not_called_copies(nirsoil):
+    assert (duplicated_spectra(10 ** -nirsoil["absorbance"]) == -1).all()
+
+
+def test_copies_refuse_what_they_cannot_judge(rng):
+    with pytest.raises(ValueError, match=r"'tolerance' must be .* at least 0, got -1"):
+        duplicated_spectra([[0.1, 0.2]], tolerance=-1)
+    with pytest.raises(ValueError, match=r"'reflectance' has 1 infinite .* at row 1"):
+        duplicated_spectra([[0.1, 0.2], [np.inf, 0.1]])
+    with pytest.raises(ValueError, match=r"must be 2D .* got shape \(2,\)"):
+        duplicated_spectra([0.1, 0.2])
+    with pytest.raises(ValueError, match=r"cannot tell the rows .* apart"):
+        duplicated_spectra(rng.uniform(0.3, 0.3001, (7_000, 12)))
+
+
+# Outliers by T2 and Q
+
+
+def test_two_bands_worked_by_hand():
+    # Means are 0 and the bands are uncorrelated, so the component is the first band,
+    # of variance 10 / 4 = 2.5; the second has 0.04 / 4 = 0.01 left for Q.
+    X = [[-2.0, 0.1], [-1.0, -0.1], [0.0, 0.0], [1.0, -0.1], [2.0, 0.1]]
+    outliers = SpectralOutliers(n_components=1).fit(X)
+    measures = outliers.measure([[5.0, 0.0], [0.0, 0.5]])
+    np.testing.assert_allclose(measures["t2"], [25 / 2.5, 0], atol=1e-12)
+    np.testing.assert_allclose(measures["q"], [0, 0.25], atol=1e-12)
+    assert outliers.explained_ == pytest.approx(2.5 / 2.51)
+    # F(0.99; 1, 4) = 21.198: 1 (25 - 1) / (5 (5 - 1)) F.
+    assert outliers.t2_limit_ == pytest.approx(1.2 * 21.1977, rel=1e-5)
+    # Fitted rows: at most (n - 1)^2 / n = 3.2, and Beta(1/2, 3/2) is F / (F + 3) with
+    # F(0.99; 1, 3) = 34.116.
+    assert outliers.t2_limit_fitted_ == pytest.approx(3.2 * 34.116 / 37.116, rel=1e-5)
+    # One eigenvalue: chi-square(0.99; 1) = 6.6349, exactly; wider for new rows.
+    assert outliers.q_limit_fitted_ == pytest.approx(0.01 * 6.634897, rel=1e-6)
+    assert outliers.q_limit_ == pytest.approx(0.01 * 6.634897 * 4 / 3 * 7 / 5, rel=1e-6)
+
+
+def test_t2_and_q_agree_with_the_eigenvectors_of_the_covariance(rng):
+    X = rng.normal(size=(60, 12)) @ rng.normal(size=(12, 12)) + 3
+    new = rng.normal(size=(7, 12)) * 4
+    values, vectors = np.linalg.eigh(np.cov(X.T))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    centred = new - X.mean(axis=0)
+    inside = vectors[:, :4] @ np.diag(1 / values[:4]) @ vectors[:, :4].T
+    outside = np.eye(12) - vectors[:, :4] @ vectors[:, :4].T
+    outliers = SpectralOutliers(n_components=4).fit(X)
+    measures = outliers.measure(new)
+    np.testing.assert_allclose(measures["t2"], [c @ inside @ c for c in centred])
+    np.testing.assert_allclose(measures["q"], [c @ outside @ c for c in centred])
+    np.testing.assert_allclose(outliers.variances_, values[:4])
+
+
+@pytest.mark.parametrize("shape", [(200, 30), (25, 80)])
+def test_t2_and_q_of_the_fitted_rows_have_known_sums(rng, shape):
+    n = shape[0]
+    X = rng.normal(size=shape) * np.geomspace(10, 0.1, shape[1])
+    outliers = SpectralOutliers(n_components=5).fit(X)
+    measures = outliers.measure(X, is_new=False)
+    total = ((X - X.mean(axis=0)) ** 2).sum()
+    assert measures["t2"].sum() == pytest.approx(5 * (n - 1))
+    left_over = total - (n - 1) * outliers.variances_.sum()
+    assert measures["q"].sum() == pytest.approx(left_over)
+    assert outliers.explained_ == pytest.approx(1 - left_over / total)
+
+
+def alarms(rng, n_rows, confidence):
+    """Shares above the limits of T2 and Q: 80 normal libraries x (new, fitted) x 2."""
+    scale = 1 / np.arange(1, 26)  # falls off as the eigenvalues of spectra do
+    flags = ["t2_outlier", "q_outlier"]
+    shares = []
+    for _ in range(80):
+        X = rng.normal(size=(n_rows, 25)) * scale
+        outliers = SpectralOutliers(n_components=5, confidence=confidence).fit(X)
+        new = outliers.measure(rng.normal(size=(500, 25)) * scale)
+        fitted = outliers.measure(X, is_new=False)
+        shares.append([new[flags].mean(), fitted[flags].mean()])
+    return np.array(shares)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_false_alarms_on_normal_spectra_are_as_many_as_promised(rng, confidence):
+    shares = alarms(rng, 300, confidence)
+    error = shares.std(axis=0, ddof=1) / 80**0.5  # of the mean of 80 libraries
+    # The largest of estimated eigenvalues are too large, the others too small: 5 %.
+    allowed = 4 * error + 0.05 * (1 - confidence)
+    assert (np.abs(shares.mean(axis=0) - (1 - confidence)) < allowed).all()
+
+
+def test_a_small_library_gives_no_more_false_alarms_on_new_spectra(rng):
+    # 60 rows: without the wider limit, Q would alarm at 3 to 4 % of new spectra.
+    t2, q = alarms(rng, 60, 0.99).mean(axis=0)[0]
+    assert t2 < 0.011
+    assert q < 0.016
+
+
+def test_limit_of_q_meets_its_share_where_jackson_and_mudholkar_miss_it(rng):
+    # Eigenvalues 1 / k^2: h0 is near 0, and their limit leaves out every other alarm.
+    eigenvalues = 1 / np.arange(1, 51.0) ** 2
+    q = (rng.normal(size=(100_000, 50)) ** 2) @ eigenvalues
+    X = sample_with(rng, 1000, [9, *eigenvalues])
+    outliers = SpectralOutliers(n_components=1).fit(X)
+    assert (q > outliers.q_limit_fitted_).mean() == pytest.approx(0.01, abs=0.0012)
+    first, second, third = (np.sum(eigenvalues**power) for power in (1, 2, 3))
+    h0 = 1 - 2 * first * third / (3 * second**2)
+    spread = stats.norm.ppf(0.99) * np.sqrt(2 * second * h0**2) / first
+    limit = first * (1 + spread + second * h0 * (h0 - 1) / first**2) ** (1 / h0)
+    assert (q > limit).mean() < 0.007
+
+
+def test_limit_of_q_agrees_with_jackson_and_mudholkar_on_equal_eigenvalues(rng):
+    X = sample_with(rng, 500, [9] + 20 * [1])
+    ours = SpectralOutliers(n_components=1).fit(X).q_limit_fitted_
+    # h0 = 1/3 with 20 equal eigenvalues: 20 (1 - 2 / 180 + z sqrt(2 / 180))^3.
+    theirs = 20 * (1 - 2 / 180 + stats.norm.ppf(0.99) * np.sqrt(2 / 180)) ** 3
+    assert ours == pytest.approx(theirs, rel=2e-3)
+
+
+def test_an_extreme_mixture_is_found_by_t2_and_a_foreign_band_by_q(rng):
+    loadings = np.linalg.qr(rng.normal(size=(30, 4)))[0].T
+    X = rng.normal(size=(300, 3)) * [5, 3, 2] @ loadings[:3]
+    X += rng.normal(0, 0.05, X.shape)
+    outliers = SpectralOutliers(n_components=3).fit(X)
+    in_the_plane = X.mean(axis=0) + 6 * 5 * loadings[0]
+    off_the_plane = X.mean(axis=0) + 2 * loadings[3]
+    found = outliers.measure([in_the_plane, off_the_plane, X.mean(axis=0)])
+    assert found["t2_outlier"].tolist() == [True, False, False]
+    assert found["q_outlier"].tolist() == [False, True, False]
+
+
+def test_fewest_components_that_explain_the_share_are_taken(rng):
+    X = sample_with(rng, 100, [80, 15, 4, 0.9, 0.1])
+    for explained, expected in [(0.7, 1), (0.9, 2), (0.96, 3), (0.995, 4)]:
+        assert SpectralOutliers(explained=explained).fit(X).n_components_ == expected
+
+
+def test_spectra_are_measured_one_by_one_and_not_changed(rng):
+    X = rng.normal(size=(50, 10))
+    before = X.copy()
+    outliers = SpectralOutliers(n_components=3).fit(X)
+    alone = outliers.measure(X[7:8])
+    np.testing.assert_allclose(outliers.measure(X)["q"][7], alone["q"][0])
+    np.testing.assert_array_equal(X, before)
+
+
+def test_outliers_refuse_what_leaves_nothing_for_q(rng):
+    plane = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 8))
+    with pytest.raises(ValueError, match=r"between 1 and 1 \(the rank of 'X' is 2"):
+        SpectralOutliers(n_components=2).fit(plane)
+    with pytest.raises(ValueError, match=r"takes all 2\. Give 0\.\d+ or less"):
+        SpectralOutliers(explained=0.9999999).fit(plane)
+    with pytest.raises(ValueError, match=r"at least 2 directions, .* got rank 1"):
+        SpectralOutliers().fit(plane[:, :1] * np.ones(4))
+    with pytest.raises(ValueError, match=r"at least 2 directions, .* got rank 0"):
+        SpectralOutliers().fit(np.ones((10, 4)))
+    with pytest.raises(ValueError, match=r"between 1 and 3 .* got 7"):
+        SpectralOutliers(n_components=7).fit(rng.normal(size=(5, 50)))
+
+
+def test_outliers_refuse_bad_spectra_and_parameters(rng):
+    X = rng.normal(size=(20, 6))
+    with pytest.raises(ValueError, match="minimum of 3 is required"):
+        SpectralOutliers().fit(X[:2])
+    with pytest.raises(ValueError, match="NaN"):
+        SpectralOutliers().fit(np.where(X > 2, np.nan, X) * [np.nan, 1, 1, 1, 1, 1])
+    with pytest.raises(
+        ValueError, match=r"'confidence' must .* between 0 and 1, got 9"
+    ):
+        SpectralOutliers(confidence=99).fit(X)
+    with pytest.raises(ValueError, match=r"'explained' must .* between 0 and 1, got 1"):
+        SpectralOutliers(explained=1).fit(X)
+    with pytest.raises(TypeError, match="'n_components' must be a whole number"):
+        SpectralOutliers(n_components=2.0).fit(X)
+    with pytest.raises(NotFittedError):
+        SpectralOutliers().measure(X)
+    with pytest.raises(ValueError, match="expecting 6 features"):
+        SpectralOutliers(2).fit(X).measure(X[:, :5])
+
+
+def test_outliers_keep_the_estimator_contract():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # checks that scikit-learn skips
+        check_estimator(SpectralOutliers(n_components=1))
+
+
+# Steps between detectors
+
+
+def test_step_worked_by_hand_at_uneven_bands():
+    # Left line: 0.30 at 990, 0.31 at 1000, so 0.315 at 1005; right line: 0.35 at 1010,
+    # 0.37 at 1030, so 0.345 at 1005: a step of 0.03.
+    nm = np.array([*range(900, 1001, 10), 1010, 1030, *range(1040, 1100, 10)])
+    spectrum = np.interp(nm, [900, 1000], [0.21, 0.31])
+    spectrum[nm > 1000] = np.interp(nm[nm > 1000], [1010, 1090], [0.35, 0.43])
+    found = detector_steps([spectrum], nm, at=[1000, 1005])
+    np.testing.assert_allclose(found["step"], 0.03)
+    assert found["is_step"].all()
+
+
+def test_a_parabola_has_no_step_and_a_step_has_its_size(rng):
+    t = (NM - 1450) / 1000
+    curves = 0.4 + rng.uniform(-0.1, 0.1, (5, 3)) @ [t**0, t, t**2]
+    size = rng.uniform(-0.01, 0.01, (5, 1))
+    steps = detector_steps(curves + size * (NM > 1000), NM)
+    at_1000, at_1830 = (steps[steps["joint_nm"] == joint] for joint in (1000, 1830))
+    np.testing.assert_allclose(at_1000["step"], size[:, 0], atol=1e-12)
+    np.testing.assert_allclose(at_1830["step"], 0, atol=1e-12)
+    assert at_1000["is_step"].all()
+    assert not at_1830["is_step"].any()
+
+
+def test_noise_is_hardly_ever_called_a_step(rng):
+    spectra = 0.4 + rng.normal(0, 1e-3, (20_000, 40))
+    steps = detector_steps(spectra, np.arange(981, 1021), at=[1000])
+    assert steps["is_step"].mean() < 1e-3
+    # Five times the noise of a difference with weights 1/2, 3/2, 3/2, 1/2.
+    assert steps["limit"].min() == pytest.approx(5 * 1e-3 * 5**0.5, rel=0.15)
+    assert steps["step"].std() == pytest.approx(1e-3 * 5**0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("set_name", ["SL.125", "UL.120", "CV.98", "SC.93", "SSP.460"])
+def test_curvature_of_real_farms_is_not_called_a_step(set_name):
+    farm = load_farm(set_name)
+    assert detector_steps(farm.reflectance, farm.wavelengths)["is_step"].mean() < 0.01
+
+
+def test_a_step_planted_in_a_real_farm_is_found_with_its_size():
+    farm = load_farm("UL.120")
+    for joint in (1000, 1830):
+        planted = farm.reflectance + 0.002 * (farm.wavelengths > joint)
+        steps = detector_steps(planted, farm.wavelengths, at=[joint])
+        assert steps["is_step"].all()
+        assert steps["step"].median() == pytest.approx(0.002, abs=2e-5)
+
+
+def test_real_spectra_with_a_step_are_found_as_measured_and_at_10_nm(wheatbelt):
+    reflectance, nm = wheatbelt
+    grid = np.arange(350, 2501, 10)
+    for spectra, bands in [
+        (reflectance, nm),
+        (resample(reflectance, nm, grid), grid),
+    ]:
+        steps = detector_steps(spectra, bands).groupby("joint_nm")
+        assert steps["is_step"].mean()[1000] > 0.75
+        assert steps["step"].median()[1000] == pytest.approx(0.0037, abs=2e-4)
+        assert steps["is_step"].mean()[1830] == 0
+
+
+def test_instruments_tell_where_their_detectors_meet(wheatbelt):
+    farm = load_farm("SL.125")
+    found = find_joints(*wheatbelt)
+    assert found["joint_nm"].tolist() == [1000, 1800]
+    found = find_joints(farm.reflectance, farm.wavelengths)
+    assert found["joint_nm"].tolist() == [970, 1789]
+
+
+def test_spectra_without_a_step_have_no_joint(nirsoil):
+    found = find_joints(10 ** -nirsoil["absorbance"], nirsoil["wavelengths"])
+    assert found.columns.tolist() == ["joint_nm", "step", "share"]
+    assert len(found) == 0
+
+
+def test_rounding_to_three_decimals_is_not_called_a_step(rng):
+    nm = np.arange(900.0, 1100.0)
+    spectra = smooth_spectra(rng, 300, nm).round(3)
+    assert detector_steps(spectra, nm, at=range(950, 1050)).is_step.mean() < 2e-3
+
+
+def test_what_is_not_measured_has_no_step(rng):
+    spectra = smooth_spectra(rng, 3, NM)
+    spectra[1, NM < 1000] = np.nan
+    steps = detector_steps(spectra, NM, at=[395, 400, 1000, 2490, 3000])
+    judged = steps["limit"].notna()
+    assert steps["joint_nm"][judged].unique().tolist() == [1000]
+    assert steps["row"][judged].tolist() == [0, 2]
+    assert not steps["is_step"][~judged].any()
+
+
+def test_steps_refuse_what_they_cannot_judge(rng):
+    spectra = smooth_spectra(rng, 3, NM)
+    with pytest.raises(ValueError, match=r"shape \(3, 210\) but 'wavelengths' has 209"):
+        detector_steps(spectra, NM[1:])
+    with pytest.raises(ValueError, match=r"at least 4 strictly increasing .* got 3"):
+        detector_steps(spectra[:, :3], NM[:3])
+    with pytest.raises(ValueError, match=r"strictly increasing .* Sort the bands"):
+        detector_steps(spectra, NM[::-1])
+    with pytest.raises(ValueError, match="at most 2 nm apart, got 10 nm"):
+        find_joints(spectra, NM)
+    with pytest.raises(ValueError, match="'share' must be a number between 0 and 1"):
+        find_joints(spectra, NM, share=40)
+
+
+# Noise
+
+
+def test_planted_noise_is_measured_at_its_size(rng):
+    sd = np.full(len(NM), 5e-4)
+    sd[NM < 500], sd[NM > 2300] = 6e-3, 4e-3
+    spectra = smooth_spectra(rng, 800, NM) + rng.normal(size=(800, len(NM))) * sd
+    level = noise(spectra, NM)
+    away = (np.abs(NM - 495) > 30) & (np.abs(NM - 2305) > 30)
+    # The sampling error of a MAD of 800 is 1.17 / sqrt(800) = 4 %.
+    np.testing.assert_allclose(level[away], sd[away], rtol=0.17)
+    assert np.mean(level[away] / sd[away]) == pytest.approx(1, abs=0.02)
+    first, last = noisy_edges(level, NM)  # five bands see the edge two bands early
+    assert 500 <= first <= 520
+    assert 2280 <= last <= 2300
+
+
+def test_planted_noise_is_measured_at_uneven_bands(rng):
+    nm = np.sort(rng.choice(np.arange(400.0, 1400.0), 300, replace=False))
+    cubic = rng.normal(size=(600, 4)) @ ((nm - 900) / 500) ** np.arange(4)[:, None]
+    level = noise(cubic + rng.normal(0, 1e-3, cubic.shape), nm)
+    assert level.mean() == pytest.approx(1e-3, rel=0.02)
+    assert noise(cubic, nm).max() < 1e-10
+
+
+def test_bad_spectra_do_not_raise_the_noise(rng):
+    spectra = smooth_spectra(rng, 400, NM) + rng.normal(0, 1e-3, (400, len(NM)))
+    level = noise(spectra, NM).mean()
+    spectra[::10] += rng.normal(0, 0.1, (40, len(NM)))
+    assert noise(spectra, NM).mean() == pytest.approx(level, rel=0.2)
+
+
+def test_noise_of_a_coarsely_rounded_file_is_not_zero(rng):
+    # Slopes of 0.1 per 1000 bands: ten bands share a value, most differences are 0.
+    nm = np.arange(400.0, 2500.0)
+    level = noise(smooth_spectra(rng, 100, nm).round(3), nm)
+    assert 1e-5 < np.median(level) < 3e-4
+
+
+def test_rows_that_are_not_measured_are_passed_over(rng):
+    spectra = 0.4 + rng.normal(0, 1e-3, (60, len(NM)))
+    spectra[:30, NM < 600] = np.nan
+    spectra[:55, NM > 2000] = np.nan
+    level = noise(spectra, NM)
+    assert np.isfinite(level[NM < 1950]).all()
+    assert np.isnan(level[NM > 2020]).all()
+    assert noisy_edges(level, NM) == (None, None)
+
+
+def test_edges_are_cut_up_to_the_first_quiet_band_only():
+    nm = np.arange(400.0, 500.0, 5.0)
+    level = np.full(20, 1e-3)
+    assert noisy_edges(level, nm) == (None, None)
+    level[[0, 1, 10, 19]] = 9e-3
+    assert noisy_edges(level, nm) == (410, 490)
+    assert noisy_edges(level, nm, factor=10) == (None, None)
+    level[0] = np.nan
+    assert noisy_edges(level, nm) == (410, 490)
+    assert noisy_edges(level / 1000, nm) == (None, None)  # below any rounding
+
+
+def test_moist_dark_soils_are_noisy_at_both_edges_in_absorbance(nirsoil):
+    farm = load_farm("CV.98")
+    reflectance = farm.reflectance.astype(np.float64)
+    first, last = noisy_edges(
+        noise(absorbance(reflectance), farm.wavelengths), farm.wavelengths
+    )
+    assert 400 < first < 430
+    assert 2440 < last < 2480
+    # In reflectance they are not: there is hardly any light to be noisy.
+    assert noisy_edges(noise(reflectance, farm.wavelengths), farm.wavelengths) == (
+        None,
+        None,
+    )
+    nm = nirsoil["wavelengths"]
+    assert noisy_edges(noise(nirsoil["absorbance"], nm), nm) == (None, None)
+
+
+def test_noise_refuses_what_it_cannot_judge(rng):
+    spectra = smooth_spectra(rng, 9, NM)
+    with pytest.raises(ValueError, match=r"'spectra' must have at least 10 rows .* 9"):
+        noise(spectra, NM)
+    with pytest.raises(ValueError, match=r"at least 5 strictly increasing .* got 4"):
+        noise(spectra[:, :4], NM[:4])
+    with pytest.raises(ValueError, match="'noise' has 3 rows but 'wavelengths' has 2"):
+        noisy_edges([1, 1, 1], [400, 410])
+    with pytest.raises(ValueError, match=r"'factor' must be at least 1, got 0\.5"):
+        noisy_edges([1, 1], [400, 410], factor=0.5)
+    with pytest.raises(ValueError, match="at one band at least, got NaN only"):
+        noisy_edges([np.nan, np.nan], [400, 410])
+
+
+# All checks of one set
+
+
+def test_the_table_counts_what_was_planted(rng):
+    nm = np.arange(900.0, 1100.0)
+    spectra = smooth_spectra(rng, 200, nm) + rng.normal(0, 2e-4, (200, 200))
+    spectra[:, :12] += rng.normal(0, 5e-3, (200, 12))
+    spectra[:40, nm > 1000] += 0.01
+    spectra[150] = spectra[10]
+    measures = pd.DataFrame(
+        {"t2_outlier": np.arange(200) < 7, "q_outlier": np.arange(200) < 3}
+    )
+    table = check_spectra(spectra, nm, measures).set_index("check")
+    assert table["found"].tolist()[:4] == [1, 7, 3, 41]
+    assert table["found"]["noisy bands at the short edge"] == pytest.approx(12, abs=2)
+    assert table["found"]["noisy bands at the long edge"] == 0
+    assert table["of"].tolist() == [200] * 6
+    np.testing.assert_allclose(table["share"], table["found"] / 200)
+    assert table.index.str.contains("at 1000 nm, above 0.00").sum() == 1
+    assert not table.index.str.contains("1830").any()  # not measured there
+    with pytest.raises(ValueError, match="'measures' has 7 rows but 'reflectance'"):
+        check_spectra(spectra, nm, measures[:7])
