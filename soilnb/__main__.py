@@ -40,11 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--library", default="farms")
     book.add_argument("-p", action="append", default=[], metavar="results=FOLDER")
 
-    data = commands.add_parser("data", help="what data there is; check a file")
+    data = commands.add_parser("data", help="what data there is; fetch or check a file")
     verbs = data.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="libraries and sites by name")
+    fetch = verbs.add_parser("fetch", help="download an open file; licence, citation")
+    fetch.add_argument("name", help="a set of soilnb data list")
     check = verbs.add_parser("check", help="say what is understood of a file")
     check.add_argument("file")
+    check.add_argument(
+        "--as-library", action="store_true", help="the file is a library, not a site"
+    )
     check.add_argument(
         "-p",
         action="append",
@@ -83,18 +88,27 @@ def _book(arguments: argparse.Namespace) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
-    """List the data, or check a file."""
+    """List the data, fetch an open file, or check a user's."""
     if arguments.verb == "list":
         from soilnb.workflow.data import describe_data
 
         print("\n".join(describe_data()))
         return
-    from soilnb.workflow.data import check_file
+    if arguments.verb == "fetch":
+        from soilnb.workflow.data import fetch_file
+
+        print("\n".join(fetch_file(arguments.name)))
+        return
+    from soilnb.workflow.data import check_file, check_library
     from soilnb.workflow.params import check_parameters, parse_assignments
 
     given = parse_assignments(arguments.p, ["01_data"])["01_data"]
-    values = check_parameters("01_data", given | {"site": arguments.file})
-    lines, usable = check_file(values)
+    if arguments.as_library:
+        values = check_parameters("01_data", given)
+        lines, usable = check_library(arguments.file, values)
+    else:
+        values = check_parameters("01_data", given | {"site": arguments.file})
+        lines, usable = check_file(values)
     print("\n".join(lines))
     if not usable:
         sys.exit(1)

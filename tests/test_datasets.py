@@ -8,16 +8,19 @@ import pandas as pd
 import pytest
 
 from soilnb.datasets import (
+    FARM_SITES,
     FARMS,
     LIBRARIES,
     SITES,
     SpectralLibrary,
     concatenate,
     describe,
+    describe_origin,
     folder_name,
     load_farm,
     load_library,
     load_site,
+    wavelength_range,
 )
 from soilnb.datasets import farms as farms_module
 
@@ -184,9 +187,34 @@ def test_library_of_farms_has_all_rows_and_896_over_the_full_range(all_farms):
 
 
 def test_every_site_is_a_farm_of_the_library(all_farms):
-    assert len(SITES) == 7
-    assert set(SITES.values()) <= set(all_farms.info["group"])
+    assert len(FARM_SITES) == 7
+    assert set(FARM_SITES.values()) <= set(all_farms.info["group"])
+    assert set(FARM_SITES) <= set(SITES)
     assert "" not in SITES
+    assert len(set(SITES)) == len(SITES) == 12
+
+
+def test_open_libraries_are_joined_with_the_farms(shared_data, monkeypatch):
+    monkeypatch.setenv("SOILNB_DATA", str(shared_data))
+    assert len(load_library("open")) == 1523
+    both = load_library("farms+open")
+    assert len(both) == 1301 + 1523
+    assert both.name == "farms+open"
+    assert load_site("csiro").name == "csiro"
+
+
+def test_built_in_data_say_where_they_are_from():
+    assert describe_origin("skane").startswith("LimeSoDa ")
+    assert describe_origin("twin-usa") == "synthetic, seed 1"
+    assert "csiro SHA-256 4e7a4ba5" in describe_origin("csiro")
+    both = describe_origin("farms+open")
+    assert both.startswith("LimeSoDa ")
+    assert both.count("SHA-256") == 4
+
+
+def test_range_of_the_twins_sites_is_that_of_the_paper():
+    assert wavelength_range("twin-china") == (400, 2500)
+    assert wavelength_range("my.csv") == (420, 2480)
 
 
 def test_a_site_keeps_its_own_wavelengths():
@@ -205,7 +233,7 @@ def test_options_are_for_files_only(load, name, option):
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"Did you mean 'skane'\? Use 'skane', 'upp"):
         load_site("skone")
-    with pytest.raises(ValueError, match=r"Did you mean 'farms'\? Use 'farms', or the"):
+    with pytest.raises(ValueError, match=r"Did you mean 'farms'\? Use 'farms', 'open"):
         load_library("farm")
 
 
@@ -273,4 +301,4 @@ def test_importing_datasets_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert LIBRARIES == ("farms",)
+    assert LIBRARIES == ("farms", "open", "farms+open", "twin")

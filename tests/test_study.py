@@ -1,5 +1,7 @@
 """The prepared study: who may be used for what, and the paired comparison."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,10 +37,50 @@ def test_split_does_not_depend_on_soc(farms, skane):
 
 def test_library_has_no_row_of_the_site_and_covers_the_grid(skane):
     assert "SL.125" not in set(skane.library.info["group"])
-    assert len(skane.library) == 896 - 125
+    assert len(skane.library) == 896 - 125 - 1  # the copy in SC.93
     assert np.isfinite(skane.library.reflectance).all()
     assert skane.wavelengths[[0, -1]].tolist() == [420, 2480]
     assert len(skane.wavelengths) == 207
+
+
+def test_copy_of_a_spectrum_is_left_out_and_said(farms):
+    """SC.93 holds one spectrum twice, with 1.97 and with 3.83 % SOC."""
+    study = prepare(farms, load_site("santa-catarina"))
+    assert len(study.site) == 93 - 1
+    assert "SC.93-081" not in set(study.site.info["sample_id"])
+    note = "Samples of the site that copy an earlier spectrum, left out: 1, 1 of them "
+    assert any(sentence.startswith(note) for sentence in study.notes)
+
+
+def test_library_group_that_is_the_site_is_left_out_but_not_for_one_like_soil(farms):
+    site = load_site("skane")
+    renamed = replace(site, info=site.info.assign(group="mine", source="mine"))
+    study = prepare(farms, renamed)
+    assert "SL.125" not in set(study.library.info["group"])
+    # One soil of the site that looks like one of Uppsala's does not cost the farm.
+    spectra = site.reflectance.copy()
+    spectra[0] = load_site("uppsala").reflectance[0] + 1e-3
+    study = prepare(farms, replace(site, reflectance=spectra))
+    assert (study.library.info["group"] == "UL.120").sum() == 119
+
+
+def test_sampled_rows_are_at_most_so_many_and_the_seeds(skane):
+    rows = np.arange(100, 200)
+    few = skane.sample_rows(rows, 10)
+    assert len(few) == 10
+    assert set(few) <= set(rows)
+    assert (np.diff(few) > 0).all()
+    assert skane.sample_rows(rows, 10).tolist() == few.tolist()
+    assert skane.sample_rows(rows, 100) is rows
+
+
+def test_synthetic_data_is_known_as_such_after_reading(farms, skane, tmp_path):
+    study = prepare(farms, load_site("twin-sweden"))
+    study.save(tmp_path)
+    again = Study.load(tmp_path)
+    assert again.is_synthetic
+    assert set(again.site.info["province"]) == {"Sweden-3"}
+    assert not skane.is_synthetic
 
 
 def test_country_library_is_the_other_swedish_farm(skane):

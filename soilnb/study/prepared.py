@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 from soilnb._validation import check_int
-from soilnb.datasets import INFO_COLUMNS, SpectralLibrary
+from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.quality import duplicated_spectra
 from soilnb.selection import kennard_stone, random_folds
 
 N_TEST_MIN = 5  # fewer test samples say nothing
@@ -24,6 +26,9 @@ MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 # Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
 # farms of LimeSoDa differ by three times as much.
 SAME_SPECTRUM = 5e-3
+# In a large library some soils are that near by chance. A group that holds so large a
+# share of the site's spectra is the site.
+SAME_SITE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Study:
     Attributes
     ----------
     library : SpectralLibrary
-        The global library: rows that share no `group` with the site and cover the
-        working grid.
+        The global library: rows that share no `group` with the site, cover the
+        working grid and are no copies of an earlier row.
     site : SpectralLibrary
         The site on the working grid, all N samples.
     local : ndarray of shape (n_local,)
@@ -112,6 +117,20 @@ class Study:
         """SOC in % of the country library."""
         return self.y_library[self.country_rows]
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the library or the site was made, not measured."""
+        return self.library.is_synthetic or self.site.is_synthetic
+
+    def sample_rows(
+        self, rows: npt.NDArray[np.int64], n_most: int
+    ) -> npt.NDArray[np.int64]:
+        """At most `n_most` of some library rows, drawn at random, increasing."""
+        if len(rows) <= n_most:
+            return rows
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(rows, n_most, replace=False))
+
     def localised_folds(self, n_selected: int) -> npt.NDArray[np.int64]:
         """Folds of the k + n localised data: selected rows first, then local ones."""
         return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
@@ -136,8 +155,9 @@ class Study:
         library = _table(self.library)
         country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
         country_fold[self.country_rows] = self.country_folds
-        library.insert(6, "fold", self.library_folds)
-        library.insert(7, "country_fold", country_fold)
+        place = library.columns.get_loc("soc")
+        library.insert(place, "fold", self.library_folds)
+        library.insert(place + 1, "country_fold", country_fold)
         library.to_parquet(folder / "library.parquet")
         _table(self.site).to_parquet(folder / "site.parquet")
         self.split().to_csv(folder / "split.csv", index=False)
@@ -199,8 +219,7 @@ def _table(part: SpectralLibrary) -> pd.DataFrame:
     spectra = pd.DataFrame(
         part.reflectance, columns=[f"{value:g}" for value in part.wavelengths]
     )
-    info = part.info[list(INFO_COLUMNS)].reset_index(drop=True)
-    return pd.concat([info, pd.Series(part.soc, name="soc"), spectra], axis=1)
+    return pd.concat([part.info, pd.Series(part.soc, name="soc"), spectra], axis=1)
 
 
 def _from_table(
@@ -262,17 +281,50 @@ def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
 def _shared_rows(
     library: SpectralLibrary, site: SpectralLibrary
 ) -> npt.NDArray[np.bool_]:
-    """Return which library rows are also in the site, with the rest of their groups.
+    """Return which library rows are also in the site.
 
-    A library without groups is one group; of it only the shared rows are meant.
+    With them goes the rest of a group that holds most of the site: it is the site. A
+    library without groups is one group; of it only the shared rows are meant.
     """
-    tree = KDTree(library.reflectance)
-    found = tree.query_ball_point(site.reflectance, SAME_SPECTRUM, p=np.inf)
-    shared = np.isin(np.arange(len(library)), np.concatenate(found))
-    groups = library.info["group"]
-    if groups.nunique() > 1:
-        shared = groups.isin(set(groups[shared])).to_numpy()
+    bands = np.linspace(0, library.reflectance.shape[1] - 1, 8).astype(int)
+    tree = KDTree(library.reflectance[:, bands])  # few bands find candidates quickly
+    near = tree.query_ball_point(site.reflectance[:, bands], SAME_SPECTRUM, p=np.inf)
+    shared = np.zeros(len(library), dtype=bool)
+    groups = library.info["group"].to_numpy()
+    found_in: Counter[str] = Counter()
+    for spectrum, rows in zip(site.reflectance, near, strict=True):
+        candidates = np.array(rows, dtype=np.intp)
+        gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
+        same = candidates[gaps <= SAME_SPECTRUM]
+        shared[same] = True
+        found_in.update(set(groups[same]))
+    if len(set(groups)) > 1:
+        least = SAME_SITE_SHARE * len(site)
+        own = [group for group, count in found_in.items() if count >= least]
+        shared |= np.isin(groups, own)
     return shared
+
+
+def _without_copies(
+    part: SpectralLibrary, what: str
+) -> tuple[SpectralLibrary, list[str]]:
+    """Return a library or site without copies of earlier rows, and a note on them.
+
+    A copy in another fold, or in the test, would be a sample that the model has seen.
+    """
+    earlier = duplicated_spectra(part.reflectance)
+    copies = np.flatnonzero(earlier >= 0)
+    if not len(copies):
+        return part, []
+    differ = int(np.sum(part.soc[copies] != part.soc[earlier[copies]]))
+    first = copies[0]
+    ids = part.info["sample_id"]
+    note = (
+        f"{what} that copy an earlier spectrum, left out: {len(copies)}, {differ} of "
+        f"them with another SOC (first: {ids[first]!r}, {part.soc[first]:.3g} %, a "
+        f"copy of {ids[earlier[first]]!r}, {part.soc[earlier[first]]:.3g} %)."
+    )
+    return part.take(earlier < 0), [note]
 
 
 def _global_library(
@@ -300,6 +352,9 @@ def _global_library(
                 "are left out."
             )
             on_grid = on_grid.take(~shared)
+    if len(on_grid):
+        on_grid, note = _without_copies(on_grid, "Library rows")
+        notes += note
     if len(on_grid) < LIBRARY_ROWS_MIN:
         msg = (
             f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
@@ -363,14 +418,16 @@ def prepare(
     grid = working_grid(site.wavelengths, wavelength_range)
     _check_gaps(site.wavelengths, grid)
     site = site.on_grid(grid)
-    n_distinct = len(np.unique(site.reflectance.round(4), axis=0))
-    if n_distinct < n_local + N_TEST_MIN:
+    n_samples = len(site)
+    site, site_notes = _without_copies(site, "Samples of the site")
+    if len(site) < n_local + N_TEST_MIN:
         msg = (
             f"'site' {site.name!r} must have at least {n_local + N_TEST_MIN} different "
-            f"spectra, got {n_distinct} among {len(site)} samples. Remove the copies."
+            f"spectra, got {len(site)} among {n_samples} samples. Remove the copies."
         )
         raise ValueError(msg)
-    independent, notes = _global_library(library, site)
+    independent, library_notes = _global_library(library, site)
+    notes = site_notes + library_notes
     local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
     test = np.setdiff1d(np.arange(len(site)), local)
     for rows, which in ((local, "local"), (test, "test")):

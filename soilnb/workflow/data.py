@@ -4,23 +4,104 @@ from __future__ import annotations
 
 from typing import Any
 
-from soilnb.datasets import SITES, folder_name, inspect_file, load_library
+from soilnb.datasets import (
+    FARM_SITES,
+    OPEN_SITES,
+    TWIN_SITES,
+    data_folder,
+    fetch,
+    folder_name,
+    inspect_file,
+    load_library,
+    load_site,
+    open_files,
+)
 from soilnb.workflow.step import prepare_study
+
+LIBRARY_TEXTS = {
+    "farms": "real farms of LimeSoDa, installed with soilnb",
+    "open": "real spectra in four open files, downloaded at first use (5 MB)",
+    "farms+open": "both",
+    "twin": "synthetic, 50,422 rows, made from a seed",
+}
 
 
 def describe_data() -> list[str]:
-    """Return a line for the built-in library and one for each of its farms."""
-    library = load_library("farms")
-    sites = {group: name for name, group in SITES.items()}
-    lines = [f"library farms: {len(library)} samples of these farms", ""]
-    lines.append(f"{'site':<15} {'farm':<8} {'samples':>7}  {'country':<12} licence")
-    for group, rows in library.info.groupby("group", sort=False):
+    """Return the built-in libraries, then a line for each set of spectra."""
+    lines = ["library      what"]
+    lines += [f"{name:<12} {text}" for name, text in LIBRARY_TEXTS.items()]
+    form = "{:<18} {:<16} {:>7}  {:<12} {}"
+    lines += ["", form.format("set", "site", "samples", "country", "licence")]
+    sites = {set_name: site for site, set_name in FARM_SITES.items()}
+    for group, rows in load_library("farms").info.groupby("group", sort=False):
         country, licence = rows.iloc[0][["country", "licence"]]
         lines.append(
-            f"{sites.get(group, '-'):<15} {group:<8} {len(rows):>7}  {country:<12} "
-            f"{licence}"
+            form.format(group, sites.get(group, "-"), len(rows), country, licence)
         )
+    for name, file in open_files().items():
+        site = name if name in OPEN_SITES else "-"
+        lines.append(form.format(name, site, file.samples, file.country, file.licence))
+    for name, country in TWIN_SITES.items():
+        rows = len(load_site(name))
+        lines.append(form.format("twin", name, rows, country, "synthetic"))
+    lines += ["", f"Downloaded files are kept in {data_folder()}."]
     return lines
+
+
+def fetch_file(name: str) -> list[str]:
+    """Download an open file where it is not there yet; return what it is.
+
+    Parameters
+    ----------
+    name : str
+        A name of `open_files`.
+
+    Returns
+    -------
+    list of str
+        Where the file is, what is in it, its licence and how to cite it.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the file is not the one that was pinned.
+    OSError
+        If the file is not there and cannot be downloaded.
+    """
+    path = fetch(name)
+    file = open_files()[name]
+    return [
+        f"{name} is at {path}",
+        f"  {'what:':<9} {file.what}",
+        f"  {'licence:':<9} {file.licence}",
+        *(f"  {'cite:':<9} {text}" for text in file.cite),
+    ]
+
+
+def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
+    """Return what is understood of a library's file, and whether it can be used.
+
+    Parameters
+    ----------
+    path : str
+        A table, or a folder with the tables of a published library.
+    values : dict
+        Parameters of 01_data; `library_quantity` and `library_soc_unit` are used.
+
+    Returns
+    -------
+    lines : list of str
+        The file, what was found and left out, then what is wrong.
+    usable : bool
+        Whether nothing is wrong.
+    """
+    report = inspect_file(
+        path,
+        quantity=values["library_quantity"],
+        soc_unit=values["library_soc_unit"],
+        soc_required=False,
+    )
+    return report.lines(), not report.problems
 
 
 def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
+from soilnb.datasets import wavelength_range
 from soilnb.preprocessing import check_wavelength_range
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ STEPS = {  # step: the steps whose results it reads
         "04_cnn",
         "05_dtl_instances",
     ),
+    "09_twin": ("01_data",),
 }
 
 
@@ -120,6 +122,12 @@ def _check_text(name: str, value: str) -> None:
         raise ValueError(msg)
 
 
+def _check_range(_: str, value: list[float]) -> None:
+    """Raise unless a wavelength range is empty or two increasing wavelengths."""
+    if value:
+        check_wavelength_range(tuple(value))  # type: ignore[arg-type]
+
+
 _QUANTITIES = ("", "reflectance", "percent", "absorbance")
 _UNITS = ("", "%", "g/kg")
 RULES: dict[str, Callable[[str, Any], object]] = {
@@ -130,7 +138,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "seed": _between(1, 2**31),
     "n_local": _between(10, 10_000),
     "n_folds": _between(0, 1000),
-    "wavelength_range": lambda _, value: check_wavelength_range(tuple(value)),
+    "wavelength_range": _check_range,
     "quantity": _one_of(*_QUANTITIES),
     "library_quantity": _one_of(*_QUANTITIES),
     "soc_unit": _one_of(*_UNITS),
@@ -142,6 +150,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_components": _between(1, 50),
     "drop_fraction": _check_share,
     "epochs": _between(0, 100_000),
+    "n_library": _between(0, 10_000_000),
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),
@@ -189,7 +198,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         Every declared parameter. Where the value is 0 and the profile has one, the
-        profile's.
+        profile's; an empty wavelength range is the site's.
 
     Raises
     ------
@@ -210,6 +219,8 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
         _check_type(name, known[name][0], value)
         if name in RULES:
             RULES[name](name, value)
+    if values.get("wavelength_range") == []:
+        values["wavelength_range"] = list(wavelength_range(values["site"]))
     profile = profiles()[values["profile"]]
     return {
         name: profile[name] if value == 0 and name in profile else value

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soilnb.datasets import SITES
+from soilnb.datasets import SITES, data_folder
 from soilnb.workflow.params import (
     ROOT,
     STEPS,
@@ -250,7 +250,11 @@ def execute(job: Job, processes: list[subprocess.Popen]) -> None:
             stdout=subprocess.DEVNULL,
             stderr=errors,
             cwd=ROOT,
-            env=os.environ | {"SOILNB_PROGRESS": str(_progress_file(job))},
+            env=os.environ
+            | {
+                "SOILNB_DATA": str(data_folder()),  # may be relative to here
+                "SOILNB_PROGRESS": str(_progress_file(job)),
+            },
         )
         processes.append(process)
         code = process.wait()

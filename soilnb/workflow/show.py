@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,6 +18,27 @@ from IPython.display import HTML, Markdown, display
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_LABEL = "Synthetic data (the twin)."
+_state = SimpleNamespace(is_synthetic=False)
+
+
+def label_synthetic(is_synthetic: bool) -> None:
+    """Say whether the figures and tables from here on show data that was made.
+
+    Parameters
+    ----------
+    is_synthetic : bool
+        Where true, every figure carries the label in its image, alt text and caption
+        and every table in its caption. `begin` sets it from the study.
+    """
+    _state.is_synthetic = is_synthetic
+
+
+def _labelled(text: str) -> str:
+    """Return a caption or alt text, with the label where the data is synthetic."""
+    return f"{_LABEL} {text}" if _state.is_synthetic else text
 
 
 def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -> None:
@@ -35,6 +57,9 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     """
     from matplotlib import pyplot as plt
 
+    alt, caption = _labelled(alt), _labelled(caption)
+    if _state.is_synthetic:
+        drawn.text(1, 1, "synthetic data", ha="right", va="bottom", color="#D55E00")
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:
@@ -54,7 +79,8 @@ def table(frame: pd.DataFrame, *, caption: str, digits: int = 2) -> None:
     digits : int, default 2
         Decimals of floating-point columns.
     """
-    style = frame.style.format(precision=digits, na_rep="–").set_caption(caption)
+    style = frame.style.format(precision=digits, na_rep="–")
+    style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
     display(HTML(f'<div class="soilnb-scroll">{html}</div>'))
 
@@ -110,10 +136,7 @@ class Progress:
         self.what = what
         self.start = time.perf_counter()
         self.shown = 0.0
-        inside = get_ipython() is not None
-        self.handle = (
-            display(Markdown(f"{what} …"), display_id=True) if inside else None
-        )
+        self.handle: Any = None  # the line appears at the first call
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         """Note that `done` of `total` units are done."""
@@ -129,5 +152,7 @@ class Progress:
         self.shown = now
         if self.handle:
             self.handle.update(Markdown(line))
+        elif get_ipython() is not None:
+            self.handle = display(Markdown(line), display_id=True)
         if os.environ.get("SOILNB_PROGRESS"):
             Path(os.environ["SOILNB_PROGRESS"]).write_text(line)

@@ -23,9 +23,20 @@ from typing import Any
 
 import pandas as pd
 
-from soilnb.datasets import folder_name, load_library, load_site
+from soilnb.datasets import (
+    LIBRARIES,
+    SITES,
+    SpectralLibrary,
+    describe_origin,
+    find_files,
+    folder_name,
+    is_table,
+    load_library,
+    load_site,
+)
 from soilnb.metrics import delta_rmse
 from soilnb.study import METHODS, Study, prepare
+from soilnb.workflow import show
 from soilnb.workflow.params import ROOT, STEPS, assigned, check_parameters, declared
 
 PACKAGES = (
@@ -77,34 +88,31 @@ def replace_folder(new: Path, place: Path) -> None:
 
 def resolve(name_or_path: str) -> str:
     """Return a path as absolute: first below here, then below the repository."""
+    if name_or_path in (*SITES, *LIBRARIES):
+        return name_or_path
     for base in (Path.cwd(), ROOT):
         path = base / Path(name_or_path).expanduser()
-        if path.suffix and path.is_file():
+        if is_table(path) and path.exists():
             return str(path)
     return name_or_path
 
 
-def prepare_study(values: Mapping[str, Any]) -> Study:
+def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
     """Return the study that the parameters of 01_data describe."""
     try:
         library = load_library(
             resolve(values["library"]),
             quantity=values["library_quantity"],
             soc_unit=values["library_soc_unit"],
+            progress=progress,
         )
     except ValueError as error:  # the reader speaks of quantity and soc_unit
         text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
         msg = f"Library {values['library']!r}: {text}"
         raise ValueError(msg) from error
-    site = load_site(
-        resolve(values["site"]),
-        quantity=values["quantity"],
-        soc_unit=values["soc_unit"],
-        country=values["country"],
-    )
     return prepare(
         library,
-        site,
+        read_site(values),
         n_local=values["n_local"],
         n_folds=values["n_folds"],
         wavelength_range=tuple(values["wavelength_range"]),
@@ -112,18 +120,39 @@ def prepare_study(values: Mapping[str, Any]) -> Study:
     )
 
 
+def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
+    """Return the site as it was measured."""
+    return load_site(
+        resolve(values["site"]),
+        quantity=values["quantity"],
+        soc_unit=values["soc_unit"],
+        country=values["country"],
+    )
+
+
 def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return what identifies the data: a file's SHA-256, or the package's version."""
+    """Return what identifies the data: a file's SHA-256, or a name's origin."""
     found = {}
     for key in ("library", "site"):
         folder_name(parameters[key], key)  # raises where there is no such name
         path = Path(resolve(parameters[key]))
-        if path.suffix:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            found[f"{key} {path.name}"] = f"SHA-256 {digest}"
+        if is_table(path):
+            found[f"{key} {path.name}"] = f"SHA-256 {_digest(path)}"
         else:
-            found[f"{key} {parameters[key]}"] = f"LimeSoDa {version('LimeSoDa')}"
+            found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
     return found
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a table, or of that of all files that belong to it."""
+    first, others = find_files(path)
+    digests = []
+    for file in (first, *others):
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if not others:
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -210,7 +239,7 @@ class Step:
     def study(self) -> Study:
         """The study: prepared here in 01_data, read in every other step."""
         if self.name == "01_data":
-            return prepare_study(self.values)
+            return prepare_study(self.values, show.Progress("reading the library"))
         return Study.load(self.read("01_data"))
 
     def read(self, step: str, file: str = "") -> Path:
@@ -253,6 +282,13 @@ class Step:
                     f"made with {facts['parameters'][key]!r}. {again.format('all')}"
                 )
                 raise ValueError(msg)
+
+    @property
+    def measured_site(self) -> SpectralLibrary:
+        """The samples of the study's site at the wavelengths of measurement."""
+        site = read_site(self.values)
+        used = site.info["sample_id"].isin(set(self.study.site.info["sample_id"]))
+        return site.take(used.to_numpy())
 
     def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
         """Leave scores.csv and predictions.parquet."""
@@ -317,6 +353,7 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Step:
     check_writable(step.place.parent)
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
+    show.label_synthetic(step.study.is_synthetic)
     return step
 
 
