@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from soilnb.datasets import folder_name
+from soilnb.datasets import LIBRARIES, SITES, folder_name
 from soilnb.workflow import build, execute, params, run, show, step
 
 
@@ -205,11 +207,55 @@ def test_failing_notebook_is_not_run_again(monkeypatch):
     assert len(calls) == 1
 
 
-def test_list_names_every_site():
+def test_empty_range_is_that_of_the_site():
+    given = params.check_parameters("01_data", {"site": "skane"})
+    assert given["wavelength_range"] == [420, 2480]
+    given = params.check_parameters("01_data", {"site": "twin-usa"})
+    assert given["wavelength_range"] == [400, 2500]
+
+
+def test_list_names_every_site_and_library():
     listed = soilnb("data", "list").stdout
-    assert "skane" in listed
-    assert "sao-paulo" in listed
-    assert "CC BY-SA 4.0" in listed
+    for name in (*SITES, *LIBRARIES, "CC BY-SA 4.0", "GPL-3", "synthetic"):
+        assert name in listed
+
+
+def test_fetch_says_what_a_file_is_and_how_to_cite_it(shared_data, monkeypatch):
+    monkeypatch.setenv("SOILNB_DATA", str(shared_data))
+    done = soilnb("data", "fetch", "nirsoil")
+    assert done.returncode == 0, done.stderr
+    assert "nirsoil.RData" in done.stdout
+    assert "MIT" in done.stdout
+    assert "Dardenne" in done.stdout
+
+
+def test_fetch_of_an_unknown_or_missing_file_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOILNB_DATA", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a closed port
+    unknown = soilnb("data", "fetch", "wheatbel")
+    assert "Did you mean 'wheatbelt'?" in unknown.stderr
+    for done in (
+        soilnb("data", "fetch", "csiro"),
+        soilnb("run", "01_data", "--library", "open", "-p", f"results={tmp_path}/r"),
+    ):
+        assert done.returncode == 1
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "'farms' and 'twin' need no download" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_library_is_checked_as_one(write_csv):
+    """A library may lack SOC in some rows, a site may not."""
+
+    def without_soc(frame):
+        frame.loc[:4, "soc"] = np.nan
+
+    path = write_csv(without_soc)
+    assert soilnb("data", "check", path).returncode == 1
+    done = soilnb("data", "check", "--as-library", path)
+    assert done.returncode == 0, done.stdout
+    assert "5 of 30 rows" in done.stdout
+    assert done.stdout.strip().endswith("Nothing is wrong.")
 
 
 def test_command_does_not_load_tensorflow():
@@ -373,6 +419,25 @@ def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch, tmp_path):
     assert file.stat().st_size > 0
     assert shown[0][1]["metadata"]["image/png"]["alt"] == "A line."
     assert not plt.fignum_exists(figure.number)
+
+
+def test_synthetic_data_is_labelled_in_figure_alt_text_caption_and_table(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda *a, **k: shown.append((a, k)))
+    show.label_synthetic(True)
+    try:
+        figure, _ = plt.subplots()
+        show.figure(figure, alt="A line.", caption="Fig. 1.")
+        show.table(pd.DataFrame({"a": [1]}), caption="Table 1.")
+    finally:
+        show.label_synthetic(False)
+    label = "Synthetic data (the twin)."
+    assert shown[0][1]["metadata"]["image/png"] == {
+        "alt": f"{label} A line.",
+        "caption": f"{label} Fig. 1.",
+    }
+    assert [text.get_text() for text in figure.texts] == ["synthetic data"]
+    assert f"{label} Table 1." in shown[2][0][0].data
 
 
 def test_progress_says_what_is_left_and_leaves_it_for_the_command(
