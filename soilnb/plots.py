@@ -418,6 +418,30 @@ def plot_delta(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
+    """Plot the RMSE of every run as a dot, a row for each kind of run.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns kind and rmse (% SOC), a row for each run; kinds in this order.
+    reference : float
+        RMSE drawn as a dashed line, that of the local samples alone.
+
+    Returns
+    -------
+    Figure
+    """
+    kinds = list(dict.fromkeys(runs["kind"]))
+    figure, axes = _figure(6.5, 1 + 0.4 * len(kinds))
+    sns.stripplot(
+        runs, x="rmse", y="kind", order=kinds, ax=axes, color="#0072B2", jitter=0.15
+    )
+    axes.axvline(reference, color="#D55E00", ls="--", lw=1)
+    axes.set(xlabel="RMSE of the test samples / %", ylabel="")
+    return figure
+
+
 def plot_outliers(
     measures: Mapping[str, pd.DataFrame], t2_limit: float, q_limit: float
 ) -> Figure:

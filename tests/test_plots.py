@@ -96,3 +96,31 @@ def test_noise_marks_where_detectors_meet_and_leaves_out_zero():
     assert site.get_color() == plots.COLOURS["site"]
     assert vaud.get_color() != site.get_color()
     assert [line.get_xdata()[0] for line in joints] == [1000, 1830]
+
+
+def test_curves_are_what_was_given_and_the_first_is_the_reference():
+    nm = [400, 500, 600]
+    given = {"soil": np.array([0.1, 0.2, 0.3]), "wet": np.array([0.05, 0.1, 0.2])}
+    axes = plots.plot_curves(nm, given).axes[0]
+    for line, curve in zip(axes.lines, given.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), curve)
+    assert axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
+
+
+def test_fields_are_coloured_by_soc_and_as_wide_as_they_are():
+    table = pd.DataFrame({"longitude": [16.0, 16.2], "latitude": [60.0, 60.1]})
+    figure = plots.plot_fields({"field": table.assign(soc=[1.0, 2.0])})
+    axes = figure.axes[0]
+    assert axes.collections[0].get_array().tolist() == [1.0, 2.0]
+    # One degree of longitude at 60 degrees north is half as long as one of latitude.
+    assert axes.get_aspect() == pytest.approx(2.0, rel=0.01)
+    assert figure.axes[1].get_ylabel() == "SOC / %"
+
+
+def test_runs_are_dots_in_the_row_of_their_kind():
+    runs = pd.DataFrame({"kind": ["a", "b", "b"], "rmse": [0.3, 0.4, 0.5]})
+    axes = plots.plot_runs(runs, reference=0.35).axes[0]
+    found = [np.sort(dots.get_offsets()[:, 0]) for dots in axes.collections]
+    np.testing.assert_allclose(found[0], [0.3])
+    np.testing.assert_allclose(found[1], [0.4, 0.5])
+    assert axes.lines[-1].get_xdata()[0] == 0.35

@@ -3,6 +3,7 @@ import pytest
 
 from soilnb.preprocessing import (
     absorbance,
+    band_depth,
     check_wavelengths,
     reflectance,
     resample,
@@ -135,3 +136,18 @@ def test_resample_refuses_columns_that_do_not_match():
 def test_wavelengths_must_increase(wrong, message):
     with pytest.raises(ValueError, match=message):
         check_wavelengths(wrong)
+
+
+def test_band_depth_is_measured_from_the_line_between_the_shoulders():
+    # At 2190 nm the line from 0.4 (2150) to 0.6 (2250) is 0.48; 1 - 0.36 / 0.48 = 0.25.
+    nm = [2150.0, 2190.0, 2250.0]
+    depth = band_depth([[0.4, 0.36, 0.6], [0.4, 0.48, 0.6]], nm, (2150, 2250), 2190)
+    np.testing.assert_allclose(depth, [0.25, 0.0], atol=1e-12)
+
+
+def test_band_depth_refuses_a_band_that_was_not_measured_or_has_no_sides():
+    nm = [2150.0, 2190.0, 2250.0]
+    with pytest.raises(ValueError, match="must be measured at 2150, 2190 and 2300 nm"):
+        band_depth([[0.4, 0.36, 0.6]], nm, (2150, 2300), 2190)
+    with pytest.raises(ValueError, match="'shoulders' must be on both sides of 2190"):
+        band_depth([[0.4, 0.36, 0.6]], nm, (2200, 2250), 2190)

@@ -9,7 +9,7 @@ from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_library, load_site
-from soilnb.study import Fits, Study, compare, prepare, verdict
+from soilnb.study import Fits, Study, compare, predict_with, prepare, verdict
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +306,10 @@ def test_verdict_follows_the_interval(low, high, word):
 def test_comparison_without_its_reference_is_refused():
     with pytest.raises(ValueError, match="'reference' must be one of rf_local"):
         compare(_predictions(rf_local=[0, 0, 0, 1]))
+
+
+def test_prediction_with_no_library_rows_is_that_of_plsr_local(skane):
+    local = fit_plsr(skane.X_local, skane.y_local, skane.local_folds, max_components=15)
+    np.testing.assert_array_equal(predict_with(skane, []), local.predict(skane.X_test))
+    few = predict_with(skane, [3, 5, 8])
+    assert not np.array_equal(few, predict_with(skane, []))

@@ -6,6 +6,6 @@ and all are scored by it, on the same test samples.
 """
 
 from soilnb.study.prepared import Study, prepare
-from soilnb.study.scoring import METHODS, Fits, compare, verdict
+from soilnb.study.scoring import METHODS, Fits, compare, predict_with, verdict
 
-__all__ = ["METHODS", "Fits", "Study", "compare", "prepare", "verdict"]
+__all__ = ["METHODS", "Fits", "Study", "compare", "predict_with", "prepare", "verdict"]

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from soilnb.baselines import fit_plsr
 from soilnb.metrics import delta_rmse, evaluate
 from soilnb.study.prepared import Study
 
@@ -110,6 +112,31 @@ class Fits:
             )
         table = pd.DataFrame(scores).astype({"n_components": "Int64"})
         return table, pd.concat(predictions, ignore_index=True)
+
+
+def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Predict the test samples by PLSR on some library rows and the local samples.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study.
+    rows : array-like of int
+        Rows of its library; none for the local samples alone.
+
+    Returns
+    -------
+    ndarray of shape (n_test,)
+        SOC in %.
+    """
+    rows = np.asarray(rows, dtype=np.intp)
+    model = fit_plsr(
+        np.concatenate([study.X_library[rows], study.X_local]),
+        np.concatenate([study.y_library[rows], study.y_local]),
+        study.localised_folds(len(rows)) if len(rows) else study.local_folds,
+        max_components=15,
+    )
+    return model.predict(study.X_test)
 
 
 def compare(
