@@ -1,9 +1,14 @@
 """Folds trained together against plain Keras `fit` fold by fold, in one run.
 
-    python benchmarks/bench_cnn.py --epochs 30 --samples 30 130
+    python benchmarks/bench_cnn.py                                   # all: half an hour
+    python benchmarks/bench_cnn.py --networks small medium --samples 30
+    python benchmarks/bench_cnn.py --networks usa --epochs 10 --plain-folds 2
 
-Both train the same architecture on the same rows with early stopping off; set-up
-(building and tracing) is included, as every candidate of a search pays it.
+Both train the same architecture on the same rows with early stopping off and end with
+one Keras model per fold; building and tracing are included, as every candidate of a
+search pays them. With --plain-folds fewer folds are trained by Keras and their time is
+scaled up, which is marked. CPU time is that of all threads: unlike wall time it hardly
+depends on what else the machine does.
 """
 
 from __future__ import annotations
@@ -15,15 +20,55 @@ from dataclasses import replace
 
 import numpy as np
 
-from soilnb.cnn import SMALL, Architecture, Scaling, build, cross_validate
+from soilnb.cnn import (
+    PUBLISHED,
+    Architecture,
+    ConvBlock,
+    FCBlock,
+    Scaling,
+    build,
+    cross_validate,
+    n_weights,
+)
 from soilnb.cnn._tensorflow import keras
+
+N_WAVELENGTHS = 211
+NETWORKS = {
+    "small": Architecture(
+        conv=(ConvBlock(25, 10, 6, activation="selu", dropout=0.05),),
+        fc=(FCBlock(60, "leaky_relu"),),
+    ),
+    "medium": Architecture(
+        conv=(
+            ConvBlock(64, 7, 2, pooling="max", dropout=0.1),
+            ConvBlock(
+                48,
+                5,
+                2,
+                padding="same",
+                activation="elu",
+                batch_normalisation=True,
+                dropout=0.1,
+            ),
+        ),
+        fc=(FCBlock(128, "relu", dropout=0.1), FCBlock(64)),
+    ),
+    "usa": PUBLISHED["dtl_i_usa"],
+}
+# Published USA network: its 16 million weights are not for 30 samples.
+SAMPLES = {"small": [30, 130], "medium": [30, 130], "usa": [130]}
 
 
 def fit_each_fold(
-    architecture: Architecture, X: np.ndarray, y: np.ndarray, folds: np.ndarray
-) -> None:
-    """Train one Keras model per fold, as a loop would."""
-    for number in np.unique(folds):
+    architecture: Architecture,
+    X: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    numbers: np.ndarray,
+) -> list[keras.Model]:
+    """Train one Keras model for each of some folds, as a loop would."""
+    models = []
+    for number in numbers:
         train = folds != number
         scaling = Scaling.learn(X[train], y[train])
         model = build(architecture, X.shape[1], replace(scaling, y_mean=0.0, y_sd=1.0))
@@ -38,41 +83,52 @@ def fit_each_fold(
             epochs=architecture.epochs,
             verbose=0,
         )
+        models.append(model)
+    return models
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
+def seconds(work: Callable[[], object]) -> np.ndarray:
     """Return wall and CPU seconds of `work`."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    start = np.array([time.perf_counter(), time.process_time()])
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return np.array([time.perf_counter(), time.process_time()]) - start
 
 
-def compare(n_samples: int, n_folds: int, epochs: int) -> None:
-    """Print both durations and their ratios for one number of samples."""
+def compare(name: str, n_samples: int, options: argparse.Namespace) -> None:
+    """Print both durations and their ratios for one network and number of samples."""
     rng = np.random.default_rng(1)
-    X = rng.normal(size=(n_samples, 207)).cumsum(axis=1).astype(np.float32)
+    X = rng.normal(size=(n_samples, N_WAVELENGTHS)).cumsum(axis=1).astype(np.float32)
     y = X[:, 150] - X[:, 60]
-    folds = rng.permutation(n_samples) % n_folds
-    architecture = replace(SMALL, epochs=epochs, patience=epochs)
-    together = seconds(lambda: cross_validate(architecture, X, y, folds))
-    plain = seconds(lambda: fit_each_fold(architecture, X, y, folds))
+    folds = rng.permutation(n_samples) % options.folds
+    epochs = options.epochs
+    architecture = replace(NETWORKS[name], epochs=epochs, patience=epochs)
+    numbers = np.arange(options.plain_folds or options.folds)
+    share = len(numbers) / options.folds
+    together = seconds(lambda: cross_validate(architecture, X, y, folds).models)
+    plain = seconds(lambda: fit_each_fold(architecture, X, y, folds, numbers)) / share
+    ratio = plain / together
+    scaled = "" if share == 1 else f" (from {len(numbers)} folds)"
     print(
-        f"n={n_samples}, {n_folds} folds x {epochs} epochs: "
-        f"together {together[0]:.1f} s wall, {together[1]:.1f} s CPU; "
-        f"Keras fit {plain[0]:.1f} s wall, {plain[1]:.1f} s CPU; "
-        f"ratio {plain[0] / together[0]:.1f} wall, {plain[1] / together[1]:.1f} CPU"
+        f"{name}, {n_weights(architecture, N_WAVELENGTHS):,} weights, n={n_samples}, "
+        f"{options.folds} folds x {epochs} epochs: together {together[0]:.1f} s wall, "
+        f"{together[1]:.1f} s CPU; Keras fit {plain[0]:.1f} s wall, {plain[1]:.1f} s "
+        f"CPU{scaled}; ratio {ratio[0]:.1f} wall, {ratio[1]:.1f} CPU",
+        flush=True,
     )
 
 
 def main() -> None:
     """Read the sizes and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, nargs="+", default=[30, 130])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--samples", type=int, nargs="+", help="30 and 130 if left out")
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--plain-folds", type=int, help="folds for Keras, scaled up")
     options = parser.parse_args()
-    for n_samples in options.samples:
-        compare(n_samples, options.folds, options.epochs)
+    for name in options.networks:
+        for n_samples in options.samples or SAMPLES[name]:
+            compare(name, n_samples, options)
 
 
 if __name__ == "__main__":

@@ -9,30 +9,42 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from soilnb.cnn.architecture import SMALL, Architecture, ConvBlock, FCBlock
+from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
+from soilnb.cnn.folds import Scaling
+from soilnb.cnn.published import PUBLISHED, SMALL
+from soilnb.cnn.shapes import check_fit, feasible, layer_shapes, n_weights
 
 if TYPE_CHECKING:
-    from soilnb.cnn.network import FoldModels, Scaling, build
-    from soilnb.cnn.training import CrossValidation, cross_validate
+    from soilnb.cnn.memory import NetworkTooBigError
+    from soilnb.cnn.models import FoldModels
+    from soilnb.cnn.network import build
+    from soilnb.cnn.result import CrossValidation
+    from soilnb.cnn.training import cross_validate
 
 _NEEDS_TENSORFLOW = {
-    "CrossValidation": "soilnb.cnn.training",
-    "FoldModels": "soilnb.cnn.network",
-    "Scaling": "soilnb.cnn.network",
+    "CrossValidation": "soilnb.cnn.result",
+    "FoldModels": "soilnb.cnn.models",
+    "NetworkTooBigError": "soilnb.cnn.memory",
     "build": "soilnb.cnn.network",
     "cross_validate": "soilnb.cnn.training",
 }
 
 __all__ = [
+    "PUBLISHED",
     "SMALL",
     "Architecture",
     "ConvBlock",
     "CrossValidation",
     "FCBlock",
     "FoldModels",
+    "NetworkTooBigError",
     "Scaling",
     "build",
+    "check_fit",
     "cross_validate",
+    "feasible",
+    "layer_shapes",
+    "n_weights",
 ]
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported without the notes they write to stderr."""
+"""TensorFlow and Keras, imported without the notes they write, and set for us."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ with _silent_stderr(), warnings.catch_warnings():
     import keras
     import tensorflow as tf
 
-    tf.config.list_physical_devices()  # its first call is the one that logs
+    GPUS = tf.config.list_physical_devices("GPU")  # its first call is the one that logs
 
-__all__ = ["keras", "tf"]
+# XLA: many times slower than the plain graph on a CPU; on a GPU a search would compile
+# every candidate anew for seconds, to train it for seconds.
+JIT_COMPILE = False
+
+# TensorFloat-32 rounds the factors of GPU products to 10 bits: off, so that a GPU
+# trains what a CPU trains. These small networks would gain little from it.
+tf.config.experimental.enable_tensor_float_32_execution(False)
+
+# Memory by need, so that several workers can share a GPU.
+for _gpu in GPUS:
+    with contextlib.suppress(RuntimeError):  # too late where TensorFlow has begun
+        tf.config.experimental.set_memory_growth(_gpu, True)
+
+__all__ = ["GPUS", "JIT_COMPILE", "keras", "tf"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from soilnb._validation import check_choice, check_int, suggestion
@@ -20,6 +21,21 @@ ACTIVATIONS = {
     "selu": "SELU",
     "silu": "Swish",
 }
+PADDINGS = ("valid", "same")
+POOLINGS = ("none", "max", "average")
+OPTIMISERS = ("adam", "nadam", "adamax", "rmsprop", "sgd")
+
+EMPTY = "–"  # as the paper's tables mark what a layer does not have
+COLUMNS = [
+    "block",
+    "layer",
+    "kernel/pool size",
+    "filters/nodes",
+    "padding",
+    "strides",
+    "activation",
+]
+Row = tuple[str | int, ...]  # layer, then the columns after it
 
 
 def _check_number(value: object, name: str, rule: str, low: float, high: float) -> None:
@@ -32,9 +48,19 @@ def _check_number(value: object, name: str, rule: str, low: float, high: float) 
         raise ValueError(msg)
 
 
-def _check_dropout(rate: object) -> None:
-    """Raise unless `rate` is a share of nodes that leaves some."""
-    _check_number(rate, "dropout", "at least 0 and below 1", 0.0, 1.0)
+def _check_bool(value: object, name: str) -> None:
+    """Raise TypeError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{name!r} must be True or False, got {value!r}."
+        raise TypeError(msg)
+
+
+def _check_shared(block: ConvBlock | FCBlock) -> None:
+    """Check what both kinds of block have."""
+    check_choice(block.activation, "activation", ACTIVATIONS)
+    _check_bool(block.batch_normalisation, "batch_normalisation")
+    rule = "at least 0 and below 1"
+    _check_number(block.dropout, "dropout", rule, 0.0, 1.0)
 
 
 def _store(block: object, kind: type, *names: str) -> None:
@@ -57,7 +83,7 @@ def _check_names(data: Mapping[str, Any], kind: type) -> None:
 
 @dataclass(frozen=True)
 class ConvBlock:
-    """Convolution along the spectrum, activation, dropout.
+    """Convolution, batch normalisation, activation, pooling, dropout, in this order.
 
     Parameters
     ----------
@@ -67,8 +93,17 @@ class ConvBlock:
         Length of a filter, in bands (first block) or values (later blocks).
     stride : int, default 1
         Step between two positions of the filter, in bands or values.
+    padding : str, default "valid"
+        "valid": the filter stays within the values; "same": zeros around them give
+        ceil(length / stride) positions.
     activation : str, default "silu"
-        One of "relu", "leaky_relu", "elu", "selu", "silu" (Swish).
+        One of "relu", "leaky_relu" (slope 0.2), "elu", "selu", "silu" (Swish).
+    batch_normalisation : bool, default False
+        Whether each filter's values are normalised before the activation.
+    pooling : str, default "none"
+        "none", "max" or "average", over neighbouring positions, without padding.
+    pool_size, pool_stride : int, default 2
+        Positions pooled into one, and the step between two pools.
     dropout : float, default 0.0
         Share of the outputs set to zero in training, at least 0 and below 1.
 
@@ -83,34 +118,63 @@ class ConvBlock:
     filters: int
     kernel: int
     stride: int = 1
+    _: KW_ONLY
+    padding: str = "valid"
     activation: str = "silu"
+    batch_normalisation: bool = False
+    pooling: str = "none"
+    pool_size: int = 2
+    pool_stride: int = 2
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        check_int(self.filters, "filters", 1)
-        check_int(self.kernel, "kernel", 1)
-        check_int(self.stride, "stride", 1)
-        check_choice(self.activation, "activation", ACTIVATIONS)
-        _check_dropout(self.dropout)
-        _store(self, int, "filters", "kernel", "stride")
+        sizes = ("filters", "kernel", "stride", "pool_size", "pool_stride")
+        for name in sizes:
+            check_int(getattr(self, name), name, 1)
+        check_choice(self.padding, "padding", PADDINGS)
+        check_choice(self.pooling, "pooling", POOLINGS)
+        _check_shared(self)
+        _store(self, int, *sizes)
         _store(self, float, "dropout")
+        _store(self, bool, "batch_normalisation")
 
-    def output_length(self, length: int) -> int:
+    def conv_length(self, length: int) -> int:
         """Return the number of positions of the filter on `length` values."""
-        return (length - self.kernel) // self.stride + 1
+        if self.padding == "same":
+            return -(-length // self.stride)
+        return max(0, (length - self.kernel) // self.stride + 1)
+
+    def pool_length(self, length: int) -> int:
+        """Return the number of pools in `length` positions."""
+        if self.pooling == "none":
+            return length
+        return max(0, (length - self.pool_size) // self.pool_stride + 1)
+
+    def _rows(self) -> list[Row]:
+        """Return the layers as rows of the summary."""
+        padding, name = self.padding.capitalize(), ACTIVATIONS[self.activation]
+        sizes = (f"{self.kernel} × 1", self.filters, padding, f"{self.stride} × 1")
+        rows: list[Row] = [("Convolutional", *sizes, name), *_normalisation_row(self)]
+        if self.pooling != "none":
+            layer = f"{self.pooling.capitalize()} pooling"
+            size, stride = f"{self.pool_size} × 1", f"{self.pool_stride} × 1"
+            rows.append((layer, size, EMPTY, "Valid", stride, EMPTY))
+        return rows + _dropout_row(self)
 
 
 @dataclass(frozen=True)
 class FCBlock:
-    """Fully connected layer, activation, dropout.
+    """Fully connected layer, batch normalisation, activation, dropout, in this order.
 
     Parameters
     ----------
     nodes : int
         Number of nodes, at least 1.
     activation : str, default "silu"
-        One of "relu", "leaky_relu", "elu", "selu", "silu" (Swish).
+        One of "relu", "leaky_relu" (slope 0.2), "elu", "selu", "silu" (Swish).
+    batch_normalisation : bool, default False
+        Whether each node's values are normalised before the activation.
     dropout : float, default 0.0
         Share of the outputs set to zero in training, at least 0 and below 1.
 
@@ -124,15 +188,33 @@ class FCBlock:
 
     nodes: int
     activation: str = "silu"
+    _: KW_ONLY
+    batch_normalisation: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
         check_int(self.nodes, "nodes", 1)
-        check_choice(self.activation, "activation", ACTIVATIONS)
-        _check_dropout(self.dropout)
+        _check_shared(self)
         _store(self, int, "nodes")
         _store(self, float, "dropout")
+        _store(self, bool, "batch_normalisation")
+
+    def _rows(self) -> list[Row]:
+        """Return the layers as rows of the summary."""
+        name = ACTIVATIONS[self.activation]
+        first: Row = ("Fully-connected", EMPTY, self.nodes, EMPTY, EMPTY, name)
+        return [first, *_normalisation_row(self), *_dropout_row(self)]
+
+
+def _normalisation_row(block: ConvBlock | FCBlock) -> list[Row]:
+    """Return the row of the batch normalisation, if the block has one."""
+    return [("Batch normalisation", *5 * [EMPTY])] * block.batch_normalisation
+
+
+def _dropout_row(block: ConvBlock | FCBlock) -> list[Row]:
+    """Return the row of the dropout, if the block has one."""
+    return [(f"Dropout ({block.dropout:.2g})", *5 * [EMPTY])] if block.dropout else []
 
 
 def _check_blocks(blocks: object, name: str, kind: type) -> None:
@@ -163,8 +245,11 @@ class Architecture:
         Most passes over the training samples.
     batch_size : int, default 16
         Samples in a step of the optimiser.
+    optimiser : str, default "adam"
+        One of "adam", "nadam", "adamax", "rmsprop", "sgd" (without momentum), with
+        Keras's settings.
     learning_rate : float, default 1e-3
-        Of Adam.
+        Of the optimiser.
     patience : int, default 30
         Epochs without a lower validation RMSE after which training stops.
 
@@ -175,24 +260,38 @@ class Architecture:
     ValueError
         If a setting is out of its range or there is no Conv-block.
 
+    See Also
+    --------
+    soilnb.cnn.layer_shapes : Sizes and weights of each layer.
+    soilnb.cnn.build : The ordinary Keras model.
+
+    Notes
+    -----
+    The tables of [2]_ print the activation with the layer before it and do not tell on
+    which side of it the batch normalisation works. Here it comes first, as in [3]_.
+
     References
     ----------
     .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11,
        doi:10.1038/s41598-020-80486-9.
     .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
            Sensing 188, 190-200.
+    .. [3] Ioffe and Szegedy (2015), Proceedings of Machine Learning Research 37,
+           448-456.
 
     Examples
     --------
-    >>> small = Architecture(conv=(ConvBlock(4, 9, stride=3),), fc=(FCBlock(2),))
-    >>> small.n_parameters(n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
-    85
+    >>> tiny = Architecture(conv=(ConvBlock(4, 9, stride=3),), fc=(FCBlock(2),))
+    >>> Architecture.from_dict(tiny.to_dict()) == tiny
+    True
     """
 
     conv: tuple[ConvBlock, ...]
     fc: tuple[FCBlock, ...]
+    _: KW_ONLY
     epochs: int = 150
     batch_size: int = 16
+    optimiser: str = "adam"
     learning_rate: float = 1e-3
     patience: int = 30
 
@@ -205,9 +304,9 @@ class Architecture:
         if not self.conv:
             msg = "'conv' must hold at least one ConvBlock, got none."
             raise ValueError(msg)
-        check_int(self.epochs, "epochs", 1)
-        check_int(self.batch_size, "batch_size", 1)
-        check_int(self.patience, "patience", 1)
+        for name in ("epochs", "batch_size", "patience"):
+            check_int(getattr(self, name), name, 1)
+        check_choice(self.optimiser, "optimiser", OPTIMISERS)
         rate = self.learning_rate
         _check_number(rate, "learning_rate", "above 0", math.ulp(0.0), math.inf)
         _store(self, int, "epochs", "batch_size", "patience")
@@ -218,70 +317,16 @@ class Architecture:
         """All blocks, Conv-blocks first."""
         return (*self.conv, *self.fc)
 
-    def conv_lengths(self, n_wavelengths: int) -> list[int]:
-        """Return the number of positions left after each Conv-block.
-
-        Parameters
-        ----------
-        n_wavelengths : int
-            Bands of a spectrum.
-
-        Returns
-        -------
-        list of int
-            One length per Conv-block.
-
-        Raises
-        ------
-        ValueError
-            If a filter is longer than what reaches it; the message names the block.
-        """
-        check_int(n_wavelengths, "n_wavelengths", 1)
-        lengths = [int(n_wavelengths)]
-        for number, block in enumerate(self.conv, start=1):
-            if block.kernel > lengths[-1]:
-                msg = (
-                    f"Conv-block {number} has a kernel of {block.kernel} but only "
-                    f"{lengths[-1]} values reach it (of {n_wavelengths} wavelengths). "
-                    "Use a shorter kernel, or smaller strides before it."
-                )
-                raise ValueError(msg)
-            lengths.append(block.output_length(lengths[-1]))
-        return lengths[1:]
-
-    def weight_shapes(self, n_wavelengths: int) -> list[tuple[int, ...]]:
-        """Return the shapes of kernel and bias of each layer, in Keras's order.
-
-        Parameters
-        ----------
-        n_wavelengths : int
-            Bands of a spectrum.
-
-        Returns
-        -------
-        list of tuple of int
-            Kernels are (length, channels, filters) or (inputs, nodes).
-
-        Raises
-        ------
-        ValueError
-            If the architecture does not fit the number of wavelengths.
-        """
-        length = self.conv_lengths(n_wavelengths)[-1]
-        shapes: list[tuple[int, ...]] = []
-        channels = 1
-        for block in self.conv:
-            shapes += [(block.kernel, channels, block.filters), (block.filters,)]
-            channels = block.filters
-        inputs = length * channels
-        for nodes in [*(block.nodes for block in self.fc), 1]:
-            shapes += [(inputs, nodes), (nodes,)]
-            inputs = nodes
-        return shapes
-
-    def n_parameters(self, n_wavelengths: int) -> int:
-        """Return the number of weights and biases for spectra of `n_wavelengths`."""
-        return sum(math.prod(shape) for shape in self.weight_shapes(n_wavelengths))
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """Names of `blocks`, as in the paper: numbered if there are several."""
+        names: list[str] = []
+        for kind, blocks in (("Conv-block", self.conv), ("FC-block", self.fc)):
+            if len(blocks) == 1:
+                names.append(kind)
+            else:
+                names += [f"{kind} {i}" for i in range(1, len(blocks) + 1)]
+        return tuple(names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the architecture as nested dicts and lists, ready for JSON."""
@@ -315,26 +360,24 @@ class Architecture:
         return cls(**(dict(data) | blocks))
 
     def summary(self) -> pd.DataFrame:
-        """Return the blocks as a table, one row per layer, as Table 2 of Shen et al.
+        """Return one row per layer, as Table 2 of Shen et al. (2022) prints them.
 
         Returns
         -------
         DataFrame
-            Columns block, layer, kernel, filters/nodes, stride, activation, dropout;
-            empty text where a layer has no such setting.
+            Columns block, layer, kernel/pool size, filters/nodes, padding, strides,
+            activation; a dash where a layer has no such setting.
         """
-        rows: list[tuple[object, ...]] = []
-        for number, conv in enumerate(self.conv, start=1):
-            name = (f"Conv-block {number}", "Convolutional")
-            sizes: tuple[object, ...] = (conv.kernel, conv.filters, conv.stride)
-            rows.append((*name, *sizes, ACTIVATIONS[conv.activation], conv.dropout))
-        for number, fc in enumerate(self.fc, start=1):
-            name = (f"FC-block {number}", "Fully-connected")
-            sizes = ("", fc.nodes, "")
-            rows.append((*name, *sizes, ACTIVATIONS[fc.activation], fc.dropout))
-        rows.append(("Output-block", "Fully-connected", "", 1, "", "Linear", 0.0))
-        columns = ["block", "layer", "kernel", "filters/nodes", "stride"]
-        return pd.DataFrame(rows, columns=[*columns, "activation", "dropout"])
+        parts = [block._rows() for block in self.blocks]
+        rows = [
+            (name if i == 0 else "", *row)
+            for name, layers in zip(self.block_names, parts, strict=True)
+            for i, row in enumerate(layers)
+        ]
+        flatten = sum(map(len, parts[: len(self.conv)]))
+        rows.insert(flatten, (EMPTY, "Flatten", *5 * [EMPTY]))
+        output = ("Fully-connected", EMPTY, 1, EMPTY, EMPTY, "Linear")
+        return pd.DataFrame([*rows, ("Output-block", *output)], columns=COLUMNS)
 
 
 def _blocks_from(blocks: Iterable[Mapping[str, Any]], kind: type) -> tuple[Any, ...]:
@@ -343,10 +386,3 @@ def _blocks_from(blocks: Iterable[Mapping[str, Any]], kind: type) -> tuple[Any, 
     for block in blocks:
         _check_names(block, kind)
     return tuple(kind(**block) for block in blocks)
-
-
-# A small network with settings that suit 30 to a few hundred samples; not searched.
-SMALL = Architecture(
-    conv=(ConvBlock(filters=32, kernel=9, stride=3, dropout=0.1),),
-    fc=(FCBlock(nodes=64, dropout=0.2),),
-)

@@ -1,142 +1,36 @@
-"""The networks of all folds as one: every weight has a leading fold axis.
+"""The networks of some folds as one: every weight has a leading fold axis.
 
-The loss is the sum over folds of each fold's own mean squared error, and Adam works
-element by element, so the folds train exactly as they would one by one. Shapes in
+The loss is the sum over folds of each fold's own mean squared error, and optimisers
+work element by element, so the folds train exactly as they would one by one. Shapes in
 comments: K folds, B samples in a batch, p wavelengths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.cnn._tensorflow import keras, tf
-from soilnb.cnn.architecture import Architecture, ConvBlock
-from soilnb.cnn.network import Scaling
+from soilnb.cnn import layers
+from soilnb.cnn._tensorflow import JIT_COMPILE, tf
+from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
+from soilnb.cnn.folds import Fold
+from soilnb.cnn.optimisers import Optimiser
+from soilnb.cnn.shapes import layer_shapes
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Adam, as Keras sets them
-HELD_OUT_ROWS = 128  # held-out samples of a fold predicted at once: bounds the memory
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """One fold: which rows train its network, which are held out, and its scaling.
-
-    Parameters
-    ----------
-    position : int
-        Place among the folds, from 0; seeds what is random in this fold.
-    train, held_out : array of int
-        Row numbers.
-    scaling : Scaling
-        Learned from the training rows only.
-    """
-
-    position: int
-    train: npt.NDArray[np.intp]
-    held_out: npt.NDArray[np.intp]
-    scaling: Scaling
-
-    def n_steps(self, batch_size: int) -> int:
-        """Return the number of batches in an epoch, the last one possibly smaller."""
-        return -(-len(self.train) // batch_size)
+WATCHED_ROWS = 128  # samples of a fold predicted at once: bounds the memory
 
 
-def initial_weights(
-    architecture: Architecture, n_wavelengths: int, rng: np.random.Generator
-) -> list[npt.NDArray[np.float32]]:
-    """Return weights as Keras initialises them: Glorot-uniform kernels, zero biases.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-    rng : numpy.random.Generator
-        Source of the kernels.
-
-    Returns
-    -------
-    list of array
-        Kernel and bias of each layer, in the order of `keras.Model.get_weights`.
-    """
-    weights = []
-    for shape in architecture.weight_shapes(n_wavelengths):
-        if len(shape) == 1:
-            weights.append(np.zeros(shape, np.float32))
-            continue
-        fans = int(np.prod(shape[:-2])) * (shape[-2] + shape[-1])
-        limit = np.sqrt(6.0 / fans)
-        weights.append(rng.uniform(-limit, limit, shape).astype(np.float32))
-    return weights
-
-
-def epoch_rows(
-    fold: Fold, batch_size: int, rng: np.random.Generator
-) -> npt.NDArray[np.int32]:
-    """Return the shuffled training rows of one epoch, as batches.
-
-    Parameters
-    ----------
-    fold : Fold
-        Gives the training rows.
-    batch_size : int
-        Rows in a batch.
-    rng : numpy.random.Generator
-        Source of the order.
-
-    Returns
-    -------
-    array of shape (n_steps, batch_size)
-        Row numbers; -1 fills the last batch up.
-    """
-    n_steps = fold.n_steps(batch_size)
-    rows = np.full(n_steps * batch_size, -1, np.int32)
-    rows[: len(fold.train)] = rng.permutation(fold.train)
-    return rows.reshape(n_steps, batch_size)
-
-
-def _held_out_batches(folds: Sequence[Fold]) -> npt.NDArray[np.int32]:
-    """Return held-out rows, shape (batches, K, rows), filled up with -1."""
-    longest = max(len(fold.held_out) for fold in folds)
-    size = min(longest, HELD_OUT_ROWS)
+def _batches(rows: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.int32]:
+    """Return the rows of K folds, shape (batches, K, rows), filled up with -1."""
+    longest = max(len(some) for some in rows)
+    size = min(longest, WATCHED_ROWS)
     n_batches = -(-longest // size)
-    rows = np.full((len(folds), n_batches * size), -1, np.int32)
-    for filled, fold in zip(rows, folds, strict=True):
-        filled[: len(fold.held_out)] = fold.held_out
-    return rows.reshape(len(folds), n_batches, size).transpose(1, 0, 2)
-
-
-def _convolve(
-    values: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, block: ConvBlock
-) -> tf.Tensor:
-    """Convolve (K, B, length, channels) with (K, kernel, channels, filters)."""
-    folds, length, channels = values.shape[0], values.shape[2], values.shape[3]
-    if channels > 1:  # ten native convolutions are faster than one on gathered frames
-        convolved = [
-            tf.nn.conv1d(one, weights, block.stride, "VALID")
-            for one, weights in zip(tf.unstack(values), tf.unstack(kernel), strict=True)
-        ]
-        return tf.stack(convolved) + bias[:, None, None]
-    n_out = block.output_length(length)
-    starts = block.stride * np.arange(n_out)
-    frames = tf.gather(
-        values[..., 0], starts[:, None] + np.arange(block.kernel), axis=2
-    )
-    flat = tf.matmul(tf.reshape(frames, [folds, -1, block.kernel]), kernel[:, :, 0])
-    return tf.reshape(flat + bias[:, None], [folds, -1, n_out, block.filters])
-
-
-def _apply_activation(values: tf.Tensor, name: str) -> tf.Tensor:
-    """Return the activation that Keras calls `name`."""
-    if name == "silu":
-        # Not Keras's: its custom gradient keeps every graph in memory for good.
-        return values * tf.sigmoid(values)
-    return keras.activations.get(name)(values)
+    filled = np.full((len(rows), n_batches * size), -1, np.int32)
+    for line, some in zip(filled, rows, strict=True):
+        line[: len(some)] = some
+    return filled.reshape(len(rows), n_batches, size).transpose(1, 0, 2)
 
 
 class FoldStack:
@@ -151,12 +45,19 @@ class FoldStack:
     y : array of shape (n_samples,)
         Soil property of all samples.
     folds : sequence of Fold
-        All with the same number of batches in an epoch: Adam counts steps once for all
-        of them.
-    weights : list of array
-        Initial weights, each with a leading fold axis.
-    rng : numpy.random.Generator
-        Source of the seeds of the dropout.
+        All with the same number of batches in an epoch: optimisers count steps once
+        for all of them.
+    weights : iterable of array
+        Initial weights in the order of `keras.Model.get_weights`, each with a leading
+        fold axis; their dtype is that of the training.
+    seeds : array of int, shape (n_blocks,)
+        Of the dropout of each block.
+
+    Notes
+    -----
+    A bias that feeds a batch normalisation is subtracted again by it. Its gradient is
+    zero but for rounding, which some optimisers blow up to steps of the learning rate.
+    It is held at 0 here, and by a constraint in the model that `build` makes.
     """
 
     def __init__(
@@ -165,53 +66,73 @@ class FoldStack:
         X: npt.NDArray,
         y: npt.NDArray,
         folds: Sequence[Fold],
-        weights: Sequence[npt.NDArray],
-        rng: np.random.Generator,
+        weights: Iterable[npt.NDArray],
+        seeds: npt.NDArray[np.int64],
     ) -> None:
         self.architecture = architecture
         self.n_folds = len(folds)
-        self._set_data(X, y, folds)
-        seeds = rng.integers(2**31, size=len(architecture.blocks))
-        self._dropout_seeds = seeds.astype(np.int32)
+        self._seeds = seeds
         self.weights = [tf.Variable(values) for values in weights]
-        self.best_weights = [tf.Variable(values) for values in weights]
-        self._means = [tf.Variable(tf.zeros_like(values)) for values in weights]
-        self._squares = [tf.Variable(tf.zeros_like(values)) for values in weights]
-        self._step = tf.Variable(0)
-        self._best_rmse = tf.Variable(tf.fill([self.n_folds], np.float32(np.inf)))
-        self._waited = tf.Variable(tf.zeros([self.n_folds], tf.int32))
+        self._dtype = self.weights[0].dtype
+        self.best_weights = [tf.Variable(weight) for weight in self.weights]
+        self._set_data(X, y, folds)
+        self._set_training(X.shape[1])
         batch_size = architecture.batch_size
         rows = [None, folds[0].n_steps(batch_size), self.n_folds, batch_size]
-        # Traced once, whatever the number of epochs asked for. XLA is many times
-        # slower than the plain graph on a CPU.
+        # Traced once, whatever the number of epochs asked for.
         self._train = tf.function(
             self._train_epochs,
             input_signature=[tf.TensorSpec(rows, tf.int32)],
-            jit_compile=False,
+            jit_compile=JIT_COMPILE,
             autograph=False,  # it does not work on Python 3.13: loops are written out
         ).get_concrete_function()
 
     def _set_data(self, X: npt.NDArray, y: npt.NDArray, folds: Sequence[Fold]) -> None:
-        """Keep the samples once, and each fold's scaling and held-out rows."""
+        """Keep the samples once, and each fold's scaling and watched rows."""
 
         def stacked(values: list[npt.NDArray]) -> tf.Tensor:
-            return tf.constant(np.stack(values)[:, None], tf.float32)
+            return tf.constant(np.stack(values)[:, None], self._dtype)
 
         scalings = [fold.scaling for fold in folds]
-        self._X = tf.constant(X, tf.float32)
-        self._y = tf.constant(y, tf.float32)
+        self._X = tf.constant(X, self._dtype)
+        self._y = tf.constant(y, self._dtype)
         self._band_mean = stacked([scaling.band_mean for scaling in scalings])
         self._band_sd = stacked([scaling.band_sd for scaling in scalings])
         self._y_mean = stacked([np.array(scaling.y_mean) for scaling in scalings])
         self._y_sd = stacked([np.array(scaling.y_sd) for scaling in scalings])
-        self._held_out = tf.constant(_held_out_batches(folds))
+        self._watched = tf.constant(_batches([fold.watched for fold in folds]))
+
+    def _set_training(self, n_wavelengths: int) -> None:
+        """Choose the weights that train, and begin the bookkeeping of each fold."""
+        trained: list[bool] = []
+        for layer in layer_shapes(self.architecture, n_wavelengths):
+            if layer.normalises:
+                trained[-1] = False  # the bias before it
+                trained += [True, True, False, False]
+            else:
+                trained += [True] * len(layer.weights)
+        self._trained = np.flatnonzero(trained)
+        self._optimiser = Optimiser(
+            self.architecture.optimiser,
+            self.architecture.learning_rate,
+            [self.weights[i] for i in self._trained],
+        )
+        zeros = tf.zeros([self.n_folds], self._dtype)
+        self._best_rmse = tf.Variable(zeros + np.inf)
+        self._waited = tf.Variable(tf.zeros([self.n_folds], tf.int64))
+        self._diverged = tf.Variable(tf.zeros([self.n_folds], tf.bool))
 
     @property
     def all_stopped(self) -> bool:
-        """Whether every fold has run out of patience."""
+        """Whether every fold has run out of patience or diverged."""
         return bool(np.all(self._waited.numpy() >= self.architecture.patience))
 
-    def train(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    @property
+    def diverged(self) -> npt.NDArray[np.bool_]:
+        """Whether a fold stopped because its RMSE was not finite any more."""
+        return self._diverged.numpy()
+
+    def train(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.floating]:
         """Train for some epochs; each fold's best weights are kept.
 
         Parameters
@@ -222,10 +143,35 @@ class FoldStack:
         Returns
         -------
         array of shape (n_epochs, n_folds)
-            RMSE of the held-out rows after each epoch, in standard deviations of the
-            training values; NaN after a fold has run out of patience.
+            RMSE of the watched rows after each epoch, in standard deviations of the
+            training values; NaN after a fold has stopped.
         """
         return self._train(tf.constant(rows)).numpy()
+
+    def predict_best(
+        self, rows: Sequence[npt.NDArray[np.intp]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Predict some rows of each fold with its best weights, which it keeps.
+
+        Parameters
+        ----------
+        rows : sequence of array of int
+            One array of row numbers per fold.
+
+        Returns
+        -------
+        list of array
+            Predictions of those rows, in the unit of the soil property.
+        """
+        for weight, best in zip(self.weights, self.best_weights, strict=True):
+            weight.assign(best)
+        batches = [self._samples(tf.constant(batch))[0] for batch in _batches(rows)]
+        scaled = tf.concat([self._predict(spectra) for spectra in batches], axis=1)
+        predicted = (scaled * self._y_sd + self._y_mean).numpy()
+        return [
+            line[: len(some)].astype(np.float64)
+            for line, some in zip(predicted, rows, strict=True)
+        ]
 
     def _train_epochs(self, rows: tf.Tensor) -> tf.Tensor:
         """Run the epochs of `train` in the graph."""
@@ -241,99 +187,114 @@ class FoldStack:
             tf.while_loop(lambda _, step: step < n_steps, take_step, [epoch, 0])
             return epoch + 1, history.write(epoch, self._finish_epoch())
 
-        history = tf.TensorArray(tf.float32, n_epochs, element_shape=[self.n_folds])
+        history = tf.TensorArray(self._dtype, n_epochs, element_shape=[self.n_folds])
         _, history = tf.while_loop(
             lambda epoch, _: epoch < n_epochs, run_epoch, [0, history]
         )
         return history.stack()
 
     def _train_step(self, rows: tf.Tensor) -> None:
-        """Take one step of Adam in every fold; `rows` is (K, B)."""
+        """Take one step of the optimiser in every fold; `rows` is (K, B)."""
         spectra, target, present = self._samples(rows)
         share = present / tf.reduce_sum(present, axis=1, keepdims=True)
         with tf.GradientTape() as tape:
-            predicted = self._predict(spectra, training=True)
+            predicted = self._predict(spectra, present)
             loss = tf.reduce_sum(share * tf.square(predicted - target))
-        self._apply_adam(tape.gradient(loss, self.weights))
+        trained = [self.weights[i] for i in self._trained]
+        gradients = tape.gradient(loss, trained)
+        # A weight that is still being read would be copied to be changed.
+        with tf.control_dependencies(gradients):
+            self._optimiser.apply(gradients)
 
     def _samples(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return scaled spectra (K, B, p), scaled targets and presence (K, B)."""
-        present = tf.cast(rows >= 0, tf.float32)
-        rows = tf.maximum(rows, 0)
+        present = tf.cast(rows >= 0, self._dtype)
+        # What fills a batch up is one of its own samples: it cannot overflow alone.
+        rows = tf.maximum(tf.where(rows < 0, rows[:, :1], rows), 0)
         spectra = (tf.gather(self._X, rows) - self._band_mean) / self._band_sd
         target = (tf.gather(self._y, rows) - self._y_mean) / self._y_sd
         return spectra, target, present
 
-    def _predict(self, spectra: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return scaled predictions (K, B) for scaled spectra (K, B, p)."""
-        # Tensors, since a slice of a variable would keep it in memory for good.
-        weights = [tf.convert_to_tensor(weight) for weight in self.weights]
-        layers = list(zip(weights[::2], weights[1::2], strict=True))
-        n_conv = len(self.architecture.conv)
-        values = spectra[..., None]
-        for number, block in enumerate(self.architecture.conv):
-            values = _convolve(values, *layers[number], block)
-            values = self._activate(values, number, training)
-        values = tf.reshape(values, [self.n_folds, -1, np.prod(values.shape[2:])])
-        for number in range(n_conv, len(layers)):
-            kernel, bias = layers[number]
-            values = tf.matmul(values, kernel) + bias[:, None]
-            if number < len(layers) - 1:
-                values = self._activate(values, number, training)
-        return values[..., 0]
+    def _predict(
+        self, spectra: tf.Tensor, present: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Return scaled predictions (K, B) for scaled spectra (K, B, p).
 
-    def _activate(self, values: tf.Tensor, number: int, training: bool) -> tf.Tensor:
-        """Apply activation and, in training, dropout of block `number`."""
-        block = self.architecture.blocks[number]
-        values = _apply_activation(values, block.activation)
-        if not (training and block.dropout):
-            return values
-        seed = tf.stack([self._dropout_seeds[number], self._step])
-        return tf.nn.experimental.stateless_dropout(values, block.dropout, seed)
+        `present` (K, B), given in training only, marks the samples that are no filling.
+        """
+        values, place = spectra[..., None], 0
+        for number, block in enumerate(self.architecture.blocks):
+            if isinstance(block, ConvBlock):
+                values = layers.convolve(values, self._read(place), block)
+            else:
+                values = tf.matmul(self._flat(values), self._read(place))
+            values = self._add_or_normalise(values, place + 1, block, present)
+            place += 6 if block.batch_normalisation else 2
+            values = layers.activate(values, block.activation)
+            if isinstance(block, ConvBlock):
+                values = layers.pool(values, block)
+            if present is not None:
+                seed = tf.stack([self._seeds[number], self._optimiser.n_taken])
+                values = layers.drop(values, block.dropout, seed)
+        output = tf.matmul(self._flat(values), self._read(place))
+        return layers.add_bias(output, self._read(place + 1))[..., 0]
 
-    def _apply_adam(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Update the weights; one fused operation per weight, as Keras's formula."""
-        step = tf.cast(self._step.assign_add(1), tf.float32)
-        for weight, mean, square, gradient in zip(
-            self.weights, self._means, self._squares, gradients, strict=True
-        ):
-            tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=tf.pow(BETA_1, step),
-                beta2_power=tf.pow(BETA_2, step),
-                lr=self.architecture.learning_rate,
-                beta1=BETA_1,
-                beta2=BETA_2,
-                epsilon=EPSILON,
-                grad=gradient,
-            )
+    def _read(self, place: int) -> tf.Tensor:
+        """Return one weight as a tensor: a slice of a variable stays for good."""
+        return tf.convert_to_tensor(self.weights[place])
+
+    def _flat(self, values: tf.Tensor) -> tf.Tensor:
+        """Return values (K, B, nodes)."""
+        return tf.reshape(values, [self.n_folds, -1, np.prod(values.shape[2:])])
+
+    def _add_or_normalise(
+        self,
+        values: tf.Tensor,
+        place: int,
+        block: ConvBlock | FCBlock,
+        present: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Add the bias at `place`, or instead of it normalise and note the moments."""
+        if not block.batch_normalisation:
+            return layers.add_bias(values, self._read(place))
+        scale, shift, *moving = (self._read(place + i) for i in range(1, 5))
+        if present is None:
+            return layers.normalise(values, moving[0], moving[1], scale, shift)
+        moments = layers.batch_moments(values, present)
+        for number, (old, new) in enumerate(zip(moving, moments, strict=True)):
+            kept = old * layers.BN_MOMENTUM + new * (1 - layers.BN_MOMENTUM)
+            self.weights[place + 3 + number].assign(kept)
+        return layers.normalise(values, moments[0], moments[1], scale, shift)
 
     def _finish_epoch(self) -> tf.Tensor:
         """Keep what improved and return the RMSE of the folds still training."""
-        rmse = self._held_out_rmse()
+        rmse = self._watched_rmse()
         running = self._waited < self.architecture.patience
+        finite = tf.math.is_finite(rmse)
         improved = running & (rmse < self._best_rmse)
         which = tf.where(improved)[:, 0]
         for best, weight in zip(self.best_weights, self.weights, strict=True):
             best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
         self._best_rmse.assign(tf.where(improved, rmse, self._best_rmse))
-        self._waited.assign(tf.where(improved, 0, self._waited + 1))
+        # No later step mends a weight that is not a number: such a fold stops at once.
+        given_up = tf.fill([self.n_folds], np.int64(self.architecture.patience))
+        waited = tf.where(finite, self._waited + 1, given_up)
+        self._waited.assign(tf.where(improved, tf.zeros_like(waited), waited))
+        self._diverged.assign(self._diverged | (running & ~finite))
         return tf.where(running, rmse, np.nan)
 
-    def _held_out_rmse(self) -> tf.Tensor:
-        """Return the RMSE of each fold's held-out rows (K,), scaled."""
+    def _watched_rmse(self) -> tf.Tensor:
+        """Return the RMSE of each fold's watched rows (K,), scaled."""
 
         def add_batch(
             number: tf.Tensor, squares: tf.Tensor, count: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            spectra, target, present = self._samples(self._held_out[number])
-            errors = self._predict(spectra, training=False) - target
-            squares += tf.reduce_sum(present * tf.square(errors), axis=1)
+            spectra, target, present = self._samples(self._watched[number])
+            errors = tf.square(self._predict(spectra) - target)
+            squares += tf.reduce_sum(tf.where(present > 0, errors, 0.0), axis=1)
             return number + 1, squares, count + tf.reduce_sum(present, axis=1)
 
-        n_batches, zeros = self._held_out.shape[0], tf.zeros([self.n_folds])
+        n_batches, zeros = self._watched.shape[0], tf.zeros([self.n_folds], self._dtype)
         _, squares, count = tf.while_loop(
             lambda number, *_: number < n_batches, add_batch, [0, zeros, zeros]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,61 +10,38 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import (
+    check_choice,
+    check_int,
+    check_matrix,
+    check_rows,
+    check_vector,
+)
 from soilnb.cnn.architecture import Architecture
-from soilnb.cnn.network import FoldModels, Scaling, build, predict_one
-from soilnb.cnn.stack import Fold, FoldStack, epoch_rows, initial_weights
+from soilnb.cnn.folds import (
+    DROPOUT,
+    INITIAL,
+    SHUFFLE,
+    STOPPINGS,
+    Fold,
+    epoch_rows,
+    generator,
+    initial_weights,
+    make_folds,
+)
+from soilnb.cnn.memory import fold_bytes, folds_at_once
+from soilnb.cnn.network import DTYPES
+from soilnb.cnn.result import CrossValidation, TrainedFold
+from soilnb.cnn.shapes import check_fit
+from soilnb.cnn.stack import FoldStack
 
-__all__ = ["CrossValidation", "FoldModels", "Progress", "build", "cross_validate"]
+__all__ = ["CrossValidation", "Progress", "Prune", "cross_validate"]
 
 CHUNK_EPOCHS = 10  # epochs between two looks at early stopping and two reports
-INITIAL, SHUFFLE, DROPOUT = 1, 2, 3  # each has its own generator in each fold
+LARGE_BYTES = 100e6  # of a group of folds: not left to Python's own next collection
 
 Progress = Callable[[int, int, str], object]
-
-
-@dataclass(frozen=True, eq=False)
-class CrossValidation:
-    """Result of a cross-validation.
-
-    Parameters
-    ----------
-    fold_rmse : array of shape (n_folds,)
-        RMSE of each fold's held-out samples, in the unit of the soil property.
-    rmse : float
-        RMSE over all held-out samples together, same unit.
-    out_of_fold : array of shape (n_samples,)
-        Each sample predicted by the one network that has not seen it, same unit.
-    history : array of shape (n_epochs, n_folds)
-        RMSE of the held-out samples after each epoch, same unit; NaN after a fold has
-        stopped.
-    best_epoch : array of shape (n_folds,)
-        Epoch, from 1, whose weights were kept; 0 if no RMSE was finite.
-    models : FoldModels
-        The networks, one per fold number in increasing order.
-    seconds : float
-        Duration of the whole call, in seconds.
-    """
-
-    fold_rmse: npt.NDArray[np.float64]
-    rmse: float
-    out_of_fold: npt.NDArray[np.float64]
-    history: npt.NDArray[np.float64]
-    best_epoch: npt.NDArray[np.intp]
-    models: FoldModels
-    seconds: float
-
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
-        return self.models.predict(X)
-
-
-@dataclass(frozen=True, eq=False)
-class _Trained:
-    """One fold after training: its best weights and its history, in the unit of y."""
-
-    weights: list[npt.NDArray[np.float32]]
-    history: npt.NDArray[np.float64]
+Prune = Callable[[int, float], bool]
 
 
 def cross_validate(
@@ -74,13 +52,17 @@ def cross_validate(
     *,
     seed: int = 1,
     max_epochs: int | None = None,
+    stopping: str = "validation",
+    dtype: str = "float32",
+    memory_bytes: int | None = None,
+    prune: Prune | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Train one network per fold, each on the samples of the other folds.
 
-    Each network minimises the mean squared error with Adam on shuffled batches, stops
-    when its held-out RMSE has not fallen for `architecture.patience` epochs, and keeps
-    the weights of its best epoch.
+    Each network minimises the mean squared error on shuffled batches, stops when the
+    RMSE of its watched samples has not fallen for `architecture.patience` epochs, and
+    keeps the weights of its best epoch.
 
     Parameters
     ----------
@@ -96,13 +78,27 @@ def cross_validate(
         Seed of initial weights, order of the batches and dropout, at least 0.
     max_epochs : int, optional
         Fewer epochs than `architecture.epochs`, for a quick run.
+    stopping : str, default "validation"
+        Which samples are watched. "validation": those of the fold itself, the paper's
+        protocol, which makes the RMSE optimistic, because they choose the epoch that
+        they then score. "inner": a random fifth of the other folds' samples, which
+        then does not train; the fold itself only scores, so the RMSE is clean.
+    dtype : str, default "float32"
+        Of weights and values; "float64" is slower and for comparisons.
+    memory_bytes : int, optional
+        Memory to use at most; without it four fifths of what is free. Folds that do not
+        fit into it together are trained in turn.
+    prune : callable, optional
+        Asked as prune(epoch, rmse) every 10 epochs, with the mean over the folds of the
+        lowest RMSE so far (NaN if a fold has none); True makes this epoch the last one
+        of all folds. Where folds are trained in turn, those of the first turn decide.
     progress : callable, optional
         Called as progress(done, total, text), in epochs, several times on the way.
 
     Returns
     -------
     CrossValidation
-        Errors, held-out predictions, histories and models.
+        Errors, held-out predictions, histories and, when asked for, models.
 
     Raises
     ------
@@ -111,14 +107,25 @@ def cross_validate(
     ValueError
         If shapes disagree, values are not finite, there are fewer than 2 folds, or the
         architecture does not fit the number of wavelengths.
+    NetworkTooBigError
+        If not even one fold fits into the memory; a ValueError.
 
     Notes
     -----
     Bands and targets are standardised with the training samples of each fold only, and
-    each model holds its own scaling. The epoch is chosen on the samples that give the
-    RMSE, so the RMSE is optimistic: report an independent test set. Folds with as many
-    batches in an epoch share one graph; the rare cross-validation with two numbers of
-    batches trains two of them, one after the other.
+    each model holds its own scaling. Even a clean RMSE is optimistic once it has chosen
+    between architectures: report an independent test set.
+
+    Folds with as many batches in an epoch share one graph; the rare cross-validation
+    with two numbers of batches trains two of them, one after the other. Everything
+    random depends on seed and fold only, not on what is trained together. Dropout drops
+    the same places in all folds of a step. A bias that feeds a batch normalisation
+    has no effect and is held at 0.
+
+    Without dropout the same can be had from Keras alone, fold by fold:
+    `soilnb.cnn.folds` gives the rows, scaling, initial weights and batches of each.
+    Float32 training is chaotic: after some tens of epochs two runs that differ by
+    rounding alone are as different as two seeds.
 
     Examples
     --------
@@ -132,22 +139,30 @@ def cross_validate(
     (2, 2)
     """
     started = time.perf_counter()
-    X, y, folds = _check_samples(X, y, folds)
-    architecture.conv_lengths(X.shape[1])
+    check_choice(dtype, "dtype", DTYPES)
+    check_choice(stopping, "stopping", STOPPINGS)
+    X, y, folds = _check_samples(X, y, folds, dtype)
+    check_fit(architecture, X.shape[1])
     check_int(seed, "seed", 0)
     if max_epochs is not None:
         check_int(max_epochs, "max_epochs", 1)
+    if memory_bytes is not None:
+        check_int(memory_bytes, "memory_bytes", 1)
+    parts = make_folds(X, y, folds, stopping=stopping, seed=seed)
+    n_at_once = folds_at_once(
+        architecture, X.shape[1], len(parts), dtype=dtype, memory_bytes=memory_bytes
+    )
     n_epochs = min(architecture.epochs, max_epochs or architecture.epochs)
-    parts = _make_folds(X, y, folds)
-    trained = _train_all(architecture, X, y, parts, n_epochs, seed, progress)
-    return _result(architecture, X, y, parts, trained, started)
+    run = _Run(architecture, X, y, seed, n_epochs, prune, progress)
+    trained = run.train(_groups(parts, architecture.batch_size, n_at_once))
+    return _result(architecture, X, y, trained, started)
 
 
 def _check_samples(
-    X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray]:
+    X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, dtype: str
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64], npt.NDArray]:
     """Return checked spectra, property and fold numbers."""
-    X = check_matrix(X, "X").astype(np.float32)
+    X = check_matrix(X, "X").astype(dtype)
     y = check_vector(y, "y")
     folds = np.asarray(folds)
     check_rows(X, "X", y, "y")
@@ -164,143 +179,143 @@ def _check_samples(
     return X, y, folds
 
 
-def _make_folds(X: npt.NDArray, y: npt.NDArray, folds: npt.NDArray) -> list[Fold]:
-    """Return the folds in the order of their numbers, each with its own scaling."""
-    parts = []
-    for position, number in enumerate(np.unique(folds)):
-        train = np.flatnonzero(folds != number)
-        held_out = np.flatnonzero(folds == number)
-        scaling = Scaling.learn(X[train], y[train])
-        parts.append(Fold(position, train, held_out, scaling))
-    return parts
+def _groups(parts: Sequence[Fold], batch_size: int, n_at_once: int) -> list[list[Fold]]:
+    """Return folds that are trained together: as many batches, and not too many."""
+    groups = []
+    for n_steps in sorted({fold.n_steps(batch_size) for fold in parts}):
+        alike = [fold for fold in parts if fold.n_steps(batch_size) == n_steps]
+        n_turns = -(-len(alike) // n_at_once)
+        groups += [alike[turn::n_turns] for turn in range(n_turns)]
+    return groups
 
 
-def _train_all(
-    architecture: Architecture,
-    X: npt.NDArray,
-    y: npt.NDArray,
-    parts: Sequence[Fold],
-    n_epochs: int,
-    seed: int,
-    progress: Progress | None,
-) -> list[_Trained]:
-    """Train the folds in groups with equally many batches; return them in order."""
-    batch_size = architecture.batch_size
-    sizes = sorted({fold.n_steps(batch_size) for fold in parts})
-    total = n_epochs * len(sizes)
-    trained: dict[int, _Trained] = {}
-    for number, n_steps in enumerate(sizes):
-        group = [fold for fold in parts if fold.n_steps(batch_size) == n_steps]
-        stack = _make_stack(architecture, X, y, group, seed)
+@dataclass
+class _Run:
+    """The training of all folds, group by group."""
 
-        def report(done: int, text: str, before: int = number * n_epochs) -> None:
-            if progress is not None:
-                progress(before + done, total, text)
+    architecture: Architecture
+    X: npt.NDArray[np.floating]
+    y: npt.NDArray[np.float64]
+    seed: int
+    n_epochs: int
+    prune: Prune | None
+    progress: Progress | None
 
-        history = _train_group(stack, group, n_epochs, seed, report)
-        best = [weight.numpy() for weight in stack.best_weights]
-        for place, fold in enumerate(group):
-            weights = [weight[place] for weight in best]
-            trained[fold.position] = _Trained(weights, history[:, place])
-    return [trained[fold.position] for fold in parts]
+    def train(self, groups: Sequence[Sequence[Fold]]) -> list[TrainedFold]:
+        """Train every group; return the folds in order."""
+        trained = []
+        for number, group in enumerate(groups):
 
+            def report(done: int, text: str, number: int = number) -> None:
+                if self.progress is not None:
+                    before = number * self.n_epochs
+                    self.progress(before + done, len(groups) * self.n_epochs, text)
 
-def _make_stack(
-    architecture: Architecture,
-    X: npt.NDArray,
-    y: npt.NDArray,
-    group: Sequence[Fold],
-    seed: int,
-) -> FoldStack:
-    """Return the networks of a group of folds, each with its own initial weights."""
-    drawn = [
-        initial_weights(architecture, X.shape[1], _generator(seed, fold, INITIAL))
-        for fold in group
-    ]
-    weights = [np.stack(layer) for layer in zip(*drawn, strict=True)]
-    rng = _generator(seed, group[0], DROPOUT)  # one draw of dropout for all folds
-    return FoldStack(architecture, X, y, group, weights, rng)
+            trained += self._train_group(group, report)
+            self._give_back(len(group))
+            self.prune = None  # the first group has decided for all
+        return sorted(trained, key=lambda one: one.fold.position)
 
+    def _train_group(
+        self, group: Sequence[Fold], report: Callable[[int, str], None]
+    ) -> list[TrainedFold]:
+        """Train one group until the last epoch or until all its folds have stopped."""
+        stack = self._make_stack(group)
+        y_sd = np.array([fold.scaling.y_sd for fold in group])
+        shufflers = [generator(self.seed, fold.position, SHUFFLE) for fold in group]
+        history = np.empty((0, len(group)))
+        while len(history) < self.n_epochs and not stack.all_stopped:
+            n_epochs = min(CHUNK_EPOCHS, self.n_epochs - len(history))
+            rows = self._rows(group, shufflers, n_epochs)
+            history = np.concatenate([history, stack.train(rows) * y_sd])
+            lowest = float(np.fmin.reduce(history, axis=0).mean())
+            if self.prune is not None and self.prune(len(history), lowest):
+                self.n_epochs = len(history)
+            done = self.n_epochs if stack.all_stopped else len(history)
+            report(done, f"epoch {len(history)}, validation RMSE {lowest:.3g}")
+        return _collect(stack, group, history)
 
-def _generator(seed: int, fold: Fold, purpose: int) -> np.random.Generator:
-    """Return the generator of one fold: the same whatever else is trained with it."""
-    return np.random.default_rng([seed, purpose, fold.position])
+    def _give_back(self, n_folds: int) -> None:
+        """Free a group's weights now, if they are many: their graph holds them."""
+        each = fold_bytes(self.architecture, self.X.shape[1], dtype=self.X.dtype.name)
+        if n_folds * each > LARGE_BYTES:  # the collection takes some tenths of a second
+            gc.collect()
 
+    def _make_stack(self, group: Sequence[Fold]) -> FoldStack:
+        """Return the networks of a group, each with its own initial weights."""
+        drawn = [
+            initial_weights(
+                self.architecture,
+                self.X.shape[1],
+                generator(self.seed, fold.position, INITIAL),
+            )
+            for fold in group
+        ]
+        # One layer of all folds at a time: millions of weights are not held twice.
+        dtype = self.X.dtype
+        weights = (
+            np.stack(layer).astype(dtype, copy=False)
+            for layer in zip(*drawn, strict=True)
+        )
+        n_blocks = len(self.architecture.blocks)
+        seeds = generator(self.seed, 0, DROPOUT).integers(2**31, size=n_blocks)
+        return FoldStack(self.architecture, self.X, self.y, group, weights, seeds)
 
-def _train_group(
-    stack: FoldStack,
-    group: Sequence[Fold],
-    n_epochs: int,
-    seed: int,
-    report: Callable[[int, str], None],
-) -> npt.NDArray[np.float64]:
-    """Train until the last epoch or until all have stopped; return (epochs, K) RMSE."""
-    batch_size = stack.architecture.batch_size
-    shufflers = [_generator(seed, fold, SHUFFLE) for fold in group]
-    y_sd = np.array([fold.scaling.y_sd for fold in group])
-    history = np.empty((0, len(group)))
-    while len(history) < n_epochs and not stack.all_stopped:
-        chunk = min(CHUNK_EPOCHS, n_epochs - len(history))
+    def _rows(
+        self,
+        group: Sequence[Fold],
+        shufflers: Sequence[np.random.Generator],
+        n_epochs: int,
+    ) -> npt.NDArray[np.int32]:
+        """Return the training rows of some epochs (epochs, steps, K, B)."""
+        batch_size = self.architecture.batch_size
         rows = [
             [
                 epoch_rows(fold, batch_size, rng)
                 for fold, rng in zip(group, shufflers, strict=True)
             ]
-            for _ in range(chunk)
+            for _ in range(n_epochs)
         ]
-        rmse = stack.train(np.array(rows).transpose(0, 2, 1, 3)) * y_sd
-        history = np.concatenate([history, rmse])
-        done = n_epochs if stack.all_stopped else len(history)
-        report(done, _progress_text(history))
-    return history
+        return np.array(rows).transpose(0, 2, 1, 3)
 
 
-def _progress_text(history: npt.NDArray) -> str:
-    """Return the epochs run and the mean of the folds' lowest RMSE so far."""
-    lowest = np.fmin.reduce(history, axis=0).mean()
-    return f"epoch {len(history)}, held-out RMSE {lowest:.3g}"
+def _collect(
+    stack: FoldStack, group: Sequence[Fold], history: npt.NDArray[np.float64]
+) -> list[TrainedFold]:
+    """Return what a stack has learned, fold by fold."""
+    best = [weight.numpy() for weight in stack.best_weights]
+    predicted = stack.predict_best([fold.held_out for fold in group])
+    diverged = stack.diverged
+    return [
+        TrainedFold(
+            fold,
+            [weight[place] for weight in best],
+            history[:, place],
+            predicted[place],
+            bool(diverged[place]),
+        )
+        for place, fold in enumerate(group)
+    ]
 
 
 def _result(
     architecture: Architecture,
     X: npt.NDArray,
     y: npt.NDArray,
-    parts: Sequence[Fold],
-    trained: Sequence[_Trained],
+    trained: list[TrainedFold],
     started: float,
 ) -> CrossValidation:
-    """Return the models, and the errors that these very models make."""
-    models = []
+    """Return the folds and the errors of their held-out predictions."""
     out_of_fold = np.empty(len(y))
-    for fold, one in zip(parts, trained, strict=True):
-        model = build(architecture, X.shape[1], fold.scaling)
-        model.set_weights(one.weights)
-        models.append(model)
-        out_of_fold[fold.held_out] = predict_one(model, X[fold.held_out])
+    for one in trained:
+        out_of_fold[one.fold.held_out] = one.predicted
     squares = (out_of_fold - y) ** 2
     return CrossValidation(
-        fold_rmse=np.array([np.sqrt(squares[fold.held_out].mean()) for fold in parts]),
-        rmse=float(np.sqrt(squares.mean())),
+        architecture=architecture,
+        n_wavelengths=X.shape[1],
+        trained=trained,
         out_of_fold=out_of_fold,
-        history=_side_by_side([one.history for one in trained]),
-        best_epoch=np.array([_best_epoch(one.history) for one in trained]),
-        models=FoldModels(models),
+        fold_rmse=np.sqrt([squares[one.fold.held_out].mean() for one in trained]),
+        rmse=float(np.sqrt(squares.mean())),
         seconds=time.perf_counter() - started,
     )
-
-
-def _best_epoch(history: npt.NDArray) -> int:
-    """Return the first epoch, from 1, of the lowest RMSE; 0 if none is finite."""
-    finite = np.where(np.isfinite(history), history, np.inf)
-    best = int(finite.argmin())
-    return best + 1 if np.isfinite(finite[best]) else 0
-
-
-def _side_by_side(histories: Sequence[npt.NDArray]) -> npt.NDArray[np.float64]:
-    """Return histories as columns, without epochs in which no fold was training."""
-    longest = max(len(history) for history in histories)
-    columns = np.full((longest, len(histories)), np.nan)
-    for column, history in zip(columns.T, histories, strict=True):
-        column[: len(history)] = history
-    ran = np.flatnonzero(np.isfinite(columns).any(axis=1))
-    return columns[: ran[-1] + 1] if len(ran) else columns

@@ -1,0 +1,126 @@
+"""What a cross-validation of a 1D-CNN leaves: errors, histories, models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from soilnb.cnn.architecture import Architecture
+from soilnb.cnn.folds import Fold
+from soilnb.cnn.models import FoldModels
+from soilnb.cnn.network import build
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFold:
+    """One fold after training.
+
+    Parameters
+    ----------
+    fold : Fold
+        Its rows and scaling.
+    weights : list of array
+        Those of the best epoch, in the order of `keras.Model.get_weights`.
+    history : array of shape (n_epochs,)
+        RMSE of the watched rows, in the unit of the soil property.
+    predicted : array
+        Predictions of the held-out rows with those weights, same unit.
+    diverged : bool
+        Whether training ended because the RMSE was not finite any more.
+    """
+
+    fold: Fold
+    weights: list[npt.NDArray[np.floating]]
+    history: npt.NDArray[np.float64]
+    predicted: npt.NDArray[np.float64]
+    diverged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """Result of a cross-validation.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What was trained.
+    n_wavelengths : int
+        Bands of a spectrum.
+    trained : list of TrainedFold
+        One per fold number, in increasing order.
+    out_of_fold : array of shape (n_samples,)
+        Each sample predicted by the one network that has not seen it, in the unit of
+        the soil property.
+    fold_rmse : array of shape (n_folds,)
+        RMSE of each fold's held-out samples, same unit.
+    rmse : float
+        RMSE over all held-out samples together, same unit.
+    seconds : float
+        Duration of the whole call, in seconds.
+    """
+
+    architecture: Architecture
+    n_wavelengths: int
+    trained: list[TrainedFold]
+    out_of_fold: npt.NDArray[np.float64]
+    fold_rmse: npt.NDArray[np.float64]
+    rmse: float
+    seconds: float
+
+    @property
+    def history(self) -> npt.NDArray[np.float64]:
+        """RMSE that decides when to stop, after each epoch (n_epochs, n_folds).
+
+        In the unit of the soil property; NaN after a fold has stopped.
+        """
+        return _side_by_side([one.history for one in self.trained])
+
+    @property
+    def best_epoch(self) -> npt.NDArray[np.intp]:
+        """Epoch, from 1, whose weights were kept; 0 if no RMSE was finite."""
+        return np.array([_best_epoch(one.history) for one in self.trained])
+
+    @property
+    def diverged(self) -> npt.NDArray[np.bool_]:
+        """Whether a fold ended because its RMSE was not finite any more.
+
+        It has the weights of its best epoch before that; the other folds are untouched.
+        """
+        return np.array([one.diverged for one in self.trained])
+
+    @cached_property
+    def models(self) -> FoldModels:
+        """The networks as ordinary Keras models, built when first asked for."""
+        models = []
+        for one in self.trained:
+            dtype = one.weights[0].dtype.name
+            scaling = one.fold.scaling
+            model = build(self.architecture, self.n_wavelengths, scaling, dtype=dtype)
+            model.set_weights(one.weights)
+            models.append(model)
+        return FoldModels(models)
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
+        return self.models.predict(X)
+
+
+def _best_epoch(history: npt.NDArray) -> int:
+    """Return the first epoch, from 1, of the lowest RMSE; 0 if none is finite."""
+    finite = np.where(np.isfinite(history), history, np.inf)
+    best = int(finite.argmin())
+    return best + 1 if np.isfinite(finite[best]) else 0
+
+
+def _side_by_side(histories: Sequence[npt.NDArray]) -> npt.NDArray[np.float64]:
+    """Return histories as columns, without epochs in which no fold was training."""
+    longest = max(len(history) for history in histories)
+    columns = np.full((longest, len(histories)), np.nan)
+    for column, history in zip(columns.T, histories, strict=True):
+        column[: len(history)] = history
+    ran = np.flatnonzero(np.isfinite(columns).any(axis=1))
+    return columns[: ran[-1] + 1] if len(ran) else columns

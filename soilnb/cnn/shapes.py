@@ -1,0 +1,215 @@
+"""Sizes and weights of an architecture, counted without TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from soilnb._validation import check_int
+from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
+
+Shape = tuple[int, ...]
+NORMALISATION = "Batch normalisation"
+
+
+class LayerShape(NamedTuple):
+    """One layer: its block, its name, what it puts out and its weights.
+
+    Parameters
+    ----------
+    block, layer : str
+        As in the summary of the architecture.
+    output : tuple of int
+        (positions, filters) up to "Flatten", (nodes,) from there on.
+    weights : tuple of tuple of int
+        Shapes in Keras's order: kernel (length, channels, filters) or (inputs, nodes)
+        and bias; of a batch normalisation scale, shift, moving mean, moving variance.
+    """
+
+    block: str
+    layer: str
+    output: Shape
+    weights: tuple[Shape, ...] = ()
+
+    @property
+    def normalises(self) -> bool:
+        """Whether this is a batch normalisation."""
+        return self.layer == NORMALISATION
+
+
+def layer_shapes(architecture: Architecture, n_wavelengths: int) -> list[LayerShape]:
+    """Return the layers that have weights or change the size, in order.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks of the network.
+    n_wavelengths : int
+        Bands of a spectrum.
+
+    Returns
+    -------
+    list of LayerShape
+        Convolutions, batch normalisations, poolings, "Flatten", fully connected layers.
+
+    Raises
+    ------
+    ValueError
+        If a filter or a pool is longer than what reaches it; the message names it.
+
+    Examples
+    --------
+    >>> from soilnb.cnn import Architecture, ConvBlock
+    >>> for layer in layer_shapes(Architecture((ConvBlock(4, 9, 3),), ()), 21):
+    ...     print(layer.layer, layer.output, layer.weights)
+    Convolutional (5, 4) ((9, 1, 4), (4,))
+    Flatten (20,) ()
+    Fully-connected (1,) ((20, 1), (1,))
+    """
+    check_int(n_wavelengths, "n_wavelengths", 1)
+    layers: list[LayerShape] = []
+    shape: Shape = (int(n_wavelengths), 1)
+    names, n_conv = architecture.block_names, len(architecture.conv)
+    for name, conv in zip(names[:n_conv], architecture.conv, strict=True):
+        layers += _conv_layers(name, conv, shape, n_wavelengths)
+        shape = layers[-1].output
+    shape = (math.prod(shape),)
+    layers.append(LayerShape("", "Flatten", shape))
+    for name, fc in zip(names[n_conv:], architecture.fc, strict=True):
+        layers += _fc_layers(name, fc, shape)
+        shape = layers[-1].output
+    output = ((*shape, 1), (1,))
+    return [*layers, LayerShape("Output-block", "Fully-connected", (1,), output)]
+
+
+def _conv_layers(
+    name: str, block: ConvBlock, shape: Shape, n_wavelengths: int
+) -> list[LayerShape]:
+    """Return the layers of a Conv-block that gets (positions, channels)."""
+    length, channels = shape
+    positions = block.conv_length(length)
+    if not positions:
+        what = f"a kernel of {block.kernel}"
+        raise ValueError(_misfit(name, what, length, n_wavelengths))
+    output = (positions, block.filters)
+    weights = ((block.kernel, channels, block.filters), (block.filters,))
+    layers = [LayerShape(name, "Convolutional", output, weights)]
+    layers += _normalisation(name, block, output)
+    if block.pooling != "none":
+        pools = block.pool_length(positions)
+        if not pools:
+            what = f"{block.pooling} pooling over {block.pool_size}"
+            raise ValueError(_misfit(name, what, positions, n_wavelengths))
+        layer = f"{block.pooling.capitalize()} pooling"
+        layers.append(LayerShape(name, layer, (pools, block.filters)))
+    return layers
+
+
+def _fc_layers(name: str, block: FCBlock, shape: Shape) -> list[LayerShape]:
+    """Return the layers of an FC-block that gets (inputs,)."""
+    output = (block.nodes,)
+    layer = LayerShape(name, "Fully-connected", output, ((*shape, block.nodes), output))
+    return [layer, *_normalisation(name, block, output)]
+
+
+def _normalisation(
+    name: str, block: ConvBlock | FCBlock, output: Shape
+) -> list[LayerShape]:
+    """Return the batch normalisation of a block, if it has one."""
+    weights = 4 * (output[-1:],)
+    layer = LayerShape(name, NORMALISATION, output, weights)
+    return [layer] if block.batch_normalisation else []
+
+
+def _misfit(name: str, what: str, length: int, n_wavelengths: int) -> str:
+    """Return the message for a filter or pool that is too long."""
+    return (
+        f"{name} has {what} but only {length} values reach it (of {n_wavelengths} "
+        "wavelengths). Make it shorter, or the strides before it smaller."
+    )
+
+
+def n_weights(
+    architecture: Architecture, n_wavelengths: int, *, trainable_only: bool = False
+) -> int:
+    """Return the number of weights, as Keras counts them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks of the network.
+    n_wavelengths : int
+        Bands of a spectrum.
+    trainable_only : bool, default False
+        Leave out the moving means and variances of batch normalisations.
+
+    Returns
+    -------
+    int
+        Kernels, biases (one in every layer) and batch normalisations.
+
+    Raises
+    ------
+    ValueError
+        If the architecture does not fit the number of wavelengths.
+
+    Examples
+    --------
+    >>> from soilnb.cnn import Architecture, ConvBlock, FCBlock
+    >>> tiny = Architecture(conv=(ConvBlock(4, 9, stride=3),), fc=(FCBlock(2),))
+    >>> n_weights(tiny, n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
+    85
+    """
+    total = 0
+    for layer in layer_shapes(architecture, n_wavelengths):
+        fixed = trainable_only and layer.normalises
+        weights = layer.weights[:2] if fixed else layer.weights
+        total += sum(math.prod(shape) for shape in weights)
+    return total
+
+
+def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
+    """Raise ValueError, naming layer and reason, unless spectra are long enough.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks of the network.
+    n_wavelengths : int
+        Bands of a spectrum.
+
+    Raises
+    ------
+    ValueError
+        If a filter or a pool is longer than what reaches it.
+    """
+    layer_shapes(architecture, n_wavelengths)
+
+
+def feasible(architecture: Architecture, n_wavelengths: int) -> bool:
+    """Return whether spectra of `n_wavelengths` bands are long enough.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks of the network.
+    n_wavelengths : int
+        Bands of a spectrum, at least 1.
+
+    Returns
+    -------
+    bool
+        False where `check_fit` raises for a filter or a pool.
+
+    Examples
+    --------
+    >>> from soilnb.cnn import Architecture, ConvBlock
+    >>> [feasible(Architecture((ConvBlock(4, 9),), ()), n) for n in (8, 9)]
+    [False, True]
+    """
+    check_int(n_wavelengths, "n_wavelengths", 1)
+    try:
+        check_fit(architecture, n_wavelengths)
+    except ValueError:
+        return False
+    return True
