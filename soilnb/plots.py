@@ -29,6 +29,16 @@ COLOURS = {
     "test": "#E69F00",
 }
 SOC_LABEL = "SOC / %"
+# Absorption features of soil, nm (Stenberg et al. 2010, Advances in Agronomy 107).
+FEATURES_NM = {
+    "iron": 480,
+    "iron ": 900,
+    "OH, water": 1414,
+    "C-H": 1730,
+    "water": 1915,
+    "clay": 2205,
+    "C-H ": 2310,
+}
 
 
 def _figure(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
@@ -439,6 +449,76 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
     )
     axes.axvline(reference, color="#D55E00", ls="--", lw=1)
     axes.set(xlabel="RMSE of the test samples / %", ylabel="")
+    return figure
+
+
+def _mark_features(axes: Any, wavelengths: npt.ArrayLike) -> None:
+    """Mark the absorption features within a range at the top of a plot."""
+    low, high = np.min(wavelengths), np.max(wavelengths)
+    for name, nm in FEATURES_NM.items():
+        if low <= nm <= high:
+            axes.axvline(nm, color="black", lw=0.7, ls=":")
+            axes.annotate(
+                name.strip(),
+                (nm, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(1, -2),
+                textcoords="offset points",
+                rotation=90,
+                va="top",
+                fontsize=7,
+            )
+
+
+def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot how much each range of bands moves the prediction of networks.
+
+    Parameters
+    ----------
+    changes : mapping
+        Name to a table of `soilnb.cnn.explain.band_importance`, change in % SOC.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(7, 3.6)
+    palette = sns.color_palette("colorblind", len(changes))
+    for colour, (name, table) in zip(palette, changes.items(), strict=True):
+        edges = np.append(table["first_nm"], table["last_nm"].iloc[-1])
+        colour = COLOURS.get(name, colour)
+        axes.stairs(table["change"], edges, color=colour, lw=1.6, label=name)
+    _mark_features(axes, edges)
+    axes.set(xlabel="wavelength / nm", ylabel="change of the prediction / %", ylim=0)
+    axes.legend(loc="upper right")
+    return figure
+
+
+def plot_filters(filters: pd.DataFrame) -> Figure:
+    """Plot where on the spectrum the filters of a network tell samples apart.
+
+    Parameters
+    ----------
+    filters : DataFrame
+        Of `soilnb.cnn.explain.first_filters`: filters in rows, wavelengths (nm) in
+        columns; drawn by the wavelength of their maximum, each divided by it.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _figure(7, 4)
+    peaks = filters.max(axis=1)
+    shown = filters[peaks > 0].div(peaks[peaks > 0], axis=0)
+    shown = shown.iloc[np.argsort(shown.to_numpy().argmax(axis=1), kind="stable")]
+    nm = shown.columns.to_numpy(dtype=np.float64)
+    mesh = axes.pcolormesh(
+        nm, np.arange(len(shown)), shown, cmap="cividis", shading="nearest", vmin=0
+    )
+    _mark_features(axes, nm)
+    axes.grid(visible=False)
+    axes.set(xlabel="wavelength / nm", ylabel="filters, sorted")
+    figure.colorbar(mesh, label="spread between samples / its maximum")
     return figure
 
 

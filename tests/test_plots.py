@@ -124,3 +124,21 @@ def test_runs_are_dots_in_the_row_of_their_kind():
     np.testing.assert_allclose(found[0], [0.3])
     np.testing.assert_allclose(found[1], [0.4, 0.5])
     assert axes.lines[-1].get_xdata()[0] == 0.35
+
+
+def test_importance_is_a_step_over_each_range_of_bands():
+    table = pd.DataFrame(
+        {"first_nm": [400, 500], "last_nm": [490, 590], "change": [0.1, 0.3]}
+    )
+    axes = plots.plot_band_importance({"local": table}).axes[0]
+    values, edges, _ = axes.patches[0].get_data()
+    assert values.tolist() == [0.1, 0.3]
+    assert edges.tolist() == [400, 500, 590]
+    assert [text.get_text() for text in axes.texts] == ["iron"]  # only 480 is inside
+
+
+def test_filters_are_sorted_by_where_they_answer_and_scaled_by_their_maximum():
+    filters = pd.DataFrame([[1.0, 4.0], [2.0, 1.0], [0.0, 0.0]], columns=[500, 600])
+    axes = plots.plot_filters(filters).axes[0]
+    drawn = axes.collections[0].get_array().reshape(2, 2)  # a dead filter is left out
+    assert drawn.tolist() == [[1.0, 0.5], [0.25, 1.0]]
