@@ -213,8 +213,9 @@ def test_built_in_data_say_where_they_are_from():
 
 
 def test_range_of_the_twins_sites_is_that_of_the_paper():
-    assert wavelength_range("twin-china") == (400, 2500)
-    assert wavelength_range("my.csv") == (420, 2480)
+    assert wavelength_range("twin-china", "twin") == (400, 2500)
+    assert wavelength_range("twin-china", "farms") == (420, 2480)
+    assert wavelength_range("my.csv", "twin") == (420, 2480)
 
 
 def test_a_site_keeps_its_own_wavelengths():
@@ -253,9 +254,9 @@ def test_a_missing_file_says_so(path):
 
 def test_a_file_can_be_site_or_library(write_csv):
     path = write_csv()
-    for library in (load_site(str(path)), load_library(path, country="Switzerland")):
-        assert isinstance(library, SpectralLibrary)
-        assert set(library.info["group"]) == {"farm"}
+    site, library = load_site(str(path)), load_library(path, country="Switzerland")
+    assert set(site.info["group"]) == {"farm"}
+    assert set(library.info["group"]) == {"farm (library)"}
     assert set(library.info["country"]) == {"Switzerland"}
 
 

@@ -57,11 +57,21 @@ def test_library_group_that_is_the_site_is_left_out_but_not_for_one_like_soil(fa
     renamed = replace(site, info=site.info.assign(group="mine", source="mine"))
     study = prepare(farms, renamed)
     assert "SL.125" not in set(study.library.info["group"])
-    # One soil of the site that looks like one of Uppsala's does not cost the farm.
-    spectra = site.reflectance.copy()
+    # A soil of the site that looks like one of Uppsala's costs nothing; with the same
+    # SOC it costs that row.
+    spectra, soc = site.reflectance.copy(), site.soc.copy()
     spectra[0] = load_site("uppsala").reflectance[0] + 1e-3
     study = prepare(farms, replace(site, reflectance=spectra))
+    assert (study.library.info["group"] == "UL.120").sum() == 120
+    soc[0] = load_site("uppsala").soc[0]
+    study = prepare(farms, replace(site, reflectance=spectra, soc=soc))
     assert (study.library.info["group"] == "UL.120").sum() == 119
+
+
+def test_what_was_left_out_of_the_library_reaches_the_study(farms):
+    library = replace(farms, notes=("5 of 30 rows have no SOC and are left out.",))
+    study = prepare(library, load_site("skane"))
+    assert "5 of 30 rows have no SOC and are left out." in study.notes
 
 
 def test_sampled_rows_are_at_most_so_many_and_the_seeds(skane):
@@ -192,7 +202,10 @@ def test_library_group_that_holds_spectra_of_the_site_is_left_out(farms, skane):
     study = prepare(farms, site)
     assert "SL.125" not in set(study.library.info["group"])
     assert len(study.library) == len(skane.library)
-    assert any("(SL.125) hold spectra of the site" in note for note in study.notes)
+    note = (
+        "Library rows that are samples of the site, by spectrum and SOC, left out: 125"
+    )
+    assert f"{note} (SL.125)." in study.notes
 
 
 def test_every_copy_of_a_site_row_is_left_out_of_a_library_without_groups(farms):

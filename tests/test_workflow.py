@@ -210,8 +210,10 @@ def test_failing_notebook_is_not_run_again(monkeypatch):
 def test_empty_range_is_that_of_the_site():
     given = params.check_parameters("01_data", {"site": "skane"})
     assert given["wavelength_range"] == [420, 2480]
-    given = params.check_parameters("01_data", {"site": "twin-usa"})
+    given = params.check_parameters("01_data", {"site": "twin-usa", "library": "twin"})
     assert given["wavelength_range"] == [400, 2500]
+    given = params.check_parameters("01_data", {"site": "twin-usa"})
+    assert given["wavelength_range"] == [420, 2480]
 
 
 def test_list_names_every_site_and_library():
@@ -431,12 +433,12 @@ def test_synthetic_data_is_labelled_in_figure_alt_text_caption_and_table(monkeyp
         show.table(pd.DataFrame({"a": [1]}), caption="Table 1.")
     finally:
         show.label_synthetic(False)
-    label = "Synthetic data (the twin)."
+    label = "Contains synthetic data (the twin)."
     assert shown[0][1]["metadata"]["image/png"] == {
         "alt": f"{label} A line.",
         "caption": f"{label} Fig. 1.",
     }
-    assert [text.get_text() for text in figure.texts] == ["synthetic data"]
+    assert [text.get_text() for text in figure.texts] == ["contains synthetic data"]
     assert f"{label} Table 1." in shown[2][0][0].data
 
 

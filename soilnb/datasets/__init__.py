@@ -195,26 +195,27 @@ def _built_in_site(name: str) -> SpectralLibrary:
     return load_farm(FARM_SITES[name])
 
 
-def wavelength_range(site: str | Path) -> tuple[int, int]:
-    """Return the range of the working grid that suits a site.
+def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
+    """Return the range of the working grid that suits a site and a library.
 
     Parameters
     ----------
-    site : str or Path
+    site, library : str or Path
         A built-in name, or the path of a file.
 
     Returns
     -------
     tuple of two int
-        nm: that of the paper for the twin's sites; otherwise what every full-range
-        farm covers.
+        nm: that of the paper for the twin and its sites; otherwise what every
+        full-range farm covers.
 
     Examples
     --------
-    >>> wavelength_range("twin-usa"), wavelength_range("skane")
+    >>> wavelength_range("twin-usa", "twin"), wavelength_range("twin-usa", "farms")
     ((400, 2500), (420, 2480))
     """
-    return TWIN_RANGE_NM if site in TWIN_SITES else DEFAULT_RANGE_NM
+    made = site in TWIN_SITES and library == "twin"
+    return TWIN_RANGE_NM if made else DEFAULT_RANGE_NM
 
 
 def describe_origin(name: str) -> str:

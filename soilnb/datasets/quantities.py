@@ -137,6 +137,13 @@ def _sign_problem(finite: npt.NDArray[np.float32]) -> str:
 def _check_every_row(table: Table) -> str:
     """Return why these rows cannot be raw spectra of one quantity, or ""."""
     medians, flat = _row_facts(table.spectra)
+    if flat.any() and (table.spectra[flat] < 0).any():
+        row = int(flat.argmax())
+        return (
+            f"The spectra of {int(flat.sum())} samples are the same negative value at "
+            f"every wavelength (first: {table.spectra[row, 0]:g}, {table.place(row)}), "
+            "which may stand for a missing one. Remove these samples."
+        )
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
         return _different_quantities(table, medians)
     if flat.any():

@@ -114,7 +114,8 @@ def read_file(
     SpectralLibrary
         Reflectance as a fraction, SOC in %, wavelengths sorted; `notes` says what
         was converted, left out and ignored. The group is the file's name without its
-        suffix, unless there is a column `group`; in OSSL and ICRAF-ISRIC it is the
+        suffix (of a library with "(library)" behind it), unless there is a column
+        `group`; in OSSL and ICRAF-ISRIC it is the
         profile or, where that is unknown, the data set. A library of more than 20
         million values is brought to every 10 nm.
 
@@ -201,7 +202,9 @@ def inspect_file(
     _check_sample_ids(table, found)
     reflectance = to_reflectance(table, quantity, found)
     soc = to_percent(table, reflectance, soc_unit, found)
-    info = _sample_info(table, stem(path), country, found)
+    # A library and a site of one file name are not the same soils for that.
+    group = stem(path) if soc_required else f"{stem(path)} (library)"
+    info = _sample_info(table, stem(path), group, country, found)
     _describe_rows(table, found)
     library = None
     if not found.problems:
@@ -375,7 +378,7 @@ def _check_sample_ids(table: Table, found: Findings) -> None:
 
 
 def _sample_info(
-    table: Table, name: str, country: str, found: Findings
+    table: Table, name: str, group: str, country: str, found: Findings
 ) -> pd.DataFrame:
     """Return what is known of the samples."""
     n_samples = len(table.sample_ids)
@@ -385,7 +388,7 @@ def _sample_info(
     columns = {
         "sample_id": table.sample_ids,
         "source": extra.pop("source", name),
-        "group": [group or name for group in extra.pop("group")],
+        "group": [own or group for own in extra.pop("group")],
         "country": country or extra["country"],
         "carbon_kind": "organic carbon",
         "licence": extra.pop("licence", "not stated"),

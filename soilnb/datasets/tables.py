@@ -18,7 +18,22 @@ from soilnb.datasets.layouts import SOC_FIELDS, recognise
 
 SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
 GZIP_START = b"\x1f\x8b"
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
+MISSING_WORDS = frozenset(
+    (
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "nan",
+        "null",
+        "none",
+        "missing",
+        "<na>",
+        "#n/a",
+        "-",
+        ".",
+    )
+)
 AS_WRITTEN = frozenset({"", "NA", "NaN", None})  # for a first look, which is quick
 
 
@@ -216,7 +231,8 @@ def _even_rows(
             msg = (
                 f"Data row {number} has {len(row)} cells but the header has "
                 f"{len(header)} (separated by {delimiter!r}). Give every row one cell "
-                "per column; with decimal commas, separate the cells by ';'."
+                "per column; with decimal commas, separate the cells by ';'. A file "
+                "that was whole before may be damaged: fetch it again."
             )
             raise TableError(msg)
         yield row
@@ -313,4 +329,6 @@ def parse_number(cell: object, decimal_comma: bool = False) -> float | None:
 
 def as_text(cell: object) -> str:
     """Return a cell as text, without spaces around it; "" for none."""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)  # a whole number that a table of floats has made one
     return "" if cell is None else str(cell).strip()

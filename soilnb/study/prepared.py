@@ -26,8 +26,9 @@ MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 # Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
 # farms of LimeSoDa differ by three times as much.
 SAME_SPECTRUM = 5e-3
-# In a large library some soils are that near by chance. A group that holds so large a
-# share of the site's spectra is the site.
+# In a large library other soils are that near by chance: a row is the site's if its SOC
+# agrees too (relative difference), or if its group holds so much of the site.
+SAME_SOC = 0.01
 SAME_SITE_SHARE = 0.5
 
 
@@ -281,27 +282,28 @@ def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
 def _shared_rows(
     library: SpectralLibrary, site: SpectralLibrary
 ) -> npt.NDArray[np.bool_]:
-    """Return which library rows are also in the site.
+    """Return which library rows are also in the site, by spectrum and SOC.
 
-    With them goes the rest of a group that holds most of the site: it is the site. A
-    library without groups is one group; of it only the shared rows are meant.
+    A group that holds the spectra of most of the site is the site, and all of it goes.
+    A library without groups is one group; of it only the shared rows are meant.
     """
     bands = np.linspace(0, library.reflectance.shape[1] - 1, 8).astype(int)
     tree = KDTree(library.reflectance[:, bands])  # few bands find candidates quickly
     near = tree.query_ball_point(site.reflectance[:, bands], SAME_SPECTRUM, p=np.inf)
-    shared = np.zeros(len(library), dtype=bool)
+    alike, shared = np.zeros((2, len(library)), dtype=bool)
     groups = library.info["group"].to_numpy()
     found_in: Counter[str] = Counter()
-    for spectrum, rows in zip(site.reflectance, near, strict=True):
+    for spectrum, soc, rows in zip(site.reflectance, site.soc, near, strict=True):
         candidates = np.array(rows, dtype=np.intp)
         gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
         same = candidates[gaps <= SAME_SPECTRUM]
-        shared[same] = True
+        alike[same] = True
+        shared[same[np.isclose(library.soc[same], soc, rtol=SAME_SOC)]] = True
         found_in.update(set(groups[same]))
-    if len(set(groups)) > 1:
-        least = SAME_SITE_SHARE * len(site)
-        own = [group for group, count in found_in.items() if count >= least]
-        shared |= np.isin(groups, own)
+    least = SAME_SITE_SHARE * len(site)
+    own = [group for group, count in found_in.items() if count >= least]
+    of_site = np.isin(groups, own)
+    shared |= of_site if len(set(groups)) > 1 else of_site & alike
     return shared
 
 
@@ -348,8 +350,8 @@ def _global_library(
         if shared.any():
             named = ", ".join(sorted(set(on_grid.info["group"][shared])))
             notes.append(
-                f"{shared.sum()} library rows ({named}) hold spectra of the site and "
-                "are left out."
+                f"Library rows that are samples of the site, by spectrum and SOC, left "
+                f"out: {shared.sum()} ({named})."
             )
             on_grid = on_grid.take(~shared)
     if len(on_grid):
@@ -427,7 +429,7 @@ def prepare(
         )
         raise ValueError(msg)
     independent, library_notes = _global_library(library, site)
-    notes = site_notes + library_notes
+    notes = [*library.notes, *site_notes, *library_notes]
     local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
     test = np.setdiff1d(np.arange(len(site)), local)
     for rows, which in ((local, "local"), (test, "test")):

@@ -44,7 +44,14 @@ def describe_data() -> list[str]:
     for name, country in TWIN_SITES.items():
         rows = len(load_site(name))
         lines.append(form.format("twin", name, rows, country, "synthetic"))
-    lines += ["", f"Downloaded files are kept in {data_folder()}."]
+    folder = data_folder()
+    there = [
+        name for name, file in open_files().items() if (folder / file.file).exists()
+    ]
+    lines += [
+        "",
+        f"Downloaded files are kept in {folder}: {', '.join(there) or 'none'}.",
+    ]
     return lines
 
 

@@ -220,7 +220,8 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if name in RULES:
             RULES[name](name, value)
     if values.get("wavelength_range") == []:
-        values["wavelength_range"] = list(wavelength_range(values["site"]))
+        suits = wavelength_range(values["site"], values["library"])
+        values["wavelength_range"] = list(suits)
     profile = profiles()[values["profile"]]
     return {
         name: profile[name] if value == 0 and name in profile else value

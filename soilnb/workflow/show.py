@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_LABEL = "Synthetic data (the twin)."
+_LABEL = "Contains synthetic data (the twin)."
 _state = SimpleNamespace(is_synthetic=False)
 
 
@@ -59,7 +59,9 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
 
     alt, caption = _labelled(alt), _labelled(caption)
     if _state.is_synthetic:
-        drawn.text(1, 1, "synthetic data", ha="right", va="bottom", color="#D55E00")
+        drawn.text(
+            1, 1, "contains synthetic data", ha="right", va="bottom", color="#D55E00"
+        )
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:
