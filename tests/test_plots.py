@@ -142,3 +142,18 @@ def test_filters_are_sorted_by_where_they_answer_and_scaled_by_their_maximum():
     axes = plots.plot_filters(filters).axes[0]
     drawn = axes.collections[0].get_array().reshape(2, 2)  # a dead filter is left out
     assert drawn.tolist() == [[1.0, 0.5], [0.25, 1.0]]
+
+
+def test_trials_show_scores_and_the_best_so_far():
+    trials = pd.DataFrame(
+        {
+            "number": [1, 2, 3],
+            "score": [0.5, np.nan, 0.4],
+            "best": [0.5, 0.5, 0.4],
+            "status": ["completed", "failed", "completed"],
+        }
+    )
+    axes = plots.plot_trials(trials).axes[0]
+    assert axes.collections[0].get_offsets()[:, 1].tolist() == [0.5, 0.4]
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 0.5, 0.4]
+    assert axes.lines[1].get_xdata().tolist() == [2]

@@ -1,0 +1,123 @@
+"""Figures of networks: training, search, what they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from soilnb.plots.style import (
+    COLOURS,
+    make_figure,
+    mark_features,
+)
+
+
+def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
+    """Plot validation RMSE against epoch: thin the folds, thick what is kept of them.
+
+    The thick line is the mean over the folds of each fold's lowest RMSE so far.
+
+    Parameters
+    ----------
+    histories : mapping
+        Method to validation RMSE (epochs, n_folds) in % SOC.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, panels = make_figure(
+        3.2 * len(histories), 3, ncols=len(histories), squeeze=False
+    )
+    for axes, (name, rmse) in zip(panels[0], histories.items(), strict=True):
+        epochs = np.arange(1, len(rmse) + 1)
+        axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
+        best_so_far = np.fmin.accumulate(rmse)
+        axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
+        axes.set(title=name, xlabel="epoch", yscale="log")
+    panels[0][0].set_ylabel("validation RMSE / %")
+    return figure
+
+
+def plot_trials(trials: pd.DataFrame) -> Figure:
+    """Plot the score of each trial of a search and the best so far.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Of `soilnb.cnn.search`: number, score, status and best, RMSE in % SOC.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(6.5, 3.4)
+    ended = trials["status"] == "completed"
+    axes.scatter(trials["number"][ended], trials["score"][ended], s=18, color="#0072B2")
+    axes.step(
+        trials["number"], trials["best"], where="post", color="#D55E00", label="best"
+    )
+    if not ended.all():
+        at = trials["number"][~ended]
+        floor = np.full(len(at), trials["best"].min())
+        axes.plot(at, floor, "x", color="#999999", label="failed or stopped")
+    axes.set(xlabel="trial", ylabel="cross-validated RMSE / %")
+    axes.legend()
+    return figure
+
+
+def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot how much each range of bands moves the prediction of networks.
+
+    Parameters
+    ----------
+    changes : mapping
+        Name to a table of `soilnb.cnn.explain.band_importance`, change in % SOC.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(7, 3.6)
+    palette = sns.color_palette("colorblind", len(changes))
+    for colour, (name, table) in zip(palette, changes.items(), strict=True):
+        edges = np.append(table["first_nm"], table["last_nm"].iloc[-1])
+        colour = COLOURS.get(name, colour)
+        axes.stairs(table["change"], edges, color=colour, lw=1.6, label=name)
+    mark_features(axes, edges)
+    axes.set(xlabel="wavelength / nm", ylabel="change of the prediction / %", ylim=0)
+    axes.legend(loc="best")
+    return figure
+
+
+def plot_filters(filters: pd.DataFrame) -> Figure:
+    """Plot where on the spectrum the filters of a network tell samples apart.
+
+    Parameters
+    ----------
+    filters : DataFrame
+        Of `soilnb.cnn.explain.first_filters`: filters in rows, wavelengths (nm) in
+        columns; drawn by the wavelength of their maximum, each divided by it.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(7, 4)
+    peaks = filters.max(axis=1)
+    shown = filters[peaks > 0].div(peaks[peaks > 0], axis=0)
+    shown = shown.iloc[np.argsort(shown.to_numpy().argmax(axis=1), kind="stable")]
+    nm = shown.columns.to_numpy(dtype=np.float64)
+    mesh = axes.pcolormesh(
+        nm, np.arange(len(shown)), shown, cmap="cividis", shading="nearest", vmin=0
+    )
+    mark_features(axes, nm)
+    axes.grid(visible=False)
+    axes.set(xlabel="wavelength / nm", ylabel="filters, sorted")
+    figure.colorbar(mesh, label="spread between samples / its maximum")
+    return figure

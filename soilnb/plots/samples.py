@@ -1,0 +1,249 @@
+"""Figures of samples: spectra, SOC, places, quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from soilnb.plots.style import (
+    COLOURS,
+    SOC_LABEL,
+    make_figure,
+)
+from soilnb.quality import DETECTOR_JUMPS_NM
+
+
+def plot_spectra(
+    wavelengths: npt.ArrayLike,
+    sets: Mapping[str, npt.NDArray],
+    *,
+    label: str = "reflectance",
+) -> Figure:
+    """Plot the median and the middle 90 % of the spectra of each set (Fig. 1b).
+
+    Parameters
+    ----------
+    wavelengths : array-like of shape (n_wavelengths,)
+        nm.
+    sets : mapping
+        Name to spectra (n_samples, n_wavelengths); sets without a colour in
+        `COLOURS` get one.
+    label : str, default "reflectance"
+        What the spectra are; reflectance as a fraction.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(7, 3.6)
+    palette = sns.color_palette("colorblind", len(sets))
+    for number, (name, spectra) in enumerate(sets.items()):
+        low, median, high = np.quantile(spectra, [0.05, 0.5, 0.95], axis=0)
+        colour = COLOURS.get(name, palette[number])
+        axes.fill_between(wavelengths, low, high, color=colour, alpha=0.2, lw=0)
+        axes.plot(
+            wavelengths, median, color=colour, label=f"{name} (n = {len(spectra)})"
+        )
+    axes.set(xlabel="wavelength / nm", ylabel=label)
+    axes.legend()
+    return figure
+
+
+def plot_curves(
+    wavelengths: npt.ArrayLike,
+    curves: Mapping[str, npt.NDArray],
+    *,
+    label: str = "reflectance",
+) -> Figure:
+    """Plot single spectra; the first is the reference that the others differ from.
+
+    Parameters
+    ----------
+    wavelengths : array-like of shape (n_wavelengths,)
+        nm.
+    curves : mapping
+        Name to spectrum (n_wavelengths,).
+    label : str, default "reflectance"
+        What the spectra are; reflectance as a fraction.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(7, 3.8)
+    palette = [(0, 0, 0), *sns.color_palette("colorblind", len(curves) - 1)]
+    for number, (name, curve) in enumerate(curves.items()):
+        width = 1.3 if number else 2.2
+        axes.plot(wavelengths, curve, color=palette[number], lw=width, label=name)
+    axes.set(xlabel="wavelength / nm", ylabel=label)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot where the samples of each site lie, coloured by SOC (Fig. 4c).
+
+    Parameters
+    ----------
+    sites : mapping
+        Name to a table with the columns longitude and latitude in degrees and soc
+        in %.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
+    for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
+        points = axes.scatter(
+            table["longitude"], table["latitude"], c=table["soc"], cmap="cividis", s=14
+        )
+        # A degree of longitude is shorter than one of latitude.
+        axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
+        axes.set(title=name, xlabel="longitude / °", ylabel="latitude / °")
+        axes.ticklabel_format(useOffset=False)
+        axes.locator_params(nbins=3)
+        figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
+    return figure
+
+
+def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
+    """Plot the distribution of SOC of each set as a density (Fig. 3a).
+
+    Parameters
+    ----------
+    sets : mapping
+        Name to SOC in %.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(6, 3.4)
+    for name, soc in sets.items():
+        sns.kdeplot(
+            x=soc,
+            ax=axes,
+            color=COLOURS[name],
+            fill=True,
+            alpha=0.2,
+            cut=0,
+            label=f"{name} (n = {len(soc)})",
+        )
+    axes.set(xlabel=SOC_LABEL, ylabel="density / (1 / %)")
+    axes.legend()
+    return figure
+
+
+def plot_scores_pairs(
+    scores: Mapping[str, npt.NDArray], explained: Sequence[float]
+) -> Figure:
+    """Plot the first three principal components in pairs (Fig. 3b).
+
+    Parameters
+    ----------
+    scores : mapping
+        Name to principal component scores (n_samples, at least 3).
+    explained : sequence of float
+        Share of the variance that each component explains.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, panels = make_figure(9, 3.2, ncols=3)
+    for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
+        for name, values in scores.items():
+            axes.scatter(
+                values[:, first],
+                values[:, second],
+                s=8 if name in ("library", "country") else 18,
+                color=COLOURS[name],
+                alpha=0.5 if name in ("library", "country") else 0.9,
+                label=name,
+                lw=0,
+            )
+        labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+    panels[0].legend(markerscale=1.5)
+    return figure
+
+
+def plot_outliers(
+    measures: Mapping[str, pd.DataFrame], t2_limit: float, q_limit: float
+) -> Figure:
+    """Plot T2 against Q of the spectra of each set, with the limits of both.
+
+    Parameters
+    ----------
+    measures : mapping
+        Name to a table with the columns t2 and q, from
+        `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
+    t2_limit, q_limit : float
+        Limits of T2 (dimensionless) and Q (SNV absorbance squared).
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(6, 4.4)
+    for name, rows in measures.items():
+        axes.scatter(
+            rows["t2"],
+            rows["q"],
+            s=8 if name in ("library", "country") else 18,
+            color=COLOURS[name],
+            alpha=0.5 if name in ("library", "country") else 0.9,
+            label=f"{name} (n = {len(rows)})",
+            lw=0,
+            rasterized=True,  # a library has tens of thousands
+        )
+    axes.axvline(t2_limit, color="black", lw=0.8, ls="--", label="limits")
+    axes.axhline(q_limit, color="black", lw=0.8, ls="--")
+    axes.set(
+        xlabel="T²: how far out among the components",
+        ylabel="Q: what they leave over / (SNV absorbance)²",
+        xscale="log",
+        yscale="log",
+    )
+    axes.legend(markerscale=1.5)
+    return figure
+
+
+def plot_noise(
+    wavelengths: npt.ArrayLike,
+    noise: Mapping[str, npt.NDArray],
+    *,
+    label: str = "reflectance",
+) -> Figure:
+    """Plot the noise of each set at each band, with the joints between detectors.
+
+    Parameters
+    ----------
+    wavelengths : array-like of shape (n_wavelengths,)
+        nm.
+    noise : mapping
+        Name to standard deviations (n_wavelengths,), from `soilnb.quality.noise`;
+        sets without a colour in `COLOURS` get one.
+    label : str, default "reflectance"
+        What the noise is of; reflectance as a fraction.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(7, 3.6)
+    palette = sns.color_palette("colorblind", len(noise))
+    for colour, (name, level) in zip(palette, noise.items(), strict=True):
+        shown = np.where(np.asarray(level) > 0, level, np.nan)  # 0 has no logarithm
+        axes.plot(wavelengths, shown, color=COLOURS.get(name, colour), lw=1, label=name)
+    for joint in DETECTOR_JUMPS_NM:
+        axes.axvline(joint, color="black", lw=0.8, ls=":")
+    axes.set(xlabel="wavelength / nm", ylabel=f"noise of {label} (sd)", yscale="log")
+    axes.legend()
+    return figure
