@@ -13,6 +13,7 @@ from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
 from soilnb.cnn.folds import Scaling
 from soilnb.cnn.published import PUBLISHED, SMALL
 from soilnb.cnn.shapes import check_fit, feasible, layer_shapes, n_weights
+from soilnb.cnn.tuning import search
 
 if TYPE_CHECKING:
     from soilnb.cnn.memory import NetworkTooBigError
@@ -45,6 +46,7 @@ __all__ = [
     "feasible",
     "layer_shapes",
     "n_weights",
+    "search",
 ]
 
 

@@ -1,0 +1,7 @@
+"""The search for an architecture: proposals, trials, their log, what mattered."""
+
+from soilnb.cnn.tuning.log import Trial
+from soilnb.cnn.tuning.result import SearchResult
+from soilnb.cnn.tuning.tune import METHODS, search
+
+__all__ = ["METHODS", "SearchResult", "Trial", "search"]

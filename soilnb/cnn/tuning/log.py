@@ -1,0 +1,171 @@
+"""The log of a search: a folder with its settings and one small file per trial.
+
+A file is written beside its place and then renamed: whenever the search is killed,
+every file is whole. A trial has its file, and its number, from the moment it starts, so
+a search that goes on later finds what it was about to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SETTINGS = "search.json"
+MOST_TRIALS = 9_999  # the names of the files have four digits
+RUNNING, COMPLETED, STOPPED, FAILED = "running", "completed", "stopped", "failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One architecture that is or was tried.
+
+    Parameters
+    ----------
+    number : int
+        From 1, in the order of the proposals.
+    values : dict
+        Value of each active hyperparameter.
+    status : str, default "running"
+        "running"; "completed"; "stopped" before its last epoch, for the others were
+        better by then; "failed".
+    score : float, optional
+        Cross-validated RMSE, in the unit of the soil property; lower is better.
+    cause : str, default ""
+        Why it failed or was stopped.
+    seconds : float, optional
+        Duration of the training.
+    rungs : dict of int to float
+        RMSE by epoch, as successive halving compares it.
+    """
+
+    number: int
+    values: dict[str, Any]
+    status: str = RUNNING
+    score: float | None = None
+    cause: str = ""
+    seconds: float | None = None
+    rungs: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has a score."""
+        return self.status in (COMPLETED, STOPPED)
+
+
+class TrialLog:
+    """The files of one search.
+
+    Parameters
+    ----------
+    directory : path
+        Made if missing. It belongs to this search alone.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+
+    def _file(self, number: int) -> Path:
+        """Return the file of a trial."""
+        return self.directory / f"trial_{number:04d}.json"
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings of a new search, or compare with those that are there.
+
+        Parameters
+        ----------
+        settings : mapping
+            Plain values, all that the trials depend on.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a search with other settings.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self.directory.glob("*.part"):
+            leftover.unlink()
+        file = self.directory / SETTINGS
+        if not any(self.directory.glob("trial_*.json")):
+            _write(file, settings)  # new, or it never came to a trial
+        there, wanted = _read(file), json.loads(json.dumps(settings, default=int))
+        for name in sorted(there.keys() | wanted.keys()):
+            if there.get(name) != wanted.get(name):
+                msg = (
+                    f"'directory' {str(self.directory)!r} holds a search with "
+                    f"{name} = {_short(there.get(name))}, not {_short(wanted.get(name))}."
+                )
+                raise ValueError(msg + _REMEDY)
+
+    def write(self, trial: Trial) -> None:
+        """Write a trial in place of what was known of it."""
+        _write(self._file(trial.number), asdict(trial))
+
+    def read(self) -> list[Trial]:
+        """Return the trials by number.
+
+        Raises
+        ------
+        ValueError
+            If one is missing or unreadable, which a killed search does not cause.
+        """
+        count = len(list(self.directory.glob("trial_*.json")))
+        trials = []
+        for number in range(1, count + 1):
+            found = _read(self._file(number))
+            rungs = {int(epoch): rmse for epoch, rmse in found["rungs"].items()}
+            trials.append(Trial(**(found | {"rungs": rungs})))
+        return trials
+
+
+_REMEDY = " Use another directory, or delete this one to begin anew."
+
+
+def digest(arrays: Sequence[npt.NDArray]) -> str:
+    """Return a short fingerprint of arrays: their shapes and values.
+
+    Examples
+    --------
+    >>> digest([np.zeros(2)]) == digest([np.zeros(2)]), digest([np.zeros(3)])
+    (True, 'f9eb9bb1a12ed4e2')
+    """
+    hashed = hashlib.sha256()
+    for array in arrays:
+        hashed.update(repr((array.shape, array.dtype.str)).encode())
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _short(value: object) -> str:
+    """Return a value as text that fits into a message."""
+    text = json.dumps(value)
+    return text if len(text) < 60 else f"{text[:56]} ..."
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is either the old one or the whole new one."""
+    part = file.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1, default=int)  # NumPy's numbers
+        stream.flush()
+        os.fsync(stream.fileno())  # else a power cut may leave the new name empty
+    part.replace(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return what `_write` wrote."""
+    if not file.exists():
+        msg = f"{file.name!r} is missing in {str(file.parent)!r}.{_REMEDY}"
+        raise ValueError(msg)
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        msg = f"{str(file)!r} is no whole JSON: {error}.{_REMEDY}"
+        raise ValueError(msg) from error
