@@ -73,6 +73,13 @@ def test_drop_fraction_must_leave_something():
         params.check_parameters("03_rs_local", {"drop_fraction": 0.9})
 
 
+def test_search_must_have_room_for_the_small_network():
+    with pytest.raises(ValueError, match=r"'max_weights' must be 0 .* got 5\. Raise"):
+        params.check_parameters("04_cnn", {"max_weights": 5})
+    given = params.check_parameters("04_cnn", {"max_weights": 0})
+    assert given["max_weights"] == params.profiles()["quick"]["max_weights"]
+
+
 def test_assignments_are_read_as_the_declared_type():
     steps = ["01_data", "03_rs_local"]
     given = params.parse_assignments(

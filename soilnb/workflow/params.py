@@ -128,6 +128,17 @@ def _check_range(_: str, value: list[float]) -> None:
         check_wavelength_range(tuple(value))  # type: ignore[arg-type]
 
 
+def _check_weights(name: str, value: int) -> None:
+    """Raise where the small network, with which every search begins, is too large."""
+    if value and value < _SMALL_WEIGHTS:
+        msg = (
+            f"{name!r} must be 0 (the profile's) or at least {_SMALL_WEIGHTS:,}, which "
+            f"the small network needs, got {value}. Raise it."
+        )
+        raise ValueError(msg)
+
+
+_SMALL_WEIGHTS = 150_000
 _QUANTITIES = ("", "reflectance", "percent", "absorbance")
 _UNITS = ("", "%", "g/kg")
 RULES: dict[str, Callable[[str, Any], object]] = {
@@ -151,6 +162,8 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "drop_fraction": _check_share,
     "epochs": _between(0, 100_000),
     "n_library": _between(0, 10_000_000),
+    "n_trials": _between(0, 9999),
+    "max_weights": _check_weights,
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),

@@ -290,6 +290,17 @@ class Step:
         used = site.info["sample_id"].isin(set(self.study.site.info["sample_id"]))
         return site.take(used.to_numpy())
 
+    def search_folder(self, name: str, *settings: int) -> Path:
+        """Where a search keeps its trials, so that an interrupted one goes on.
+
+        Another study or another setting is another search.
+        """
+        from soilnb import __version__
+
+        parts = (name, *settings, self.study.fingerprint, __version__)
+        folder = self.place.parent / ".searches"
+        return folder / "-".join(str(part) for part in parts)
+
     def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
         """Leave scores.csv and predictions.parquet."""
         scores.to_csv(self.folder / "scores.csv", index=False)
