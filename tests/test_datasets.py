@@ -12,7 +12,6 @@ from soilnb.datasets import (
     FARMS,
     LIBRARIES,
     SITES,
-    SpectralLibrary,
     concatenate,
     describe,
     describe_origin,

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from soilnb.pls import PLS1, choose_n_components, cross_validated_rmse, fit_path
+from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
 
 
@@ -46,14 +47,45 @@ def test_real_spectra_agree_with_scikit_learn(nirsoil):
     assert np.abs(ours - theirs).max() < 1e-10 * y.std()
 
 
-def test_single_precision_on_the_fly_centring(rng):
-    scores, loadings = rng.normal(size=(100, 8)), rng.normal(size=(8, 50))
-    X = scores @ loadings + 0.01 * rng.normal(size=(100, 50)) + 0.5
-    y = scores[:, 0] + 0.1 * rng.normal(size=100)
-    coef, intercept, n_fitted = fit_path(X.astype("f4"), y.astype("f4"), 8)
-    assert (coef.dtype, intercept.dtype, n_fitted) == (np.float32, np.float32, 8)
-    ours = coef.astype(float) @ X.T + intercept[:, np.newaxis]
-    assert np.abs(ours - reference(X, y, X, 8)).max() < 1e-4 * y.std()
+def single_precision(X, y, X_new):
+    """Predictions for 1 to 10 components of the fit in float32, one row each."""
+    coef, intercept, n_fitted = fit_path(X.astype("f4"), y.astype("f4"), 10)
+    assert (coef.dtype, intercept.dtype, n_fitted) == (np.float32, np.float32, 10)
+    return coef.astype(float) @ X_new.T + intercept[:, np.newaxis]
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (100, 211), (103, 50)])
+def test_single_precision_agrees_on_random_data(rng, shape):
+    X, y = rng.normal(size=shape) + 0.5, rng.normal(size=shape[0])
+    difference = single_precision(X, y, X[:9]) - reference(X, y, X[:9], 10)
+    assert np.abs(difference).max() < 1e-4 * y.std()
+
+
+def test_single_precision_agrees_on_subsets_of_real_spectra(nirsoil, rng):
+    known = np.isfinite(nirsoil["Ciso"])
+    X, y = snv(nirsoil["absorbance"][known][:, ::5]), nirsoil["Ciso"][known]
+    for _ in range(5):
+        order = rng.permutation(len(y))
+        rows, others = order[:100], order[100:]
+        ours = single_precision(X[rows], y[rows], X[others])
+        theirs = reference(X[rows], y[rows], X[others], 10)
+        assert np.abs(ours - theirs).max() < 1e-4 * y.std()
+
+
+def test_scores_are_those_of_scikit_learn_but_for_the_sign(rng):
+    X, y, X_new = (
+        rng.normal(size=(40, 30)),
+        rng.normal(size=40),
+        rng.normal(size=(7, 30)),
+    )
+    theirs = PLSRegression(n_components=5, scale=False).fit(X, y)
+    ours = PLS1(5).fit(X, y)
+    signs = np.sign(np.sum(ours.transform(X) * theirs.transform(X), axis=0))
+    np.testing.assert_allclose(
+        ours.transform(X_new) * signs, theirs.transform(X_new), atol=1e-10
+    )
+    products = ours.transform(X).T @ ours.transform(X)
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-10)
 
 
 def test_all_components_equal_least_squares(rng):
@@ -94,14 +126,51 @@ def test_nothing_to_learn_predicts_the_mean(rng, dtype):
     np.testing.assert_allclose(intercept, y.mean(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6])
+def test_a_constant_property_is_predicted_as_it_is(rng, dtype, value):
+    X = rng.normal(size=(10, 20)).astype(dtype)
+    coef, intercept, n_fitted = fit_path(X, np.full(10, value, dtype), 3)
+    assert n_fitted == 0
+    assert (coef == 0).all()
+    np.testing.assert_allclose(intercept, value, rtol=1e-6)
+
+
+def test_one_sample_is_predicted_for_all(rng):
+    X = rng.normal(size=(1, 20))
+    coef, intercept, n_fitted = fit_path(X, np.array([4.0]), 3)
+    assert n_fitted == 0
+    assert (coef == 0).all()
+    assert intercept.tolist() == [4.0, 4.0, 4.0]
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        PLS1(1).fit(X, [4.0])
+
+
 def test_duplicate_rows_count_as_one_direction(rng):
     X = np.repeat(rng.normal(size=(3, 20)), 5, axis=0)
-    assert fit_path(X, rng.normal(size=15), 10)[2] == 2
+    y = rng.normal(size=15)
+    coef, intercept, n_fitted = fit_path(X, y, 10)
+    assert n_fitted == 2
+    # Three distinct spectra, two components: each gets the mean of its five values.
+    means = np.repeat(y.reshape(3, 5).mean(axis=1), 5)
+    np.testing.assert_allclose(X @ coef[-1] + intercept[-1], means, atol=1e-12)
 
 
-def test_infinite_values_are_not_hidden(rng):
+def test_an_estimator_of_nothing_predicts_the_mean_and_has_no_scores():
+    model = PLS1(3).fit(np.ones((5, 4)), np.arange(5.0))
+    assert model.n_components_fitted_ == 0
+    np.testing.assert_allclose(model.predict_all(np.eye(4)), 2.0)
+    assert model.transform(np.eye(4)).shape == (4, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["spectra", "property"])
+def test_values_that_are_not_finite_are_not_hidden(rng, value, where):
     X, y = rng.normal(size=(10, 5)), rng.normal(size=10)
-    y[3] = np.nan
+    if where == "spectra":
+        X[3, 2] = value
+    else:
+        y[3] = value
     assert np.isnan(fit_path(X, y, 2)[1]).any()
 
 

@@ -1,6 +1,10 @@
 """RS-LOCAL against plain loops, planted truths, and itself on other workers."""
 
-import warnings
+import os
+import signal
+import threading
+import time
+import tracemalloc
 
 import dask
 import numpy as np
@@ -9,62 +13,78 @@ from dask.distributed import Client, LocalCluster
 from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.metrics import rmse
-from soilnb.pls import PLS1
-from soilnb.rslocal import search, select_instances, selection_size, subsets
+from soilnb.pls import PLS1, choose_n_components
+from soilnb.rslocal import (
+    crew,
+    inputs,
+    search,
+    select_instances,
+    selection_size,
+    subsets,
+)
 
-N_BANDS = 60
+WAVELENGTHS = np.arange(400, 2501, 10)
+N_CONSTITUENTS = 14
 
 
 def make_regions(n_library, seed, n_local=30, n_test=200, useful_share=0.2):
     """A library of one region like the site and six with laws of their own.
 
-    Spectra are mixtures of 14 constituents with scatter and noise; the property
-    is a linear law of the constituents.
+    Spectra are mixtures of 14 constituents with scatter, a baseline and noise; the
+    property is a linear law of the constituents, measured with an error of 5 % of
+    its standard deviation.
     """
     rng = np.random.default_rng(seed)
-    band = np.linspace(0, 1, N_BANDS)
-    centre, width = rng.uniform(size=(2, 14, 3, 1)) * [[[[1]]], [[[0.15]]]] + 0.01
-    peaks = rng.uniform(0.05, 1, size=(14, 3, 1))
-    pure = (peaks * np.exp(-0.5 * ((band - centre) / width) ** 2)).sum(axis=1)
+    pure = np.zeros((N_CONSTITUENTS, len(WAVELENGTHS)))
+    for spectrum in pure:
+        for _ in range(rng.integers(2, 6)):
+            width = np.exp(rng.uniform(np.log(20), np.log(400)))
+            distance = (WAVELENGTHS - rng.uniform(400, 2500)) / width
+            spectrum += rng.uniform(0.05, 1) * np.exp(-0.5 * distance**2)
 
     def mixtures(n, composition):
-        return np.exp(composition + 0.5 * rng.normal(size=(n, 14)))
+        return np.exp(composition + 0.5 * rng.normal(size=(n, N_CONSTITUENTS)))
+
+    def law():
+        weights = rng.normal(size=N_CONSTITUENTS)
+        return weights / np.linalg.norm(weights)
 
     def spectra(parts):
-        n = len(parts)
-        scatter = 1 + 0.03 * rng.normal(size=(n, 1))
-        slope = 0.02 * rng.normal(size=(n, 1)) * (band - 0.5)
-        noise = 5e-4 * rng.normal(size=(n, N_BANDS))
-        return (parts @ pure * 0.1 + 0.3) * scatter + slope + noise
+        scatter, offset, slope = rng.normal(size=(3, len(parts), 1))
+        signal = (parts @ pure * 0.1 + 0.3) * (1 + 0.03 * scatter)
+        baseline = 0.02 * (offset + slope * (WAVELENGTHS - 1450) / 1050)
+        return signal + baseline + 5e-4 * rng.normal(size=signal.shape)
 
-    home, law = rng.normal(scale=0.3, size=14), rng.normal(size=14) / np.sqrt(14)
-    useful = np.arange(n_library) < useful_share * n_library
+    def measured(y):
+        return y + 0.05 * y.std() * rng.normal(size=len(y))
+
+    home, home_law = rng.normal(scale=0.3, size=N_CONSTITUENTS), law()
+    useful = np.zeros(n_library, bool)
+    useful[rng.permutation(n_library)[: round(useful_share * n_library)]] = True
     parts = mixtures(n_library, home)
-    y = parts @ law
+    y = parts @ home_law
     for region in np.array_split(np.flatnonzero(~useful), 6):
-        parts[region] = mixtures(len(region), rng.normal(scale=0.6, size=14))
-        other_law = 0.4 * law + 0.9 * rng.normal(size=14) / np.sqrt(14)
-        y[region] = parts[region] @ other_law
+        composition = rng.normal(scale=0.6, size=N_CONSTITUENTS)
+        parts[region] = mixtures(len(region), composition)
+        y[region] = parts[region] @ (0.4 * home_law + 0.9 * law())
     site = mixtures(n_local + n_test, home)
-    y_site = site @ law
-    X_site = spectra(site)
-    order = rng.permutation(n_library)
+    X_site, y_site = spectra(site), measured(site @ home_law)
     return {
-        "library": (spectra(parts)[order], y[order]),
+        "library": (spectra(parts), measured(y)),
         "local": (X_site[:n_local], y_site[:n_local]),
         "test": (X_site[n_local:], y_site[n_local:]),
-        "useful": useful[order],
+        "useful": useful,
     }
 
 
-def error_on_test(case, X, y, n_components=8):
-    """RMSE of a PLSR on the test samples.
+def error_on_test(case, X, y):
+    """RMSE on the test samples of a PLSR of ten components, or of eight on 30 rows.
 
-    The site follows one law without noise, so 30 local samples and more than eight
-    components need no library; with eight they do.
+    Ten would learn the one law of the site, with its little noise, from 30 samples.
     """
     X_test, y_test = case["test"]
-    return rmse(y_test, PLS1(n_components).fit(X, y).predict(X_test))
+    model = PLS1(10 if len(y) > 30 else 8).fit(X, y)
+    return rmse(y_test, model.predict(X_test))
 
 
 @pytest.fixture(scope="module")
@@ -141,30 +161,33 @@ def test_a_flipped_law_is_recognised():
     lawful = np.arange(500) % 10 == 0
     y = np.where(lawful, 1, -1) * (X @ law) + 0.1 * rng.normal(size=500)
     X_site = rng.normal(size=(130, 30)) * 0.05 + X[rng.permutation(500)[:130]]
-    case = {"test": (X_site[30:], X_site[30:] @ law)}
+    y_site = X_site @ law
     chosen = select_instances(
-        X, y, X_site[:30], X_site[:30] @ law, n_selected=50, n_components=4
+        X, y, X_site[:30], y_site[:30], n_selected=50, n_components=4
     ).indices
     assert lawful[chosen].mean() > 0.5  # chance: 0.1
-    selected = error_on_test(case, X[chosen], y[chosen], 4)
-    assert selected < 0.5 * error_on_test(case, X, y, 4)
+    selected = rmse(y_site[30:], PLS1(4).fit(X[chosen], y[chosen]).predict(X_site[30:]))
+    whole = rmse(y_site[30:], PLS1(4).fit(X, y).predict(X_site[30:]))
+    assert selected < 0.5 * whole
 
 
 def test_useful_samples_are_found_among_six_other_regions():
-    precision, selected, random, local = [], [], [], []
+    precision, selected, random, whole, local = [], [], [], [], []
     for seed in range(5):
-        case = make_regions(1000, seed)
+        case = make_regions(2000, seed)
         X, y = case["library"]
         chosen = select_instances(
-            *case["library"], *case["local"], n_selected=50, n_repeats=50
+            *case["library"], *case["local"], n_selected=100, n_repeats=50
         ).indices
-        anything = np.random.default_rng(seed).choice(1000, 50, replace=False)
+        anything = np.random.default_rng(seed).choice(2000, 100, replace=False)
         precision.append(case["useful"][chosen].mean())
         selected.append(error_on_test(case, X[chosen], y[chosen]))
         random.append(error_on_test(case, X[anything], y[anything]))
+        whole.append(error_on_test(case, X, y))
         local.append(error_on_test(case, *case["local"]))
     assert np.mean(precision) >= 0.40  # chance: 0.20
     assert np.mean(selected) < 0.5 * np.mean(random)
+    assert np.mean(selected) < 0.5 * np.mean(whole)
     assert np.mean(selected) < np.mean(local)
 
 
@@ -174,27 +197,85 @@ def test_chunks_and_threads_do_not_change_a_bit(
     small, monkeypatch, n_threads, per_worker
 ):
     expected = select(small)
-    monkeypatch.setattr(search, "_TASKS_PER_WORKER", per_worker)
-    monkeypatch.setattr(search, "_FEWEST_MODELS_PER_TASK", 1)
+    monkeypatch.setattr(crew, "_TASKS_PER_THREAD", per_worker)
+    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_TASK", 1)
     with dask.config.set(num_workers=n_threads):
         check_same(select(small), expected)
 
 
-def test_processes_of_a_cluster_do_not_change_a_bit(small, monkeypatch):
-    expected = select(small, n_searches=2)
-    monkeypatch.setattr(search, "_FEWEST_MODELS_FOR_CLUSTER", 100)
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of one thread each, which come back when they die."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster, monkeypatch):
+    """A client whose workers also get the short iterations of these tests."""
+    monkeypatch.setattr(crew, "_FEWEST_FITS_FOR_CLUSTER", 100)
+    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_REMOTE_TASK", 10)
+    with Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+def test_processes_of_a_cluster_do_not_change_a_bit(small, client):
+    check_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
+    settings = {"n_components": "cv", "drop_fraction": 0.3}
+    check_same(select(small, client=client, **settings), select(small, **settings))
+
+
+@pytest.mark.parametrize("n_killed", [1, 2])
+def test_killed_workers_do_not_change_a_bit(small, client, n_killed):
+    victims = list(client.run(os.getpid).values())[:n_killed]
+
+    def kill(done, total, text):
+        while victims:
+            os.kill(victims.pop(), signal.SIGKILL)
+
+    result = select(small, n_repeats=50, client=client, progress=kill)
+    check_same(result, select(small, n_repeats=50))
+    assert not victims
+
+
+def test_says_so_when_no_worker_is_left(small, client):
     with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
+        LocalCluster(n_workers=0, dashboard_address=":0") as nobody,
+        Client(nobody, timeout="2s") as lonely,
+        pytest.raises(RuntimeError, match=r"The workers of 'client' are lost\. Start"),
     ):
-        check_same(select(small, n_searches=2, client=client), expected)
+        select(small, client=lonely)
+    client.close()
+    with pytest.raises(RuntimeError, match="The workers of 'client' are lost"):
+        select(small, client=client)
+
+
+@pytest.mark.parametrize("where", ["threads", "cluster"])
+def test_an_interrupted_search_leaves_nothing_behind(small, client, where):
+    settings = {"client": client} if where == "cluster" else {}
+    expected = select(small, **settings)
+    main = threading.main_thread().ident
+    interrupt = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT))
+    interrupt.start()
+    start, n_threads = time.perf_counter(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt) as traceback:  # as a notebook keeps it
+        select(small, n_searches=100_000, **settings)
+    assert time.perf_counter() - start < 10
+    interrupt.join()
+    assert threading.active_count() < n_threads  # the timer is gone, no thread more
+    while client.futures and time.perf_counter() - start < 10:
+        time.sleep(0.05)  # the client tells the scheduler by and by
+    assert not client.futures
+    assert traceback.tb is not None
+    check_same(select(small, **settings), expected)
 
 
 def test_number_of_models_at_the_papers_scale():
     # Counted independently: K = 50,422, k = 100, b = 50, r = 0.05.
-    settings = search._Settings(100, 100, 50, 0.05, 10, 1)
+    settings = inputs.Settings(100, 100, 50, 0.05, 10, 0, 1)
     sizes = list(settings.pool_sizes(50_422))
     assert sum(settings.n_models(size) for size in sizes) == 503_234
     assert sizes[1] == 50_422 - 2_521
@@ -221,8 +302,9 @@ def test_draws_are_distinct_uniform_and_depend_on_every_number():
         (40, {"n_repeats": 1, "drop_fraction": 0.9}),  # fewer drawn than to drop
         (30, {"drop_fraction": 1e-6}),  # rounds to no row at all
         (22, {"n_repeats": 1, "n_selected": 21}),  # a single model
-        (50, {"subset_size": 5, "n_components": 20}),  # more components than rows
-        (50, {"n_selected": 2, "n_repeats": 1}),
+        (50, {"subset_size": 6, "n_repeats": 1}),  # as many components as rows allow
+        (50, {"n_selected": 2, "n_repeats": 1, "n_components": 1}),
+        (50, {"n_selected": 2, "n_repeats": 1, "n_components": "cv"}),
     ],
 )
 def test_exactly_the_wanted_number_of_distinct_rows(small, n_library, settings):
@@ -264,7 +346,8 @@ def test_failed_models_are_skipped():
     y[0] = np.nan  # fails every model that holds row 0
     spectra = subsets.Spectra(X, y, X[1:8], y[1:8])
     pool = np.arange(30, dtype=np.int32)
-    tally = subsets.tally_task(spectra, pool, (1, 0, 0, 5, 2), 0, 200)
+    draw = subsets.Draw(1, 0, 0, 5, 2, 0)
+    tally = subsets.tally_task(spectra, pool, draw, range(200))
     failed = np.isnan(tally.rmse)
     holds_row_0 = [0 in subsets.draw_subset(1, 0, 0, m, 30, 5) for m in range(200)]
     assert failed.tolist() == holds_row_0
@@ -342,7 +425,18 @@ def test_selection_size_halves_small_libraries():
         ({"n_repeats": 0}, ValueError, "'n_repeats' must be between 1 and"),
         ({"drop_fraction": 0.0}, ValueError, "'drop_fraction' must be above 0"),
         ({"drop_fraction": 1.0}, ValueError, "'drop_fraction' must be above 0"),
-        ({"n_components": 0}, ValueError, "'n_components' must be at least 1"),
+        ({"n_repeats": 0.01}, TypeError, "'n_repeats' must be a whole number"),
+        ({"drop_fraction": np.nan}, ValueError, "'drop_fraction' must be above 0"),
+        ({"drop_fraction": "5 %"}, TypeError, "'drop_fraction' must be above 0"),
+        ({"n_components": 0}, ValueError, "'n_components' must be between 1 and 19"),
+        ({"n_components": 20}, ValueError, "between 1 and 19 .rows of a subset - 1"),
+        (
+            {"n_components": 5, "subset_size": 5},
+            ValueError,
+            "'n_components' must be between 1 and 4",
+        ),
+        ({"n_components": 5.0}, TypeError, "'n_components' must be a whole number"),
+        ({"n_components": "auto"}, ValueError, "Unknown n_components 'auto'. Use 'cv'"),
         ({"n_searches": 0}, ValueError, "'n_searches' must be at least 1"),
         ({"seed": -1}, ValueError, "'seed' must be between 0"),
         ({"seed": None}, TypeError, "'seed' must be a whole number"),
@@ -358,11 +452,22 @@ def test_refuses_bad_samples(small):
     with_gap = np.where(np.arange(300) == 17, np.nan, y)
     with pytest.raises(ValueError, match=r"'y_library' has 1 missing.*first at row 17"):
         select_instances(X, with_gap, X_local, y_local)
+    holed = X_local.copy()
+    holed[4, 7] = np.inf
+    with pytest.raises(ValueError, match=r"'X_local' has 1 missing or infinite.*row 4"):
+        select_instances(X, y, holed.astype("f4"), y_local)
+    dead = np.where(np.arange(X.shape[1]) % 100 == 7, 1.0, X)
+    with pytest.raises(ValueError, match=r"3 constant columns .first: column 7."):
+        select_instances(dead, y, X_local, y_local)
+    with pytest.raises(ValueError, match=r"'n_components' must be between 1 and 3"):
+        select_instances(X[:, :3], y, X_local[:, :3], y_local, n_components=4)
+    with pytest.raises(ValueError, match="'n_selected' must be between 2 and 49"):
+        select_instances(X[:50], y[:50], X_local, y_local)
     with pytest.raises(ValueError, match="'y_local' is the constant 1"):
         select_instances(X, y, X_local, np.ones(30))
     with pytest.raises(ValueError, match="'y_library' is the constant 0"):
         select_instances(X, np.zeros(300), X_local, y_local)
-    with pytest.raises(ValueError, match="'X_local' has 59 columns but 'X_library'"):
+    with pytest.raises(ValueError, match="'X_local' has 210 columns but 'X_library'"):
         select_instances(X, y, X_local[:, 1:], y_local)
     with pytest.raises(ValueError, match="'X_local' has 30 rows but 'y_local' has 29"):
         select_instances(X, y, X_local, y_local[1:])
@@ -370,7 +475,62 @@ def test_refuses_bad_samples(small):
 
 def test_says_so_when_every_model_fails(small):
     (X, y), (X_local, y_local) = small["library"], small["local"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # overflow on the way to single precision
-        with pytest.raises(ValueError, match=r"All \d+ models of iteration 1 failed"):
-            select_instances(X * 1e300, y, X_local * 1e300, y_local)
+    with pytest.raises(ValueError, match=r"All \d+ models of iteration 1 failed"):
+        select_instances(X, y, X_local, y_local * 1e200)
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_the_unit_of_the_spectra_does_not_matter(small, factor):
+    (X, y), (X_local, y_local) = small["library"], small["local"]
+    scaled = {"library": (X * factor, y), "local": (X_local * factor, y_local)}
+    assert select(scaled).indices.tolist() == select(small).indices.tolist()
+
+
+def test_cross_validated_components_agree_with_the_estimator(small):
+    (X, y), (X_local, y_local) = small["library"], small["local"]
+    spectra = subsets.Spectra(X, y, X_local, y_local)  # in double precision
+    for size in (20, 33):
+        draw = subsets.Draw(1, 0, 0, size, 15, 10)
+        tally = subsets.tally_task(
+            spectra, np.arange(300, dtype=np.int32), draw, range(20)
+        )
+        for model in range(20):
+            rows = subsets.draw_subset(1, 0, 0, model, 300, size)
+            expected = choose_n_components(X[rows], y[rows], np.arange(size) % 10, 15)
+            pls = PLS1(expected).fit(X[rows], y[rows])
+            assert tally.n_components[model] == expected
+            assert tally.rmse[model] == pytest.approx(
+                rmse(y_local, pls.predict(X_local)), rel=1e-9
+            )
+        assert len(set(tally.n_components)) > 3
+
+
+def test_cross_validation_finds_how_many_components_the_data_have():
+    rng = np.random.default_rng(1)
+    parts = rng.normal(size=(230, 3)) * [3, 2, 1]
+    X = parts @ rng.normal(size=(3, 40)) + 1e-3 * rng.normal(size=(230, 40))
+    y = parts @ [1.0, -1.0, 1.0] + 0.3 * rng.normal(size=230)
+    case = {"library": (X[:200], y[:200]), "local": (X[200:], y[200:])}
+    result = select(case, n_selected=50, n_components="cv")
+    assert (result.history["n_components"] == 3).all()
+    assert (select(case, n_components=4).history["n_components"] == 4).all()
+
+
+def test_single_precision_input_gives_the_same_and_stays_small():
+    case = make_regions(20_000, seed=1, n_test=1)
+    single = {
+        name: tuple(part.astype("f4") for part in case[name])
+        for name in ("library", "local")
+    }
+    double = {
+        name: tuple(part.astype("f8") for part in parts)
+        for name, parts in single.items()
+    }
+    settings = {"n_selected": 100, "n_repeats": 1, "drop_fraction": 0.5}
+    expected = select(double, **settings)
+    tracemalloc.start()
+    check_same(select(single, **settings), expected)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Beside the library itself: one standardised copy, and masks while it is checked.
+    assert peak < 1.5 * single["library"][0].nbytes

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-import dask
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from dask.system import CPU_COUNT
 
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import check_int
 from soilnb.pls import check_columns
-from soilnb.rslocal.subsets import (
-    MOST_REPEATS,
-    UNITS_PER_SD,
-    Spectra,
-    Tally,
-    tally_task,
+from soilnb.rslocal.crew import ClusterCrew, Crew
+from soilnb.rslocal.inputs import (
+    Settings,
+    check_bands_vary,
+    check_samples,
+    check_settings,
+    standardise,
 )
-
-# A task should last 0.1 s or more, an iteration on a cluster longer than the
-# 30 ms that it costs to hand out and collect.
-_FEWEST_MODELS_PER_TASK = 16
-_FEWEST_MODELS_FOR_CLUSTER = 2_000
-_TASKS_PER_WORKER = 4
+from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Tally
 
 Progress = Callable[[int, int, str], object]
 
@@ -52,7 +46,8 @@ class Selection:
     history : pandas.DataFrame
         One row per iteration: search (row of `searches`), iteration (from 1),
         pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
-        rmse_q95 (of the models, in the unit of y), seconds.
+        rmse_q95 (of the models, in the unit of y), n_components (median of the
+        models), seconds.
     """
 
     indices: npt.NDArray[np.intp]
@@ -60,91 +55,6 @@ class Selection:
     searches: npt.NDArray[np.intp]
     scores: npt.NDArray[np.float64]
     history: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The numbers that steer a search."""
-
-    n_selected: int
-    subset_size: int
-    n_repeats: int
-    drop_fraction: float
-    n_components: int
-    seed: int
-
-    def n_models(self, pool_size: int) -> int:
-        """Return how many models draw each of the pool's rows b times on average."""
-        return max(1, round(pool_size * self.n_repeats / self.subset_size))
-
-    def n_dropped(self, pool_size: int) -> int:
-        """Return how many rows an iteration drops: never none, never too many."""
-        worst = max(1, round(pool_size * self.drop_fraction))
-        return min(worst, pool_size - self.n_selected)
-
-    def pool_sizes(self, n_library: int) -> Iterator[int]:
-        """Yield the pool size of each iteration."""
-        while n_library > self.n_selected:
-            yield n_library
-            n_library -= self.n_dropped(n_library)
-
-
-def _tasks(n_models: int, n_workers: int) -> list[tuple[int, int]]:
-    """Return the first and last model of each task."""
-    share = -(-n_models // (_TASKS_PER_WORKER * n_workers))
-    chunk = max(_FEWEST_MODELS_PER_TASK, share)
-    return [
-        (first, min(first + chunk, n_models)) for first in range(0, n_models, chunk)
-    ]
-
-
-class _Crew:
-    """Computes the models of an iteration, on local threads or on a cluster."""
-
-    def __init__(self, spectra: Spectra, client: Any) -> None:
-        self.spectra = spectra
-        self.client = client
-        if client is not None:
-            # Wrapped, because scatter would send the members of a tuple one by one.
-            self.remote = client.scatter([spectra], broadcast=True, hash=False)[0]
-
-    def tally(
-        self,
-        pool: npt.NDArray[np.int32],
-        draw: tuple[int, int, int, int, int],
-        n_models: int,
-    ) -> Tally:
-        """Return the sums, counts and RMSE of all models of one iteration."""
-        if self.client is None or n_models < _FEWEST_MODELS_FOR_CLUSTER:
-            parts = self._tally_locally(pool, draw, n_models)
-        else:
-            parts = self._tally_remotely(pool, draw, n_models)
-        return Tally(
-            np.sum([part.sums for part in parts], axis=0),
-            np.sum([part.counts for part in parts], axis=0),
-            np.concatenate([part.rmse for part in parts]),
-        )
-
-    def _tally_locally(self, pool, draw, n_models: int) -> list[Tally]:
-        """Compute on threads of this process; the kernel releases the GIL."""
-        n_threads = dask.config.get("num_workers", None) or CPU_COUNT
-        work = dask.delayed(
-            partial(tally_task, self.spectra, pool, draw), pure=False, traverse=False
-        )
-        tasks = [work(first, last) for first, last in _tasks(n_models, n_threads)]
-        return list(dask.compute(*tasks, scheduler="threads", num_workers=n_threads))
-
-    def _tally_remotely(self, pool, draw, n_models: int) -> list[Tally]:
-        """Compute on the cluster, where the spectra already are."""
-        n_threads = max(1, sum(self.client.nthreads().values()))
-        remote_pool = self.client.scatter(pool, broadcast=True, hash=False)
-        futures = [
-            self.client.submit(
-                tally_task, self.remote, remote_pool, draw, first, last, pure=False
-            )
-            for first, last in _tasks(n_models, n_threads)
-        ]
-        return self.client.gather(futures)
 
 
 def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
@@ -170,12 +80,13 @@ def _history_row(tally: Tally, y_sd: float, **facts: float) -> dict[str, float]:
         **facts,
         "n_models": len(tally.rmse),
         **dict(zip(names, quantiles, strict=True)),
+        "n_components": float(np.median(tally.n_components)),
     }
 
 
 def _search(
-    crew: _Crew,
-    settings: _Settings,
+    crew: Crew,
+    settings: Settings,
     search: int,
     y_sd: float,
     report: Callable[[int, int], object],
@@ -187,19 +98,20 @@ def _search(
     history: list[dict[str, float]] = []
     while len(pool) > settings.n_selected:
         start, iteration = time.perf_counter(), len(history)
-        draw = (
+        draw = Draw(
             settings.seed,
             search,
             iteration,
             settings.subset_size,
             settings.n_components,
+            settings.n_folds,
         )
         tally = crew.tally(pool, draw, settings.n_models(len(pool)))
         means = _mean_rmse(tally)
         if np.isnan(means).all():
             msg = (
                 f"All {len(tally.rmse)} models of iteration {iteration + 1} failed: "
-                "their RMSE is not finite. Check the size of the values in 'X_library'."
+                "their RMSE is not finite. Check the size of the values in 'y_local'."
             )
             raise ValueError(msg)
         scores[pool] = np.where(np.isnan(means), scores[pool], means * y_sd)
@@ -209,63 +121,6 @@ def _search(
         history[-1]["seconds"] = time.perf_counter() - start
         report(len(tally.rmse), len(pool))
     return pool, scores, history
-
-
-def _standardise(
-    X_library: npt.NDArray[np.float64],
-    y_library: npt.NDArray[np.float64],
-    X_local: npt.NDArray[np.float64],
-    y_local: npt.NDArray[np.float64],
-) -> Spectra:
-    """Centre the spectra and scale y by the library's, so that float32 suffices."""
-    X_mean, y_mean, y_sd = X_library.mean(axis=0), y_library.mean(), y_library.std()
-    arrays = (
-        X_library - X_mean,
-        (y_library - y_mean) / y_sd,
-        X_local - X_mean,
-        (y_local - y_mean) / y_sd,
-    )
-    return Spectra(*(np.ascontiguousarray(array, np.float32) for array in arrays))
-
-
-def _check_samples(
-    X: npt.ArrayLike, y: npt.ArrayLike, kind: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return spectra and property of the library or the site, checked."""
-    spectra, values = check_matrix(X, f"X_{kind}"), check_vector(y, f"y_{kind}")
-    check_rows(spectra, f"X_{kind}", values, f"y_{kind}")
-    if np.ptp(values) == 0:
-        msg = (
-            f"'y_{kind}' is the constant {values[0]:.3g}: no model can be scored. "
-            "Use samples that differ."
-        )
-        raise ValueError(msg)
-    return spectra, values
-
-
-def _check_settings(settings: _Settings, n_library: int, n_searches: int) -> None:
-    """Raise unless every number is of its kind and within its range."""
-    check_int(n_library, "X_library rows", 3)
-    check_int(
-        settings.n_selected,
-        "n_selected",
-        2,
-        n_library - 1,
-        " (rows of 'X_library' - 1)",
-    )
-    check_int(
-        settings.subset_size, "subset_size", 2, settings.n_selected, " ('n_selected')"
-    )
-    check_int(settings.n_repeats, "n_repeats", 1, MOST_REPEATS)
-    check_int(settings.n_components, "n_components", 1)
-    check_int(settings.seed, "seed", 0, 2**63 - 1)
-    check_int(n_searches, "n_searches", 1)
-    if not 0 < settings.drop_fraction < 1:
-        msg = (
-            "'drop_fraction' must be above 0 and below 1, "
-            f"got {settings.drop_fraction!r}. 0.05 drops 5 % of the rows at a time."
-        )
-        raise ValueError(msg)
 
 
 def _combine(
@@ -291,7 +146,7 @@ class _Reporter:
     """Passes on how far the searches are, counted in models."""
 
     def __init__(
-        self, progress: Progress | None, settings: _Settings, n_library: int, n: int
+        self, progress: Progress | None, settings: Settings, n_library: int, n: int
     ) -> None:
         self.progress = progress
         self.done, self.n_searches = 0, n
@@ -350,7 +205,7 @@ def select_instances(
     subset_size: int | None = None,
     n_repeats: int = 50,
     drop_fraction: float = 0.05,
-    n_components: int = 10,
+    n_components: int | Literal["cv"] = 10,
     n_searches: int = 1,
     seed: int = 1,
     client: Any = None,
@@ -381,8 +236,11 @@ def select_instances(
         Times each row is drawn per iteration, on average (the paper's b).
     drop_fraction : float, default 0.05
         Share of the rows dropped per iteration (the paper's r), between 0 and 1.
-    n_components : int, default 10
-        PLS components of each model.
+    n_components : int or "cv", default 10
+        PLS components of each model, up to one less than `subset_size`. With "cv",
+        each model takes the number, up to 15, with the lowest RMSE in a ten-fold
+        cross-validation of its subset (ties: the smallest), and a search takes some
+        fourteen times as long.
     n_searches : int, default 1
         Independent searches. With several, the rows returned are those selected
         most often (ties: lower score, then lower row).
@@ -391,7 +249,8 @@ def select_instances(
     client : dask.distributed.Client, optional
         Cluster to compute on; by default the threads of this process, as many
         as dask's setting ``num_workers`` or the machine has. The answer is the
-        same.
+        same, to the last bit where the workers have the same kind of processor. A
+        worker lost on the way costs time only.
     progress : callable, optional
         Called after each iteration as progress(models done, models in all,
         text), for instance to estimate the time that remains.
@@ -404,10 +263,12 @@ def select_instances(
     Raises
     ------
     TypeError
-        If a whole number is expected and something else given.
+        If a number is expected and something else given.
     ValueError
-        If values are missing or infinite, shapes do not match, a property is
-        constant, or a number is out of range.
+        If values are missing or infinite, shapes do not match, a property or a
+        column of `X_library` is constant, or a number is out of range.
+    RuntimeError
+        If all workers of `client` are lost and none comes back.
 
     Notes
     -----
@@ -437,25 +298,27 @@ def select_instances(
     >>> len(chosen.indices), int((chosen.indices < 20).sum())
     (10, 10)
     """
-    library = _check_samples(X_library, y_library, "library")
-    local = _check_samples(X_local, y_local, "local")
+    library = check_samples(X_library, y_library, "library")
+    local = check_samples(X_local, y_local, "local")
     check_columns(local[0], "X_local", library[0], "X_library")
-    settings = _Settings(
-        n_selected=n_selected,
-        subset_size=n_selected if subset_size is None else subset_size,
-        n_repeats=n_repeats,
-        drop_fraction=drop_fraction,
-        n_components=n_components,
-        seed=seed,
+    check_bands_vary(library[0])
+    settings = check_settings(
+        library[0].shape,
+        n_selected,
+        subset_size,
+        n_repeats,
+        drop_fraction,
+        n_components,
+        seed,
     )
-    _check_settings(settings, len(library[1]), n_searches)
-    crew = _Crew(_standardise(*library, *local), client)
+    check_int(n_searches, "n_searches", 1)
     reporter = _Reporter(progress, settings, len(library[1]), n_searches)
-    y_sd = float(library[1].std())
-    results = [
-        _search(crew, settings, search, y_sd, partial(reporter.report, search))
-        for search in range(n_searches)
-    ]
+    spectra, y_sd = standardise(*library, *local), float(library[1].std())
+    with Crew(spectra) if client is None else ClusterCrew(spectra, client) as crew:
+        results = [
+            _search(crew, settings, search, y_sd, partial(reporter.report, search))
+            for search in range(n_searches)
+        ]
     pools, scores, histories = zip(*results, strict=True)
     return _combine(
         list(pools), list(scores), [row for part in histories for row in part]

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.pls import COMPILE, fit_path
+from soilnb.pls.kernel import COMPILE, fill_block, fit_block, make_block, project
 
 # The sums of RMSE are whole numbers, so their order cannot change the answer.
 # The unit is 2**-32 standard deviations of the library's y; an RMSE above 2**14
@@ -19,6 +19,8 @@ from soilnb.pls import COMPILE, fit_path
 UNITS_PER_SD = 2.0**32
 _LARGEST_RMSE = 2.0**14
 MOST_REPEATS = 2**16
+# The rows of a pool of fewer bytes are in the cache anyhow.
+_CACHED_BYTES = 6_000_000
 
 
 class Spectra(NamedTuple):
@@ -30,12 +32,34 @@ class Spectra(NamedTuple):
     y_local: npt.NDArray[np.float32]
 
 
+class Draw(NamedTuple):
+    """What decides the models of an iteration."""
+
+    seed: int
+    search: int
+    iteration: int
+    subset_size: int
+    n_components: int  # the largest number tried, where there are folds
+    n_folds: int  # 0: always `n_components`
+
+
 class Tally(NamedTuple):
     """What models say of the pool's rows."""
 
     sums: npt.NDArray[np.int64]  # of RMSE, per row of the pool, in units
-    counts: npt.NDArray[np.int64]  # of models that held the row
+    counts: npt.NDArray[np.int32]  # of models that held the row
     rmse: npt.NDArray[np.float64]  # per model, in standard deviations; NaN: failed
+    n_components: npt.NDArray[np.int16]  # per model
+
+    @classmethod
+    def zeros(cls, pool_size: int, n_models: int) -> Tally:
+        """Return the tally of no model yet."""
+        return cls(
+            np.zeros(pool_size, np.int64),
+            np.zeros(pool_size, np.int32),
+            np.zeros(n_models),
+            np.zeros(n_models, np.int16),
+        )
 
 
 @numba.njit(**COMPILE)
@@ -49,8 +73,8 @@ def _mix(state):
 
 
 @numba.njit(**COMPILE)
-def _draw(seed, search, iteration, model, pool, swaps, drawn):
-    """Fill `drawn` with distinct members of `pool`, and leave `pool` as it was.
+def _draw(seed, search, iteration, model, positions, swaps, drawn):
+    """Fill `drawn` with distinct members of `positions`, which stays as it was.
 
     Each model has a generator of its own, whoever computes it and when.
     """
@@ -59,14 +83,14 @@ def _draw(seed, search, iteration, model, pool, swaps, drawn):
         state = _mix(state ^ np.uint64(part))[1]
     for i in range(drawn.size):  # the first steps of a Fisher-Yates shuffle
         state, z = _mix(state)
-        left = np.uint64(pool.size - i)
+        left = np.uint64(positions.size - i)
         j = i + np.int64(((z >> np.uint64(32)) * left) >> np.uint64(32))
-        pool[i], pool[j] = pool[j], pool[i]
+        positions[i], positions[j] = positions[j], positions[i]
         swaps[i] = j
-        drawn[i] = pool[i]
+        drawn[i] = positions[i]
     for i in range(drawn.size - 1, -1, -1):
         j = swaps[i]
-        pool[i], pool[j] = pool[j], pool[i]
+        positions[i], positions[j] = positions[j], positions[i]
 
 
 def draw_subset(
@@ -79,45 +103,80 @@ def draw_subset(
 
 
 @numba.njit(**COMPILE)
-def _local_rmse(X, y, X_local, y_local, n_components):
-    """Return the RMSE on the local samples of a PLSR fitted on X and y."""
-    coef, intercept, _ = fit_path(X, y, n_components)
+def _draw_rows(draw, model, pool, positions, swaps, drawn, rows):
+    """Fill `drawn` with a model's positions in the pool, `rows` with library rows."""
+    numbers = (draw.seed, draw.search, draw.iteration)
+    _draw(*numbers, model, positions, swaps, drawn)
+    for i in range(drawn.size):
+        rows[i] = pool[drawn[i]]
+
+
+@numba.njit(**COMPILE)
+def _choose_n_components(block, n_folds, most, training):
+    """Return the number of components with the lowest cross-validated RMSE.
+
+    Every n_folds-th row of the subset, which is in random order, makes a fold.
+    `training` is room for the largest training set.
+    """
+    n = block.y.size
+    errors, rows = np.zeros(most), np.empty(n, np.int64)
+    predicted = np.empty(len(training.coef), block.y.dtype)
+    for fold in range(n_folds):
+        kept = 0
+        for i in range(n):
+            if i % n_folds != fold:
+                rows[kept] = i
+                kept += 1
+        fill_block(training, block.X, block.y, rows[:kept])
+        fit_block(training, most, block.X, rows[:0])
+        for i in range(fold, n, n_folds):
+            project(training.coef, block.X[i], predicted)
+            for a in range(most):
+                error = predicted[a + 1] + training.intercept[a + 1] - block.y[i]
+                errors[a] += np.float64(error) ** 2
+    return np.argmin(errors) + 1  # ties: the smallest number
+
+
+@numba.njit(**COMPILE)
+def _local_rmse(block, a, X_local, y_local, predicted):
+    """Return the RMSE of a fitted block with `a` components on the local samples."""
+    project(X_local, block.coef[a], predicted)
     total = 0.0
     for i in range(y_local.size):
-        predicted = intercept[-1]
-        for j in range(X_local.shape[1]):
-            predicted += coef[-1, j] * X_local[i, j]
-        total += np.float64(predicted - y_local[i]) ** 2
+        error = predicted[i] + block.intercept[a] - y_local[i]
+        total += np.float64(error) ** 2
     return np.sqrt(total / y_local.size)
 
 
 @numba.njit(**COMPILE)
-def _tally_models(
-    X_library, y_library, X_local, y_local, pool, draw, first, last, sums, counts, rmse
-):
-    """Fit models `first` to `last` - 1 and add what they say to the last three.
-
-    `draw` holds seed, search, iteration, subset size and number of components.
-    """
-    seed, search, iteration, size, n_components = draw
+def _tally_models(spectra, pool, draw, first, last, tally):
+    """Fit models `first` to `last` - 1 and add what they say to the tally."""
+    X, y, X_local, y_local = spectra
+    size, most, n_folds = draw.subset_size, draw.n_components, draw.n_folds
     positions = np.arange(pool.size).astype(np.int32)  # small: it stays in cache
-    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
-    X = np.empty((size, X_library.shape[1]), X_library.dtype)
-    y = np.empty(size, y_library.dtype)
+    swaps, predicted = np.empty(size, np.int64), np.empty(y_local.size, X.dtype)
+    block = make_block(size, most, X)
+    training = make_block(size - size // n_folds if n_folds else 0, most, X)
+    # Drawn one model ahead, to fetch its rows from memory while another is fitted.
+    drawn, rows = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
+    n_fetched = size if pool.size * X.shape[1] * X.itemsize > _CACHED_BYTES else 0
+    _draw_rows(draw, first, pool, positions, swaps, drawn[0], rows[0])
     for model in range(first, last):
-        _draw(seed, search, iteration, model, positions, swaps, drawn)
-        for i in range(size):
-            row = pool[drawn[i]]
-            for j in range(X.shape[1]):
-                X[i, j] = X_library[row, j]
-            y[i] = y_library[row]
-        error = _local_rmse(X, y, X_local, y_local, n_components)
-        rmse[model - first] = error
-        if np.isfinite(error):
-            units = np.int64(min(error, _LARGEST_RMSE) * UNITS_PER_SD)
-            for i in range(size):
-                sums[drawn[i]] += units
-                counts[drawn[i]] += 1
+        this, following = (model - first) % 2, (model - first + 1) % 2
+        _draw_rows(
+            draw, model + 1, pool, positions, swaps, drawn[following], rows[following]
+        )
+        fill_block(block, X, y, rows[this])
+        a = _choose_n_components(block, n_folds, most, training) if n_folds else most
+        fit_block(block, a, X, rows[following, :n_fetched])
+        rmse = _local_rmse(block, a, X_local, y_local, predicted)
+        tally.rmse[model - first] = rmse if np.isfinite(rmse) else np.nan
+        tally.n_components[model - first] = a
+        if np.isfinite(rmse):
+            units = np.int64(min(rmse, _LARGEST_RMSE) * UNITS_PER_SD)
+            for position in drawn[this]:
+                tally.sums[position] += units
+                tally.counts[position] += 1
 
 
 def _read_only(array: npt.NDArray) -> npt.NDArray:
@@ -128,15 +187,10 @@ def _read_only(array: npt.NDArray) -> npt.NDArray:
 
 
 def tally_task(
-    spectra: Spectra,
-    pool: npt.NDArray[np.int32],
-    draw: tuple[int, int, int, int, int],
-    first: int,
-    last: int,
+    spectra: Spectra, pool: npt.NDArray[np.int32], draw: Draw, models: range
 ) -> Tally:
     """Fit some models of one iteration: the task that threads and workers do."""
-    sums, counts = np.zeros(len(pool), np.int64), np.zeros(len(pool), np.int64)
-    rmse = np.empty(last - first)
-    arrays = [_read_only(array) for array in (*spectra, pool)]
-    _tally_models(*arrays, draw, first, last, sums, counts, rmse)
-    return Tally(sums, counts, np.where(np.isfinite(rmse), rmse, np.nan))
+    tally = Tally.zeros(len(pool), len(models))
+    arrays = Spectra(*(_read_only(array) for array in spectra))
+    _tally_models(arrays, _read_only(pool), draw, models.start, models.stop, tally)
+    return tally

@@ -90,6 +90,9 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     folder = results_folder(parameters)
     (stage / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", stage / "book")
+    (stage / "benchmarks").mkdir()
+    for table in (ROOT / "benchmarks").glob("*.md"):
+        shutil.copy(table, stage / "benchmarks")
     shutil.copy(ROOT / "_toc.yml", stage)
     _write_config(stage)
     for step in STEPS:

@@ -97,10 +97,11 @@ class TrialLog:
             _write(file, settings)  # new, or it never came to a trial
         there, wanted = _read(file), json.loads(json.dumps(settings, default=int))
         for name in sorted(there.keys() | wanted.keys()):
-            if there.get(name) != wanted.get(name):
+            one, other = there.get(name), wanted.get(name)
+            if one != other:
                 msg = (
                     f"'directory' {str(self.directory)!r} holds a search with "
-                    f"{name} = {_short(there.get(name))}, not {_short(wanted.get(name))}."
+                    f"{name} = {_short(one)}, not {_short(other)}."
                 )
                 raise ValueError(msg + _REMEDY)
 
@@ -133,8 +134,10 @@ def digest(arrays: Sequence[npt.NDArray]) -> str:
 
     Examples
     --------
-    >>> digest([np.zeros(2)]) == digest([np.zeros(2)]), digest([np.zeros(3)])
-    (True, 'f9eb9bb1a12ed4e2')
+    >>> digest([np.zeros(2)]) == digest([np.zeros(2)])
+    True
+    >>> digest([np.zeros(2)]) == digest([np.zeros(3)])
+    False
     """
     hashed = hashlib.sha256()
     for array in arrays:

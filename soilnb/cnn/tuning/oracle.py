@@ -234,29 +234,46 @@ def minimise(
     tuple of float and dict, or None
         None if no candidate was new and feasible.
     """
-    best: list[tuple[float, Points]] = []
     refused: set[bytes] = set()
+
+    def is_allowed(point: Points) -> bool:
+        values = space.values(point)
+        return not is_known(values) and space.feasible(values)
+
+    best: list[tuple[float, Points]] = []
     candidates = rng.random((POOL, len(space)))
     for _ in range(ROUNDS):
         candidates = np.vstack([candidates, _children(parents, rng)])
         candidates = np.unique(space.snap(candidates), axis=0)
-        bounds = bound(candidates)
-        for place in np.argsort(bounds, kind="stable"):
-            if len(best) == KEPT and bounds[place] >= best[-1][0]:
-                break
-            point = candidates[place]
-            if point.tobytes() in refused or any((p == point).all() for _, p in best):
-                continue
-            values = space.values(point)
-            if is_known(values) or not space.feasible(values):
-                refused.add(point.tobytes())
-                continue
-            best.append((float(bounds[place]), point))
-            best = sorted(best, key=lambda one: one[0])[:KEPT]
+        best = _best_of(best, candidates, bound(candidates), is_allowed, refused)
         candidates = np.empty((0, len(space)))
         if best:
             parents = np.array([point for _, point in best[:PARENTS]])
     return (best[0][0], space.values(best[0][1])) if best else None
+
+
+def _best_of(
+    best: list[tuple[float, Points]],
+    candidates: Points,
+    bounds: npt.NDArray[np.float64],
+    is_allowed: Callable[[Points], bool],
+    refused: set[bytes],
+) -> list[tuple[float, Points]]:
+    """Return the lowest of old and new bounds; add to `refused` what is not allowed."""
+    best = list(best)
+    for place in np.argsort(bounds, kind="stable"):
+        if len(best) == KEPT and bounds[place] >= best[-1][0]:
+            break
+        point = candidates[place]
+        key = point.tobytes()
+        if key in refused or any((old == point).all() for _, old in best):
+            continue
+        if is_allowed(point):
+            best.append((float(bounds[place]), point))
+            best = sorted(best, key=lambda one: one[0])[:KEPT]
+        else:
+            refused.add(key)
+    return best
 
 
 def _children(parents: Points, rng: np.random.Generator) -> Points:

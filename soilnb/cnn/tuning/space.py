@@ -26,6 +26,7 @@ from soilnb.cnn.architecture import (
     ConvBlock,
     FCBlock,
 )
+from soilnb.cnn.shapes import feasible as fits
 from soilnb.cnn.shapes import n_weights
 
 import keras_tuner as kt  # isort: skip  after TensorFlow, which it imports
@@ -107,7 +108,7 @@ def to_architecture(values: Mapping[str, Any]) -> Architecture:
     Examples
     --------
     >>> space = Space(207)
-    >>> values = space.random_values(np.random.default_rng(1))
+    >>> values = space.draw(np.random.default_rng(1))
     >>> to_values(to_architecture(values)) == values
     True
     """
@@ -290,11 +291,12 @@ class Space:
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
         """Return whether spectra are long enough and the network small enough."""
-        try:
-            size = n_weights(to_architecture(values), self.n_wavelengths)
-        except ValueError:  # a filter or a pool is longer than what reaches it
+        architecture = to_architecture(values)
+        if not fits(architecture, self.n_wavelengths):
             return False
-        return self.max_weights is None or size <= self.max_weights
+        if self.max_weights is None:
+            return True
+        return n_weights(architecture, self.n_wavelengths) <= self.max_weights
 
     def draw(self, rng: np.random.Generator) -> Values:
         """Return an architecture, each feasible one of the space being as likely.

@@ -1,192 +1,24 @@
-"""Partial least squares for one soil property (PLS1), compiled.
-
-One fit gives the regression for every number of components. The algorithm is
-the Golub-Kahan bidiagonalisation of the centred spectra, started from their
-covariance with the property, which spans the same components as NIPALS.
-"""
+"""PLS1 as a scikit-learn estimator, and the choice of its number of components."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from soilnb._validation import check_int, check_matrix, check_rows, check_vector
-
-# Sums may be reordered, hence vectorised, but NaN and infinity keep their meaning.
-COMPILE: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-}
-# A direction this many rounding errors long, relative to the spectra, is noise.
-_NOISE_ROUNDINGS = 10
+from soilnb.pls.kernel import fit_all
 
 
-@numba.njit(**COMPILE)
-def _dot(first, second):
-    """Return the inner product of two vectors."""
-    total = first.dtype.type(0)
-    for i in range(first.size):
-        total += first[i] * second[i]
-    return total
-
-
-@numba.njit(**COMPILE)
-def _add(target, factor, vector):
-    """Add `factor` times `vector` to `target`."""
-    for i in range(target.size):
-        target[i] += factor * vector[i]
-
-
-@numba.njit(**COMPILE)
-def _divide(target, vector, divisor):
-    """Fill `target` with `vector` / `divisor`, faster than a slice assignment."""
-    for i in range(target.size):
-        target[i] = vector[i] / divisor
-
-
-@numba.njit(**COMPILE)
-def _centred_scores(X, direction, scores):
-    """Fill `scores` with X @ direction less its mean; return mean and length."""
-    n, p = X.shape
-    zero = X.dtype.type(0)
-    i = 0
-    while i + 4 <= n:  # four rows at a time read `direction` once
-        s0 = s1 = s2 = s3 = zero
-        for j in range(p):
-            weight = direction[j]
-            s0 += X[i, j] * weight
-            s1 += X[i + 1, j] * weight
-            s2 += X[i + 2, j] * weight
-            s3 += X[i + 3, j] * weight
-        scores[i], scores[i + 1], scores[i + 2], scores[i + 3] = s0, s1, s2, s3
-        i += 4
-    for row in range(i, n):
-        scores[row] = _dot(X[row], direction)
-    length = np.sqrt(_dot(scores, scores))
-    mean = zero
-    for row in range(n):
-        mean += scores[row]
-    mean /= n
-    for row in range(n):
-        scores[row] -= mean
-    return X.dtype.type(mean), length
-
-
-@numba.njit(**COMPILE)
-def _covariances(X, left, weights):
-    """Fill `weights` with X.T @ left; `left` has mean 0, so X need not."""
-    n, p = X.shape
-    weights[:] = 0
-    i = 0
-    while i + 4 <= n:
-        u0, u1, u2, u3 = left[i], left[i + 1], left[i + 2], left[i + 3]
-        for j in range(p):
-            weights[j] += (
-                u0 * X[i, j] + u1 * X[i + 1, j] + u2 * X[i + 2, j] + u3 * X[i + 3, j]
-            )
-        i += 4
-    for row in range(i, n):
-        _add(weights, left[row], X[row])
-
-
-@numba.njit(**COMPILE)
-def _orthogonalise(weights, basis, n_basis):
-    """Remove from `weights` its part along each of the first rows of `basis`."""
-    for b in range(n_basis):
-        _add(weights, -_dot(basis[b], weights), basis[b])
-
-
-@numba.njit(**COMPILE)
-def fit_path(X, y, n_components):
-    """Fit PLS1 once and return the regression for every number of components.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_wavelengths), float32 or float64
-        Spectra, C-contiguous. Centred on the fly; means of the size of the
-        spread, or smaller, keep full precision.
-    y : ndarray of shape (n_samples,), dtype of `X`
-        Soil property; centred on the fly.
-    n_components : int
-        Largest number of components, at least 1.
-
-    Returns
-    -------
-    coef : ndarray of shape (n_components, n_wavelengths)
-        Row a - 1 holds the coefficients of a components.
-    intercept : ndarray of shape (n_components,)
-        Prediction = X @ coef[a - 1] + intercept[a - 1].
-    n_fitted : int
-        Components that the data allow, up to n_components. Later rows repeat
-        the last one fitted; with none, predictions are the mean of `y`.
-
-    Notes
-    -----
-    Golub-Kahan bidiagonalisation, with the right vectors orthogonalised
-    against all earlier ones [1]_. No input is checked or modified.
-
-    References
-    ----------
-    .. [1] Eldén (2004), Computational Statistics & Data Analysis 46(1), 11-31.
-
-    Examples
-    --------
-    >>> X = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 4.0]])
-    >>> coef, intercept, n_fitted = fit_path(X, X @ np.array([1.0, 2.0]), 3)
-    >>> n_fitted, coef.round(6)[-1].tolist()
-    (2, [1.0, 2.0])
-    """
-    n, p = X.shape
-    dtype = X.dtype.type
-    coef = np.zeros((n_components + 1, p), X.dtype)  # row a: of a components
-    intercept = np.empty(n_components + 1, X.dtype)
-    basis = np.empty((n_components, p), X.dtype)  # the right vectors
-    left, scores = np.zeros(n, X.dtype), np.empty(n, X.dtype)
-    weights, step = np.empty(p, X.dtype), np.zeros(p, X.dtype)
-    y_mean = dtype(y.mean())
-    y_centred = y - y_mean
-    intercept[0] = y_mean
-    tolerance = dtype(_NOISE_ROUNDINGS * np.finfo(X.dtype).eps)
-    link = scale = step_mean = dtype(0)  # link: to the previous left vector
-    n_fitted = 0
-    _covariances(X, y_centred, weights)
-    for a in range(n_components):
-        theta = np.sqrt(_dot(weights, weights))
-        if not theta > tolerance * scale:
-            break
-        _divide(basis[a], weights, theta)
-        link = theta if a > 0 else link
-        mean, length = _centred_scores(X, basis[a], scores)
-        scale = max(scale, length)
-        _add(scores, -link, left)
-        rho = np.sqrt(_dot(scores, scores))
-        if not rho > tolerance * scale:
-            break
-        _divide(left, scores, rho)
-        height = _dot(left, y_centred)
-        step_mean = (mean - link * step_mean) / rho
-        # `step` is the change of the coefficients per unit of `height`.
-        for j in range(p):
-            step[j] = (basis[a, j] - link * step[j]) / rho
-            coef[a + 1, j] = coef[a, j] + height * step[j]
-        intercept[a + 1] = intercept[a] - height * step_mean
-        n_fitted = a + 1
-        _covariances(X, left, weights)
-        _add(weights, -rho, basis[a])
-        _orthogonalise(weights, basis, n_fitted)
-    coef[n_fitted + 1 :] = coef[n_fitted]
-    intercept[n_fitted + 1 :] = intercept[n_fitted]
-    return coef[1:], intercept[1:], n_fitted
-
-
-class PLS1(RegressorMixin, BaseEstimator):
+class PLS1(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+):
     """Partial least squares regression of one property on unscaled spectra.
 
     Parameters
@@ -206,6 +38,10 @@ class PLS1(RegressorMixin, BaseEstimator):
         `n_components_fitted_` repeat the last one fitted.
     intercept_path_ : ndarray of shape (n_components,)
         The intercepts that belong to `coef_path_`.
+    rotations_ : ndarray of shape (n_components_fitted_, n_wavelengths)
+        Row a - 1 turns centred spectra into the scores of component a.
+    X_mean_ : ndarray of shape (n_wavelengths,)
+        Mean spectrum.
     n_components_fitted_ : int
         Components that the data allowed; 0 where the spectra or the property
         do not vary.
@@ -219,7 +55,10 @@ class PLS1(RegressorMixin, BaseEstimator):
     Notes
     -----
     Computed in float64. X and y are centred, not scaled. Predictions equal
-    those of scikit-learn's ``PLSRegression(scale=False)`` to rounding.
+    those of scikit-learn's ``PLSRegression(scale=False)`` to rounding, scores too
+    but for their sign. Where `n_components` exceeds the rank of the spectra, where
+    samples are duplicates, or where y is constant, the components that exist are
+    fitted and nothing is raised; with none, the prediction is the mean of y.
 
     References
     ----------
@@ -270,13 +109,20 @@ class PLS1(RegressorMixin, BaseEstimator):
         spectra, values = validate_data(
             self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
         )
-        centre = spectra.mean(axis=0)
-        self.coef_path_, at_centre, self.n_components_fitted_ = fit_path(
-            np.ascontiguousarray(spectra - centre),
+        block, n_fitted = fit_all(
+            np.ascontiguousarray(spectra),
             np.ascontiguousarray(values, dtype=np.float64),
             self.n_components,
         )
-        self.intercept_path_ = at_centre - self.coef_path_ @ centre
+        p = spectra.shape[1]
+        rotations, basis = block.rotations[1 : n_fitted + 1], block.basis[:n_fitted]
+        # Scaled as in NIPALS: weights of length 1, not scores.
+        lengths = np.sum(rotations * basis, axis=1, keepdims=True)
+        self.rotations_ = rotations[:, :p] / lengths
+        self.X_mean_ = block.X_mean[:p].copy()
+        self.n_components_fitted_ = self._n_features_out = n_fitted
+        self.coef_path_ = block.coef[1:, :p].copy()
+        self.intercept_path_ = block.intercept[1:].copy()
         self.coef_ = self.coef_path_[-1]
         self.intercept_ = float(self.intercept_path_[-1])
         return self
@@ -317,6 +163,33 @@ class PLS1(RegressorMixin, BaseEstimator):
         check_int(used, "n_components", 1, highest)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
         return spectra @ self.coef_path_[used - 1] + self.intercept_path_[used - 1]
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the scores of all components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths)
+            Spectra.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_fitted_)
+            Scores; those of the samples fitted have mean 0 and are orthogonal.
+
+        Raises
+        ------
+        ValueError
+            If `X` does not match the spectra fitted.
+
+        Examples
+        --------
+        >>> PLS1(1).fit([[0.0], [2.0]], [1.0, 5.0]).transform([[3.0]]).tolist()
+        [[2.0]]
+        """
+        check_is_fitted(self)
+        spectra = validate_data(self, X, dtype=np.float64, reset=False)
+        return (spectra - self.X_mean_) @ self.rotations_.T
 
     def predict_all(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Predict the property with every number of components.

@@ -1,0 +1,17 @@
+"""Partial least squares for one soil property (PLS1), compiled."""
+
+from soilnb.pls.kernel import fit_path
+from soilnb.pls.model import (
+    PLS1,
+    check_columns,
+    choose_n_components,
+    cross_validated_rmse,
+)
+
+__all__ = [
+    "PLS1",
+    "check_columns",
+    "choose_n_components",
+    "cross_validated_rmse",
+    "fit_path",
+]
