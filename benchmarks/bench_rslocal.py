@@ -1,7 +1,7 @@
 """RS-LOCAL's speed, growth and memory beside plain loops, all in one run.
 
-Writes the table that the book shows; every figure in it is measured here. Run on a
-quiet machine: python benchmarks/bench_rslocal.py --full --table benchmarks/rslocal.md
+Writes the tables that the book shows; every figure in them is measured here. Run on a
+quiet machine: python benchmarks/bench_rslocal.py --full
 """
 
 import argparse
@@ -301,7 +301,8 @@ def main() -> None:
     """Measure, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="also the paper's size")
-    parser.add_argument("--table", type=Path, help="Markdown file to write")
+    table = Path(__file__).with_name("rslocal.md")
+    parser.add_argument("--table", type=Path, default=table, help="file to write")
     options = parser.parse_args()
     workers, costs = workers_table()
     parts = [
@@ -322,8 +323,7 @@ def main() -> None:
     ]
     text = "\n\n".join(parts) + "\n"
     print(text)
-    if options.table:
-        options.table.write_text(text)
+    options.table.write_text(text)
 
 
 if __name__ == "__main__":

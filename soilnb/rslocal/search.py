@@ -276,11 +276,15 @@ def select_instances(
     max(1, round(pool x r)) rows, fewer in the last one, so that exactly
     `n_selected` remain. Scores start anew in every iteration. Rows that no model
     held are kept; ties keep the lower row; models that fail are skipped.
-    Models are fitted in single precision on the centred spectra. One search may
-    differ much from the next (two may share hardly more rows than chance would
-    give), though their predictions are alike: hence `n_searches`.
+    Models are fitted in single precision on one centred copy of the library. One
+    search may differ much from the next (two may share hardly more rows than chance
+    would give), though their predictions are alike: hence `n_searches`.
 
     The local samples choose the rows: an error estimated on them is optimistic.
+
+    An interrupted search leaves nothing behind that computes, and the next one can
+    start at once. In a terminal, Ctrl-C also ends the workers of a LocalCluster,
+    which then has to be started again.
 
     References
     ----------

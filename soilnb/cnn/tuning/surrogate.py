@@ -86,6 +86,7 @@ class BlockMatern(StationaryKernelMixin, Kernel):
         self.groups = groups
         self.is_category = is_category
         self.length_scales = length_scales
+        self._last: tuple[Array, Array] | None = None  # rows, and what _within returned
 
     @property
     def hyperparameter_length_scales(self) -> Hyperparameter:
@@ -97,14 +98,20 @@ class BlockMatern(StationaryKernelMixin, Kernel):
         self, X: Array, Y: Array | None = None, eval_gradient: bool = False
     ) -> Array | tuple[Array, Array]:
         """Return the kernel between rows, and its derivative by log length scales."""
-        squares = self._mean_squares(X, X if Y is None else Y)
-        squares /= self.length_scales[:, None, None] ** 2
+        squares = self._within(X) if Y is None else self._mean_squares(X, Y)
+        squares = squares / self.length_scales[:, None, None] ** 2
         root = np.sqrt(5 * squares.sum(axis=0))
         decay = np.exp(-root)
         kernel = (1 + root + root**2 / 3) * decay
         if not eval_gradient:
             return kernel
         return kernel, np.moveaxis(5 / 3 * (1 + root) * decay * squares, 0, -1)
+
+    def _within(self, X: Array) -> Array:
+        """Return the mean squares between rows; a fit asks for the same many times."""
+        if self._last is None or self._last[0] is not X:
+            self._last = (X, self._mean_squares(X, X))
+        return self._last[1]
 
     def _mean_squares(self, X: Array, Y: Array) -> Array:
         """Return the mean squared difference in each group (n_groups, n, m)."""
