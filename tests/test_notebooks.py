@@ -165,7 +165,8 @@ def _figures(notebook):
 def test_second_run_finds_everything_fresh(results):
     start = time.perf_counter()
     done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")
-    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["fresh"] * len(STEPS)
+    ends = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert ends == ["fresh"] * len(STEPS)
     assert time.perf_counter() - start < 20
 
 
