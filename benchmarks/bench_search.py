@@ -357,13 +357,20 @@ def _pairs(table: pd.DataFrame, options: argparse.Namespace) -> str:
             if method == "random" or "random" not in wide:
                 continue
             ratios = np.log(wide[method] / wide["random"]).dropna()
-            error = ratios.std() / len(ratios) ** 0.5 if len(ratios) > 1 else np.nan
-            half = error * student.ppf(0.975, max(1, len(ratios) - 1))
-            low, mean, high = np.exp(ratios.mean() + half * np.array([-1, 0, 1]))
-            cells.append(f"× {mean:.3f} ({low:.3f} to {high:.3f})")
+            cells.append(_ratio(ratios))
         if cells:
             lines.append(f"| {method} | {len(ratios)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ratio(logarithms: pd.Series) -> str:
+    """Return the mean ratio and, of several, its 95 % interval."""
+    mean, n_pairs = logarithms.mean(), len(logarithms)
+    if n_pairs < 2:
+        return f"× {np.exp(mean):.3f}"
+    half = student.ppf(0.975, n_pairs - 1) * logarithms.std() / n_pairs**0.5
+    low, high = np.exp([mean - half, mean + half])
+    return f"× {np.exp(mean):.3f} ({low:.3f} to {high:.3f})"
 
 
 def _budget(

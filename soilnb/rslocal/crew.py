@@ -84,7 +84,7 @@ class Crew:
 
 
 def _remote_task(
-    spectra: Spectra, members: npt.NDArray[np.uint8], draw: Draw, models: range
+    models: range, spectra: Spectra, members: npt.NDArray[np.uint8], draw: Draw
 ) -> Tally:
     """Do a task on a worker, to which the pool travels as one bit per library row."""
     is_member = np.unpackbits(members, count=len(spectra.y_library))
@@ -152,11 +152,14 @@ class ClusterCrew(Crew):
             _FEWEST_FITS_PER_REMOTE_TASK // fits,
             _MOST_FITS_PER_TASK // fits,
         )
-        work = (self.remote, np.packbits(is_member), draw)
-        futures = [
-            self.client.submit(_remote_task, *work, models, pure=False)
-            for models in tasks
-        ]
+        futures = self.client.map(
+            _remote_task,
+            tasks,
+            spectra=self.remote,
+            members=np.packbits(is_member),
+            draw=draw,
+            pure=False,
+        )
         try:
             wait(futures)  # gather alone would log each future that is lost
             parts = self.client.gather(futures)

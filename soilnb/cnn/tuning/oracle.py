@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
+from threadpoolctl import threadpool_limits
 
 from soilnb.cnn.tuning.log import FAILED, MOST_TRIALS, RUNNING, Trial, TrialLog
 from soilnb.cnn.tuning.space import Points, Space, Values, kt
@@ -179,14 +180,17 @@ class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
         values : dict
         """
         points, scores = self._vectorize_trials()
-        gpr = self._with_running(self.gpr.fit(points, scores))
+        # One thread: on matrices this small others only get in the way, and sums would
+        # depend on their number.
+        with threadpool_limits(limits=1, user_api="blas"):
+            gpr = self._with_running(self.gpr.fit(points, scores))
 
-        def bound(candidates: Points) -> npt.NDArray[np.float64]:
-            mean, sd = gpr.predict(candidates, return_std=True)
-            return mean - self.beta * sd
+            def bound(candidates: Points) -> npt.NDArray[np.float64]:
+                mean, sd = gpr.predict(candidates, return_std=True)
+                return mean - self.beta * sd
 
-        parents = points[np.argsort(scores, kind="stable")[:PARENTS]]
-        found = minimise(bound, self.space, parents, rng, self._duplicate)
+            parents = points[np.argsort(scores, kind="stable")[:PARENTS]]
+            found = minimise(bound, self.space, parents, rng, self._duplicate)
         return found or (math.nan, self._draw(rng))
 
     def _with_running(self, gpr: GaussianProcessRegressor) -> GaussianProcessRegressor:
