@@ -57,15 +57,26 @@ def test_library_group_that_is_the_site_is_left_out_but_not_for_one_like_soil(fa
     renamed = replace(site, info=site.info.assign(group="mine", source="mine"))
     study = prepare(farms, renamed)
     assert "SL.125" not in set(study.library.info["group"])
-    # A soil of the site that looks like one of Uppsala's costs nothing; with the same
-    # SOC it costs that row.
-    spectra, soc = site.reflectance.copy(), site.soc.copy()
-    spectra[0] = load_site("uppsala").reflectance[0] + 1e-3
+    # A soil of the site that looks like one of Uppsala's costs nothing; one that is the
+    # same to three decimals costs that row, whatever its SOC.
+    uppsala = load_site("uppsala").reflectance[0]
+    spectra = site.reflectance.copy()
+    spectra[0] = uppsala + 3e-3
     study = prepare(farms, replace(site, reflectance=spectra))
     assert (study.library.info["group"] == "UL.120").sum() == 120
-    soc[0] = load_site("uppsala").soc[0]
-    study = prepare(farms, replace(site, reflectance=spectra, soc=soc))
+    spectra[0] = uppsala + 5e-4
+    study = prepare(farms, replace(site, reflectance=spectra))
     assert (study.library.info["group"] == "UL.120").sum() == 119
+
+
+def test_soc_of_the_site_does_not_decide_which_library_rows_are_used(farms, skane):
+    site = load_site("skane")
+    absurd = np.linspace(1, 50, len(site))
+    info = site.info.assign(group="mine", source="mine")
+    for soc in (site.soc, absurd):
+        study = prepare(farms, replace(site, soc=soc, info=info))
+        np.testing.assert_array_equal(study.X_library, skane.X_library)
+        assert study.local.tolist() == skane.local.tolist()
 
 
 def test_what_was_left_out_of_the_library_reaches_the_study(farms):
@@ -202,9 +213,7 @@ def test_library_group_that_holds_spectra_of_the_site_is_left_out(farms, skane):
     study = prepare(farms, site)
     assert "SL.125" not in set(study.library.info["group"])
     assert len(study.library) == len(skane.library)
-    note = (
-        "Library rows that are samples of the site, by spectrum and SOC, left out: 125"
-    )
+    note = "Library rows that are samples of the site, by spectrum, left out: 125"
     assert f"{note} (SL.125)." in study.notes
 
 

@@ -141,7 +141,7 @@ def cross_validate(
     started = time.perf_counter()
     check_choice(dtype, "dtype", DTYPES)
     check_choice(stopping, "stopping", STOPPINGS)
-    X, y, folds = _check_samples(X, y, folds, dtype)
+    X, y, folds = check_samples(X, y, folds, dtype)
     check_fit(architecture, X.shape[1])
     check_int(seed, "seed", 0)
     if max_epochs is not None:
@@ -158,7 +158,7 @@ def cross_validate(
     return _result(architecture, X, y, trained, started)
 
 
-def _check_samples(
+def check_samples(
     X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, dtype: str
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64], npt.NDArray]:
     """Return checked spectra, property and fold numbers."""

@@ -26,9 +26,10 @@ MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 # Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
 # farms of LimeSoDa differ by three times as much.
 SAME_SPECTRUM = 5e-3
-# In a large library other soils are that near by chance: a row is the site's if its SOC
-# agrees too (relative difference), or if its group holds so much of the site.
-SAME_SOC = 0.01
+# In a large library other soils are that near by chance: a row is the site's if it is
+# as near as rounding to three decimals leaves it, or if its group holds so much of the
+# site. SOC has no say: that of a test sample must decide nothing.
+SAME_ROW = 1.2e-3
 SAME_SITE_SHARE = 0.5
 
 
@@ -282,7 +283,7 @@ def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
 def _shared_rows(
     library: SpectralLibrary, site: SpectralLibrary
 ) -> npt.NDArray[np.bool_]:
-    """Return which library rows are also in the site, by spectrum and SOC.
+    """Return which library rows are also in the site, by spectrum.
 
     A group that holds the spectra of most of the site is the site, and all of it goes.
     A library without groups is one group; of it only the shared rows are meant.
@@ -293,12 +294,12 @@ def _shared_rows(
     alike, shared = np.zeros((2, len(library)), dtype=bool)
     groups = library.info["group"].to_numpy()
     found_in: Counter[str] = Counter()
-    for spectrum, soc, rows in zip(site.reflectance, site.soc, near, strict=True):
+    for spectrum, rows in zip(site.reflectance, near, strict=True):
         candidates = np.array(rows, dtype=np.intp)
         gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
         same = candidates[gaps <= SAME_SPECTRUM]
         alike[same] = True
-        shared[same[np.isclose(library.soc[same], soc, rtol=SAME_SOC)]] = True
+        shared[candidates[gaps <= SAME_ROW]] = True
         found_in.update(set(groups[same]))
     least = SAME_SITE_SHARE * len(site)
     own = [group for group, count in found_in.items() if count >= least]
@@ -350,7 +351,7 @@ def _global_library(
         if shared.any():
             named = ", ".join(sorted(set(on_grid.info["group"][shared])))
             notes.append(
-                f"Library rows that are samples of the site, by spectrum and SOC, left "
+                f"Library rows that are samples of the site, by spectrum, left "
                 f"out: {shared.sum()} ({named})."
             )
             on_grid = on_grid.take(~shared)

@@ -158,12 +158,12 @@ def search(
     check_int(n_trials, "n_trials", 1, MOST_TRIALS)
     settings = _Settings(method, seed, n_initial, max_epochs, max_weights, stopping)
     # Here, for they import TensorFlow and keras-tuner.
-    from soilnb.cnn.training import _check_samples
+    from soilnb.cnn.training import check_samples
     from soilnb.cnn.tuning.oracle import ArchitectureOracle
     from soilnb.cnn.tuning.space import Space
     from soilnb.cnn.tuning.trials import Task
 
-    X, y, folds = _check_samples(X, y, folds, "float64")
+    X, y, folds = check_samples(X, y, folds, "float64")
     space = Space(X.shape[1], max_epochs=max_epochs, max_weights=max_weights)
     space.draw(np.random.default_rng(seed))  # raises if there is nothing to try
     start = [replace(one, epochs=min(one.epochs, max_epochs)) for one in start]
