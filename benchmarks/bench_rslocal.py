@@ -189,7 +189,9 @@ def crews(spectra: Spectra) -> Iterator[tuple[str, str, crew.Crew]]:
             yield "threads", name, threads
     for n, name in ((1, "1 process"), (2, "2 processes")):
         with (
-            LocalCluster(n, threads_per_worker=1, dashboard_address=":0") as cluster,
+            LocalCluster(
+                n_workers=n, threads_per_worker=1, dashboard_address=":0"
+            ) as cluster,
             Client(cluster) as client,
             crew.ClusterCrew(spectra, client) as processes,
         ):
@@ -232,7 +234,8 @@ def workers_table() -> tuple[pd.DataFrame, dict[str, float]]:
 
 def median_tasks(workers: crew.Crew, n_tasks: int) -> float:
     """Return the seconds of an iteration of tasks with one model each."""
-    names = ("_FEWEST_FITS_FOR_CLUSTER", "_MOST_FITS_PER_TASK")
+    names = ["_FEWEST_FITS_FOR_CLUSTER", "_FEWEST_FITS_PER_REMOTE_TASK"]
+    names += ["_MOST_FITS_PER_TASK"]
     usual = {name: getattr(crew, name) for name in names}
     for name in names:
         setattr(crew, name, 1)

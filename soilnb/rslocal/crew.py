@@ -27,10 +27,16 @@ _FEWEST_FITS_FOR_CLUSTER = 4_000
 _MOST_LOSSES = 5
 
 
-def _tasks(n_models: int, n_tasks: int, fewest: int, most: int) -> list[range]:
-    """Share out the models of an iteration."""
-    share = -(-n_models // n_tasks)
-    chunk = max(1, min(max(fewest, share), most))
+def _tasks(
+    n_models: int, n_threads: int, per_thread: int, bounds: range
+) -> list[range]:
+    """Share out the models of an iteration, as many tasks to each thread.
+
+    `bounds` are the fewest models of a task, which leaves threads idle in a short
+    iteration, and the most.
+    """
+    n_rounds = max(per_thread, -(-n_models // (n_threads * bounds.stop)))
+    chunk = max(1, bounds.start, -(-n_models // (n_threads * n_rounds)))
     return [
         range(first, min(first + chunk, n_models))
         for first in range(0, n_models, chunk)
@@ -71,9 +77,9 @@ class Crew:
         fits = 1 + draw.n_folds
         tasks = _tasks(
             n_models,
-            _TASKS_PER_THREAD * self.n_threads,
-            _FEWEST_FITS_PER_TASK // fits,
-            _MOST_FITS_PER_TASK // fits,
+            self.n_threads,
+            _TASKS_PER_THREAD,
+            range(_FEWEST_FITS_PER_TASK // fits, _MOST_FITS_PER_TASK // fits),
         )
         futures = [
             self.threads.submit(tally_task, self.spectra, pool, draw, models)
@@ -148,9 +154,9 @@ class ClusterCrew(Crew):
         fits = 1 + draw.n_folds
         tasks = _tasks(
             n_models,
-            _TASKS_PER_REMOTE_THREAD * max(1, sum(self.client.nthreads().values())),
-            _FEWEST_FITS_PER_REMOTE_TASK // fits,
-            _MOST_FITS_PER_TASK // fits,
+            max(1, sum(self.client.nthreads().values())),
+            _TASKS_PER_REMOTE_THREAD,
+            range(_FEWEST_FITS_PER_REMOTE_TASK // fits, _MOST_FITS_PER_TASK // fits),
         )
         futures = self.client.map(
             _remote_task,
