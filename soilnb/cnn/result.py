@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from soilnb.cnn.architecture import Architecture
-from soilnb.cnn.folds import Fold
+from soilnb.cnn.folds import Fold, Scaling
 from soilnb.cnn.models import FoldModels
 from soilnb.cnn.network import build
 
@@ -107,6 +111,97 @@ class CrossValidation:
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
         return self.models.predict(X)
+
+    def save(self, file: str | Path) -> None:
+        """Write everything into one file, whole or not at all.
+
+        Parameters
+        ----------
+        file : path
+            Ends in ".npz"; replaced if it exists.
+        """
+        file = Path(file)
+        arrays: dict[str, Any] = {
+            "out_of_fold": self.out_of_fold,
+            "fold_rmse": self.fold_rmse,
+        }
+        for number, one in enumerate(self.trained):
+            arrays |= {f"{number}/{key}": part for key, part in _arrays(one).items()}
+        facts = {
+            "architecture": self.architecture.to_dict(),
+            "n_wavelengths": self.n_wavelengths,
+            "rmse": self.rmse,
+            "seconds": self.seconds,
+            "n_weights": [len(one.weights) for one in self.trained],
+        }
+        new = file.with_name(f".{file.name}.{os.getpid()}")  # two may write at once
+        with new.open("wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+        new.replace(file)
+
+    @classmethod
+    def load(cls, file: str | Path) -> CrossValidation:
+        """Return the result that `save` wrote.
+
+        Parameters
+        ----------
+        file : path
+            Ends in ".npz".
+
+        Returns
+        -------
+        CrossValidation
+            Predicting the same.
+        """
+        with np.load(file) as arrays:
+            facts = json.loads(str(arrays["facts"]))
+            trained = [
+                _trained_fold(arrays, f"{number}/", n_weights)
+                for number, n_weights in enumerate(facts.pop("n_weights"))
+            ]
+            architecture = Architecture.from_dict(facts.pop("architecture"))
+            errors = {key: arrays[key] for key in ("out_of_fold", "fold_rmse")}
+        return cls(architecture=architecture, trained=trained, **errors, **facts)
+
+
+def _arrays(one: TrainedFold) -> dict[str, npt.NDArray]:
+    """Return all that a trained fold holds, as arrays."""
+    fold, scaling = one.fold, one.fold.scaling
+    arrays: dict[str, npt.ArrayLike] = {
+        "position": fold.position,
+        "train": fold.train,
+        "watched": fold.watched,
+        "held_out": fold.held_out,
+        "band_mean": scaling.band_mean,
+        "band_sd": scaling.band_sd,
+        "y": (scaling.y_mean, scaling.y_sd),
+        "history": one.history,
+        "predicted": one.predicted,
+        "diverged": one.diverged,
+    }
+    arrays |= {f"weight_{i}": weight for i, weight in enumerate(one.weights)}
+    return {key: np.asarray(value) for key, value in arrays.items()}
+
+
+def _trained_fold(
+    arrays: Mapping[str, npt.NDArray], prefix: str, n_weights: int
+) -> TrainedFold:
+    """Return the trained fold that `_arrays` took apart."""
+    own = {
+        key.removeprefix(prefix): arrays[key]
+        for key in arrays
+        if key.startswith(prefix)
+    }
+    y_mean, y_sd = own["y"].tolist()
+    scaling = Scaling(own["band_mean"], own["band_sd"], y_mean, y_sd)
+    rows = (own["train"], own["watched"], own["held_out"])
+    return TrainedFold(
+        fold=Fold(int(own["position"]), *rows, scaling),
+        weights=[own[f"weight_{i}"] for i in range(n_weights)],
+        history=own["history"],
+        predicted=own["predicted"],
+        diverged=bool(own["diverged"]),
+    )
 
 
 def _best_epoch(history: npt.NDArray) -> int:

@@ -129,6 +129,41 @@ def _misfit(name: str, what: str, length: int, n_wavelengths: int) -> str:
     )
 
 
+def tail_shapes(
+    architecture: Architecture, n_wavelengths: int, n_frozen: int
+) -> tuple[Shape, list[LayerShape]]:
+    """Return what reaches the layers after the first blocks, and these layers.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks of the network.
+    n_wavelengths : int
+        Bands of a spectrum.
+    n_frozen : int
+        Blocks before the cut; 0 for the whole network.
+
+    Returns
+    -------
+    shape : tuple of int
+        (positions, channels) of a sample, or (nodes,) after an FC-block.
+    layers : list of LayerShape
+        The layers after the cut, as of `layer_shapes`.
+
+    Raises
+    ------
+    ValueError
+        If `n_frozen` is negative or more than there are blocks.
+    """
+    check_int(n_frozen, "n_frozen", 0, len(architecture.blocks), " (blocks)")
+    layers = layer_shapes(architecture, n_wavelengths)
+    frozen = architecture.block_names[:n_frozen]
+    before = [layer.output for layer in layers if layer.block in frozen]
+    names = (*architecture.block_names[n_frozen:], "", "Output-block")
+    after = [layer for layer in layers if layer.block in names]
+    return (before[-1] if before else (int(n_wavelengths), 1)), after
+
+
 def n_weights(
     architecture: Architecture, n_wavelengths: int, *, trainable_only: bool = False
 ) -> int:

@@ -17,7 +17,7 @@ from soilnb.cnn._tensorflow import JIT_COMPILE, tf
 from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
 from soilnb.cnn.folds import Fold
 from soilnb.cnn.optimisers import Optimiser
-from soilnb.cnn.shapes import layer_shapes
+from soilnb.cnn.shapes import LayerShape, tail_shapes
 
 WATCHED_ROWS = 128  # samples of a fold predicted at once: bounds the memory
 
@@ -34,14 +34,16 @@ def _batches(rows: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.int32]:
 
 
 class FoldStack:
-    """The networks of some folds, trained together.
+    """The networks of some folds, or what follows their first blocks, trained together.
 
     Parameters
     ----------
     architecture : Architecture
         Blocks and training settings.
-    X : array of shape (n_samples, n_wavelengths)
-        SNV absorbance of all samples.
+    n_wavelengths : int
+        Bands of a spectrum.
+    X : array of shape (n_samples, n_features)
+        SNV absorbance of all samples, or what their first blocks make of it.
     y : array of shape (n_samples,)
         Soil property of all samples.
     folds : sequence of Fold
@@ -52,6 +54,8 @@ class FoldStack:
         fold axis; their dtype is that of the training.
     seeds : array of int, shape (n_blocks,)
         Of the dropout of each block.
+    n_frozen : int, default 0
+        Blocks that are not here: `X` is what they put out.
 
     Notes
     -----
@@ -63,20 +67,24 @@ class FoldStack:
     def __init__(
         self,
         architecture: Architecture,
+        n_wavelengths: int,
         X: npt.NDArray,
         y: npt.NDArray,
         folds: Sequence[Fold],
         weights: Iterable[npt.NDArray],
         seeds: npt.NDArray[np.int64],
+        n_frozen: int = 0,
     ) -> None:
         self.architecture = architecture
         self.n_folds = len(folds)
-        self._seeds = seeds
+        self._blocks = architecture.blocks[n_frozen:]
+        self._seeds = seeds[n_frozen:]
+        self._shape, layers = tail_shapes(architecture, n_wavelengths, n_frozen)
         self.weights = [tf.Variable(values) for values in weights]
         self._dtype = self.weights[0].dtype
         self.best_weights = [tf.Variable(weight) for weight in self.weights]
         self._set_data(X, y, folds)
-        self._set_training(X.shape[1])
+        self._set_training(layers)
         batch_size = architecture.batch_size
         rows = [None, folds[0].n_steps(batch_size), self.n_folds, batch_size]
         # Traced once, whatever the number of epochs asked for.
@@ -102,10 +110,10 @@ class FoldStack:
         self._y_sd = stacked([np.array(scaling.y_sd) for scaling in scalings])
         self._watched = tf.constant(_batches([fold.watched for fold in folds]))
 
-    def _set_training(self, n_wavelengths: int) -> None:
+    def _set_training(self, layers: Sequence[LayerShape]) -> None:
         """Choose the weights that train, and begin the bookkeeping of each fold."""
         trained: list[bool] = []
-        for layer in layer_shapes(self.architecture, n_wavelengths):
+        for layer in layers:
             if layer.normalises:
                 trained[-1] = False  # the bias before it
                 trained += [True, True, False, False]
@@ -173,6 +181,13 @@ class FoldStack:
             for line, some in zip(predicted, rows, strict=True)
         ]
 
+    def read_weights(self) -> list[npt.NDArray[np.floating]]:
+        """Return the weights as they are, read-only; after `predict_best` the best.
+
+        What the tensors hold, not a copy of it: they may be hundreds of megabytes.
+        """
+        return [np.asarray(memoryview(one.read_value())) for one in self.weights]
+
     def _train_epochs(self, rows: tf.Tensor) -> tf.Tensor:
         """Run the epochs of `train` in the graph."""
         n_epochs, n_steps = tf.shape(rows)[0], rows.shape[1]
@@ -222,8 +237,9 @@ class FoldStack:
 
         `present` (K, B), given in training only, marks the samples that are no filling.
         """
-        values, place = spectra[..., None], 0
-        for number, block in enumerate(self.architecture.blocks):
+        values = tf.reshape(spectra, [self.n_folds, -1, *self._shape])
+        place = 0
+        for number, block in enumerate(self._blocks):
             if isinstance(block, ConvBlock):
                 values = layers.convolve(values, self._read(place), block)
             else:
@@ -272,9 +288,11 @@ class FoldStack:
         running = self._waited < self.architecture.patience
         finite = tf.math.is_finite(rmse)
         improved = running & (rmse < self._best_rmse)
-        which = tf.where(improved)[:, 0]
-        for best, weight in zip(self.best_weights, self.weights, strict=True):
-            best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
+        tf.cond(
+            tf.reduce_all(improved),
+            self._keep_all,
+            lambda: self._keep(tf.where(improved)[:, 0]),
+        )
         self._best_rmse.assign(tf.where(improved, rmse, self._best_rmse))
         # No later step mends a weight that is not a number: such a fold stops at once.
         given_up = tf.fill([self.n_folds], np.int64(self.architecture.patience))
@@ -282,6 +300,18 @@ class FoldStack:
         self._waited.assign(tf.where(improved, tf.zeros_like(waited), waited))
         self._diverged.assign(self._diverged | (running & ~finite))
         return tf.where(running, rmse, np.nan)
+
+    def _keep(self, which: tf.Tensor) -> tf.Tensor:
+        """Keep the weights of some folds as their best."""
+        for best, weight in zip(self.best_weights, self.weights, strict=True):
+            best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
+        return which[:0]
+
+    def _keep_all(self) -> tf.Tensor:
+        """Keep the weights of all folds: quick, and in the first epochs the rule."""
+        for best, weight in zip(self.best_weights, self.weights, strict=True):
+            best.assign(weight)
+        return tf.zeros([0], tf.int64)
 
     def _watched_rmse(self) -> tf.Tensor:
         """Return the RMSE of each fold's watched rows (K,), scaled."""

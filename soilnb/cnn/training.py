@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,15 @@ from soilnb.cnn.result import CrossValidation, TrainedFold
 from soilnb.cnn.shapes import check_fit
 from soilnb.cnn.stack import FoldStack
 
-__all__ = ["CrossValidation", "Progress", "Prune", "cross_validate"]
+__all__ = [
+    "CrossValidation",
+    "Progress",
+    "Prune",
+    "Start",
+    "collect_result",
+    "cross_validate",
+    "train_folds",
+]
 
 CHUNK_EPOCHS = 10  # epochs between two looks at early stopping and two reports
 LARGE_BYTES = 100e6  # of a group of folds: not left to Python's own next collection
@@ -149,13 +157,91 @@ def cross_validate(
     if memory_bytes is not None:
         check_int(memory_bytes, "memory_bytes", 1)
     parts = make_folds(X, y, folds, stopping=stopping, seed=seed)
+    trained = train_folds(
+        architecture,
+        X,
+        y,
+        parts,
+        seed=seed,
+        max_epochs=max_epochs,
+        memory_bytes=memory_bytes,
+        prune=prune,
+        progress=progress,
+    )
+    return collect_result(architecture, X, y, trained, started)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Weights that a training begins with, and the blocks that it leaves alone.
+
+    Parameters
+    ----------
+    weights : mapping of int to sequence of array
+        Position of each fold to its weights after the frozen blocks, in the order of
+        `keras.Model.get_weights`.
+    n_frozen : int, default 0
+        First blocks that are frozen. They are not in the training: its "spectra" are
+        what these blocks put out, one flat row for each sample.
+    """
+
+    weights: Mapping[int, Sequence[npt.NDArray]]
+    n_frozen: int = 0
+
+
+def train_folds(
+    architecture: Architecture,
+    X: npt.NDArray[np.floating],
+    y: npt.NDArray[np.float64],
+    parts: Sequence[Fold],
+    *,
+    n_wavelengths: int | None = None,
+    start: Start | None = None,
+    seed: int = 1,
+    max_epochs: int | None = None,
+    memory_bytes: int | None = None,
+    prune: Prune | None = None,
+    progress: Progress | None = None,
+) -> list[TrainedFold]:
+    """Train one network for each fold, whatever rows it has: `cross_validate` inside.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Blocks and training settings.
+    X : array of shape (n_samples, n_features)
+        SNV absorbance, or with `start` what its frozen blocks make of it; float32 or
+        float64, which becomes the dtype of the training. Checked by the caller.
+    y : array of shape (n_samples,)
+        Soil property, in its own unit.
+    parts : sequence of Fold
+        Their positions seed what is random.
+    n_wavelengths : int, optional
+        Bands of a spectrum, where `X` has features instead.
+    start : Start, optional
+        Weights to begin with; drawn by `seed` if left out.
+    seed, max_epochs, memory_bytes, prune, progress
+        As of `cross_validate`.
+
+    Returns
+    -------
+    list of TrainedFold
+        In the order of the positions. With frozen blocks their weights are those
+        after the cut.
+    """
+    n_wavelengths = n_wavelengths or X.shape[1]
     n_at_once = folds_at_once(
-        architecture, X.shape[1], len(parts), dtype=dtype, memory_bytes=memory_bytes
+        architecture,
+        n_wavelengths,
+        len(parts),
+        dtype=X.dtype.name,
+        memory_bytes=memory_bytes,
     )
     n_epochs = min(architecture.epochs, max_epochs or architecture.epochs)
-    run = _Run(architecture, X, y, seed, n_epochs, prune, progress)
-    trained = run.train(_groups(parts, architecture.batch_size, n_at_once))
-    return _result(architecture, X, y, trained, started)
+    run = _Run(
+        architecture, n_wavelengths, X, y, start, seed, n_epochs, prune, progress
+    )
+    return run.train(_groups(parts, architecture.batch_size, n_at_once))
 
 
 def check_samples(
@@ -194,8 +280,10 @@ class _Run:
     """The training of all folds, group by group."""
 
     architecture: Architecture
+    n_wavelengths: int
     X: npt.NDArray[np.floating]
     y: npt.NDArray[np.float64]
+    start: Start | None
     seed: int
     n_epochs: int
     prune: Prune | None
@@ -237,20 +325,15 @@ class _Run:
 
     def _give_back(self, n_folds: int) -> None:
         """Free a group's weights now, if they are many: their graph holds them."""
-        each = fold_bytes(self.architecture, self.X.shape[1], dtype=self.X.dtype.name)
+        each = fold_bytes(
+            self.architecture, self.n_wavelengths, dtype=self.X.dtype.name
+        )
         if n_folds * each > LARGE_BYTES:  # the collection takes some tenths of a second
             gc.collect()
 
     def _make_stack(self, group: Sequence[Fold]) -> FoldStack:
-        """Return the networks of a group, each with its own initial weights."""
-        drawn = [
-            initial_weights(
-                self.architecture,
-                self.X.shape[1],
-                generator(self.seed, fold.position, INITIAL),
-            )
-            for fold in group
-        ]
+        """Return the networks of a group, each with its own first weights."""
+        drawn = [self._first_weights(fold.position) for fold in group]
         # One layer of all folds at a time: millions of weights are not held twice.
         dtype = self.X.dtype
         weights = (
@@ -259,7 +342,23 @@ class _Run:
         )
         n_blocks = len(self.architecture.blocks)
         seeds = generator(self.seed, 0, DROPOUT).integers(2**31, size=n_blocks)
-        return FoldStack(self.architecture, self.X, self.y, group, weights, seeds)
+        return FoldStack(
+            self.architecture,
+            self.n_wavelengths,
+            self.X,
+            self.y,
+            group,
+            weights,
+            seeds,
+            self.start.n_frozen if self.start else 0,
+        )
+
+    def _first_weights(self, position: int) -> Iterable[npt.NDArray]:
+        """Return the weights that a fold begins with."""
+        if self.start is not None:
+            return self.start.weights[position]
+        rng = generator(self.seed, position, INITIAL)
+        return initial_weights(self.architecture, self.n_wavelengths, rng)
 
     def _rows(
         self,
@@ -283,8 +382,8 @@ def _collect(
     stack: FoldStack, group: Sequence[Fold], history: npt.NDArray[np.float64]
 ) -> list[TrainedFold]:
     """Return what a stack has learned, fold by fold."""
-    best = [weight.numpy() for weight in stack.best_weights]
     predicted = stack.predict_best([fold.held_out for fold in group])
+    best = stack.read_weights()
     diverged = stack.diverged
     return [
         TrainedFold(
@@ -298,14 +397,30 @@ def _collect(
     ]
 
 
-def _result(
+def collect_result(
     architecture: Architecture,
     X: npt.NDArray,
     y: npt.NDArray,
     trained: list[TrainedFold],
     started: float,
 ) -> CrossValidation:
-    """Return the folds and the errors of their held-out predictions."""
+    """Return the folds and the errors of their held-out predictions.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What was trained.
+    X, y : array
+        Spectra and soil property of all samples.
+    trained : list of TrainedFold
+        With the weights of whole networks; together they hold out every sample once.
+    started : float
+        When the work began, of `time.perf_counter`.
+
+    Returns
+    -------
+    CrossValidation
+    """
     out_of_fold = np.empty(len(y))
     for one in trained:
         out_of_fold[one.fold.held_out] = one.predicted

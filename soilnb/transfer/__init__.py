@@ -1,0 +1,20 @@
+"""Deep transfer learning (DTL) from a soil spectral library to a local site.
+
+Instances (DTL-I): library samples that RS-LOCAL selected train beside the local ones.
+Representations (DTL-R): a network of the library keeps its first layers and retrains
+the others. Both (DTL-IR). After Shen et al. (2022), ISPRS Journal of Photogrammetry
+and Remote Sensing 188, 190-200.
+"""
+
+from soilnb.transfer.instances import LocalisedData, dtl_i, localised_data
+from soilnb.transfer.representations import Retraining, choose_base, dtl_ir, dtl_r
+
+__all__ = [
+    "LocalisedData",
+    "Retraining",
+    "choose_base",
+    "dtl_i",
+    "dtl_ir",
+    "dtl_r",
+    "localised_data",
+]

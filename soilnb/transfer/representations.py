@@ -1,0 +1,440 @@
+"""Transfer of representations: a library network keeps its first layers.
+
+What the frozen layers put out does not change, so it is computed once for each depth;
+only what follows them is trained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_choice, check_int
+from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
+from soilnb.cnn.shapes import layer_shapes, tail_shapes
+from soilnb.transfer.instances import localised_data
+
+if TYPE_CHECKING:
+    import keras
+
+    from soilnb.cnn import Architecture, CrossValidation, FoldModels
+    from soilnb.cnn.result import TrainedFold
+    from soilnb.cnn.training import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Retraining:
+    """A library network retrained after every depth, and the depth that did best.
+
+    Parameters
+    ----------
+    base : int
+        Place of the library's fold-model that was retrained, from 0.
+    base_rmse : array of shape (n_fold_models,)
+        RMSE of each of them on the local samples, in the unit of the property.
+    depths : DataFrame
+        One row per depth: n_frozen (weighted layers), frozen (the last one's name),
+        n_trained (weights that train), rmse (cross-validated). The last row, with
+        every layer frozen, is the base as it is: a reference, never chosen.
+    n_frozen : int
+        Depth with the lowest RMSE; of equal ones the first.
+    result : CrossValidation
+        The retrained networks of that depth, whole, with the base's scaling.
+    """
+
+    base: int
+    base_rmse: npt.NDArray[np.float64]
+    depths: pd.DataFrame
+    n_frozen: int
+    result: CrossValidation
+
+    @property
+    def rmse(self) -> float:
+        """Cross-validated RMSE of the chosen depth."""
+        return self.result.rmse
+
+    @property
+    def history(self) -> npt.NDArray[np.float64]:
+        """RMSE that decides when to stop, after each epoch (n_epochs, n_folds)."""
+        return self.result.history
+
+    @property
+    def models(self) -> FoldModels:
+        """The retrained networks as ordinary Keras models."""
+        return self.result.models
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
+        return self.result.predict(X)
+
+
+def choose_base(
+    library_models: FoldModels, X_local: npt.ArrayLike, y_local: npt.ArrayLike
+) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the library's fold-model that predicts the local samples best.
+
+    Parameters
+    ----------
+    library_models : FoldModels
+        Networks of the library, one per fold.
+    X_local : array-like of shape (n, n_wavelengths)
+        SNV absorbance of the local samples.
+    y_local : array-like of shape (n,)
+        Their soil property, in the unit of the library.
+
+    Returns
+    -------
+    base : int
+        Its place, from 0; of equal ones the first.
+    rmse : array of shape (n_fold_models,)
+        RMSE of each fold-model on the local samples.
+    """
+    errors = library_models.predict_each(X_local) - np.asarray(y_local, dtype=float)
+    rmse = np.sqrt(np.mean(errors**2, axis=1))
+    return int(rmse.argmin()), rmse
+
+
+def dtl_r(
+    architecture: Architecture,
+    library_models: FoldModels,
+    X_local: npt.ArrayLike,
+    y_local: npt.ArrayLike,
+    *,
+    folds: npt.ArrayLike,
+    seed: int = 1,
+    max_epochs: int | None = None,
+    stopping: str = "validation",
+    progress: Progress | None = None,
+) -> Retraining:
+    """Deep transfer learning of representations (DTL-R): retrain a library network.
+
+    The base is the library's fold-model with the lowest RMSE on the local samples. For
+    every number of frozen weighted layers, from none to all but the output, the other
+    layers are retrained on the local folds, and the depth with the lowest
+    cross-validated RMSE is kept.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the library networks; its training settings are those of the retraining.
+    library_models : FoldModels
+        Networks of the library, one per fold.
+    X_local : array-like of shape (n, n_wavelengths)
+        SNV absorbance of the local samples.
+    y_local : array-like of shape (n,)
+        Their soil property, in the unit of the library.
+    folds : array-like of int, shape (n,)
+        Fold of each local sample; those of the local network.
+    seed : int, default 1
+        Seed of the order of the batches and of dropout.
+    max_epochs : int, optional
+        Fewer epochs than `architecture.epochs`.
+    stopping : str, default "validation"
+        As of `soilnb.cnn.cross_validate`.
+    progress : callable, optional
+        Called as progress(done, total, text), in epochs.
+
+    Returns
+    -------
+    Retraining
+
+    Raises
+    ------
+    TypeError
+        If `folds` are not whole numbers.
+    ValueError
+        If shapes disagree, values are not finite, or the models are not of the
+        architecture.
+
+    Notes
+    -----
+    Training starts from the library's weights, with a fresh optimiser. The scaling of
+    the base travels with it: neither bands nor property are scaled anew. Frozen layers
+    work as in prediction: their batch normalisation keeps the library's moments and
+    their dropout is off (Keras, with `trainable=False`, would leave it on).
+
+    References
+    ----------
+    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
+           Sensing 188, 190-200.
+    """
+    base, rmse = choose_base(library_models, X_local, y_local)
+    model = library_models.models[base]
+    tried = _try_depths(
+        architecture,
+        model,
+        X_local,
+        y_local,
+        folds,
+        stopping,
+        seed,
+        max_epochs,
+        progress,
+    )
+    return Retraining(base, rmse, *tried)
+
+
+def dtl_ir(
+    architecture: Architecture,
+    library_models: FoldModels,
+    X_selected: npt.ArrayLike,
+    y_selected: npt.ArrayLike,
+    X_local: npt.ArrayLike,
+    y_local: npt.ArrayLike,
+    *,
+    folds: npt.ArrayLike,
+    seed: int = 1,
+    max_epochs: int | None = None,
+    stopping: str = "validation",
+    progress: Progress | None = None,
+) -> Retraining:
+    """Deep transfer learning of instances and representations (DTL-IR).
+
+    As `dtl_r`, but retrained on the selected library instances and the local samples.
+    The base is still chosen on the local samples alone.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the library networks; its training settings are those of the retraining.
+    library_models : FoldModels
+        Networks of the library, one per fold.
+    X_selected : array-like of shape (k, n_wavelengths)
+        SNV absorbance of the instances selected from the library, as by RS-LOCAL.
+    y_selected : array-like of shape (k,)
+        Their soil property.
+    X_local : array-like of shape (n, n_wavelengths)
+        SNV absorbance of the local samples.
+    y_local : array-like of shape (n,)
+        Their soil property, in the same unit.
+    folds : array-like of int, shape (k + n,)
+        Fold of each row, selected instances first; those of DTL-I.
+    seed : int, default 1
+        Seed of the order of the batches and of dropout.
+    max_epochs : int, optional
+        Fewer epochs than `architecture.epochs`.
+    stopping : str, default "validation"
+        As of `soilnb.cnn.cross_validate`.
+    progress : callable, optional
+        Called as progress(done, total, text), in epochs.
+
+    Returns
+    -------
+    Retraining
+        Rows in the order selected, then local.
+
+    Raises
+    ------
+    TypeError
+        If `folds` are not whole numbers.
+    ValueError
+        If shapes disagree, values are not finite, or the models are not of the
+        architecture.
+
+    See Also
+    --------
+    dtl_r : What is retrained, and how.
+    """
+    base, rmse = choose_base(library_models, X_local, y_local)
+    model = library_models.models[base]
+    rows = localised_data(X_selected, y_selected, X_local, y_local)
+    tried = _try_depths(
+        architecture, model, rows.X, rows.y, folds, stopping, seed, max_epochs, progress
+    )
+    return Retraining(base, rmse, *tried)
+
+
+class FrozenNetwork:
+    """A library network cut after some blocks: what they put out, and what follows.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the network; its training settings are those of the retraining.
+    model : keras.Model
+        Made by `soilnb.cnn.build` and trained on a library.
+    n_frozen : int
+        Blocks before the cut; 0 freezes nothing.
+
+    Raises
+    ------
+    ValueError
+        If the model is not of the architecture.
+    """
+
+    def __init__(
+        self, architecture: Architecture, model: keras.Model, n_frozen: int
+    ) -> None:
+        self.architecture, self.model, self.n_frozen = architecture, model, n_frozen
+        self.n_wavelengths = int(model.input_shape[1])
+        weights = model.get_weights()
+        shapes = [
+            shape
+            for layer in layer_shapes(architecture, self.n_wavelengths)
+            for shape in layer.weights
+        ]
+        if [weight.shape for weight in weights] != shapes:
+            msg = (
+                "'library_models' are not of 'architecture': their weights have other "
+                "shapes. Give the architecture that they were trained with."
+            )
+            raise ValueError(msg)
+        _, after = tail_shapes(architecture, self.n_wavelengths, n_frozen)
+        cut = len(weights) - sum(len(layer.weights) for layer in after)
+        self.frozen, self.start = weights[:cut], weights[cut:]
+        self.n_trained = sum(weight.size for weight in self.start)
+
+    def features(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return what the frozen blocks make of spectra, as in prediction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths)
+            SNV absorbance.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Flat; with nothing frozen, the spectra as the base scales them.
+        """
+        n_conv, n_blocks = len(self.architecture.conv), len(self.architecture.blocks)
+        following = "output"
+        if self.n_frozen < n_blocks:
+            kinds = [f"conv_{i + 1}" for i in range(n_conv)]
+            kinds += [f"fc_{i + 1}" for i in range(n_blocks - n_conv)]
+            following = kinds[self.n_frozen]
+        values = np.asarray(X, dtype=np.float32)
+        for layer in self.model.layers:
+            if layer.name == following:
+                break
+            values = layer(values, training=False)
+        return np.asarray(values).reshape(len(values), -1)
+
+    def retrain(
+        self,
+        X: npt.NDArray,
+        y: npt.NDArray[np.float64],
+        parts: Sequence[Fold],
+        *,
+        seed: int = 1,
+        max_epochs: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[TrainedFold]:
+        """Train what follows the cut, from the library's weights, for each fold.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_wavelengths)
+            SNV absorbance.
+        y : array of shape (n_samples,)
+            Soil property, in its own unit.
+        parts : sequence of Fold
+            Rows of each fold; their scaling gives way to that of the base.
+        seed, max_epochs, progress
+            As of `soilnb.cnn.cross_validate`.
+
+        Returns
+        -------
+        list of TrainedFold
+            With the weights of whole networks; the frozen ones are the base's.
+        """
+        from soilnb.cnn.training import Start, train_folds
+
+        features = self.features(X)
+        n_features = features.shape[1]
+        untouched = replace(  # the features are not scaled again
+            self._scaling(),
+            band_mean=np.zeros(n_features),
+            band_sd=np.ones(n_features),
+        )
+        trained = train_folds(
+            self.architecture,
+            features,
+            y,
+            [replace(fold, scaling=untouched) for fold in parts],
+            n_wavelengths=self.n_wavelengths,
+            start=Start({fold.position: self.start for fold in parts}, self.n_frozen),
+            seed=seed,
+            max_epochs=max_epochs,
+            progress=progress,
+        )
+        return [
+            replace(
+                one,
+                fold=replace(one.fold, scaling=self._scaling()),
+                weights=[*self.frozen, *one.weights],
+            )
+            for one in trained
+        ]
+
+    def _scaling(self) -> Scaling:
+        """Return the scaling that the network carries."""
+        bands, y = (
+            self.model.get_layer("scale_bands"),
+            self.model.get_layer("unscale_y"),
+        )
+        return Scaling(
+            band_mean=np.asarray(bands.mean, dtype=np.float64).reshape(-1),
+            band_sd=np.sqrt(np.asarray(bands.variance, dtype=np.float64)).reshape(-1),
+            y_mean=float(y.offset),
+            y_sd=float(y.scale),
+        )
+
+
+def _try_depths(
+    architecture: Architecture,
+    model: keras.Model,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    folds: npt.ArrayLike,
+    stopping: str,
+    seed: int,
+    max_epochs: int | None,
+    progress: Progress | None,
+) -> tuple[pd.DataFrame, int, CrossValidation]:
+    """Return the table of depths, the best depth and its result."""
+    from soilnb.cnn.models import predict_one
+    from soilnb.cnn.training import check_samples, collect_result
+
+    check_choice(stopping, "stopping", STOPPINGS)
+    check_int(seed, "seed", 0)
+    spectra, y, folds = check_samples(X, y, folds, "float32")
+    parts = make_folds(spectra, y, folds, stopping=stopping, seed=seed)
+    names = ("nothing", *architecture.block_names)
+    rows: list[tuple[int, str, int, float]] = []
+    best: list[CrossValidation] = []  # at most one: networks may be large
+    for n_frozen, name in enumerate(names):
+        started = time.perf_counter()
+        cut = FrozenNetwork(architecture, model, n_frozen)
+        trained = cut.retrain(
+            spectra,
+            y,
+            parts,
+            seed=seed,
+            max_epochs=max_epochs,
+            progress=_share(progress, n_frozen, len(names)),
+        )
+        result = collect_result(architecture, spectra, y, trained, started)
+        rows.append((n_frozen, name, cut.n_trained, result.rmse))
+        if not best or result.rmse < best[0].rmse:
+            best = [result]
+    errors = predict_one(model, spectra) - y
+    everything = (len(names), "Output-block", 0, float(np.sqrt(np.mean(errors**2))))
+    columns = ["n_frozen", "frozen", "n_trained", "rmse"]
+    table = pd.DataFrame([*rows, everything], columns=columns)
+    return table, int(table["rmse"].iloc[:-1].argmin()), best[0]
+
+
+def _share(progress: Progress | None, number: int, n_all: int) -> Progress | None:
+    """Return the progress of one of several equal parts."""
+    if progress is None:
+        return None
+    return lambda done, total, text: progress(
+        number * total + done, n_all * total, text
+    )
