@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_vector
+from soilnb._validation import check_int, check_matrix, check_vector
 
 GRID_STEP_NM = 10  # spacing of the working grid, as in Shen et al. (2022)
 DEFAULT_RANGE_NM = (420, 2480)  # covered by every full-range farm
@@ -183,6 +185,75 @@ def snv(spectra: npt.ArrayLike) -> Floats:
         raise ValueError(msg)
     centred = values - values.mean(axis=1, keepdims=True)
     return centred / centred.std(axis=1, ddof=1, keepdims=True)
+
+
+def derivative(
+    spectra: npt.ArrayLike, *, window_length: int = 11, polyorder: int = 2
+) -> Floats:
+    """Return the first derivative of spectra, smoothed after Savitzky and Golay.
+
+    A polynomial is fitted to the bands around each band; its slope there is the
+    result. Offsets vanish, and narrow features stand out.
+
+    Parameters
+    ----------
+    spectra : array-like of shape (n_samples, n_wavelengths)
+        Reflectance or absorbance at evenly spaced wavelengths.
+    window_length : int, default 11
+        Bands in the window, an odd number; 11 are 100 nm of the working grid.
+    polyorder : int, default 2
+        Degree of the polynomial, at least 1 and below `window_length`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_wavelengths)
+        Change per band, in the unit of `spectra`.
+
+    Raises
+    ------
+    TypeError
+        If a number is not whole.
+    ValueError
+        If a value is missing, or the window is even, longer than the spectra or
+        not longer than `polyorder`.
+
+    Notes
+    -----
+    In the first and last half window the polynomial of the first or last whole
+    window is used, SciPy's mode "interp"; the R package prospectr drops those
+    bands.
+
+    References
+    ----------
+    .. [1] Savitzky and Golay (1964), Analytical Chemistry 36(8), 1627-1639.
+
+    Examples
+    --------
+    >>> derivative([[1.0, 4.0, 9.0, 16.0]], window_length=3).round(6)
+    array([[2., 4., 6., 8.]])
+    """
+    values = check_matrix(spectra, "spectra")
+    n_bands = values.shape[1]
+    check_int(window_length, "window_length", 3, n_bands, " (columns of 'spectra')")
+    check_int(polyorder, "polyorder", 1, window_length - 1, " (window_length - 1)")
+    if window_length % 2 == 0:
+        msg = (
+            "'window_length' must be odd, so that it has a middle band, "
+            f"got {window_length}. Use {window_length - 1} or {window_length + 1}."
+        )
+        raise ValueError(msg)
+    from scipy.signal import savgol_filter  # takes half a second to import
+
+    return savgol_filter(values, window_length, polyorder, deriv=1, axis=1)
+
+
+# What the comparison of preprocessings tries, each from reflectance.
+PREPROCESSINGS: dict[str, Callable[[npt.ArrayLike], Floats]] = {
+    "reflectance": lambda values: check_matrix(values, "reflectance"),
+    "absorbance": absorbance,
+    "SNV of absorbance": lambda values: snv(absorbance(values)),
+    "first derivative of absorbance": lambda values: derivative(absorbance(values)),
+}
 
 
 def check_wavelength_range(

@@ -1,5 +1,7 @@
 """The methods to beat: recomputed with scikit-learn and explicit loops."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSRegression
@@ -7,10 +9,13 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
 
 from soilnb.baselines import (
+    Local,
     MemoryBasedLearner,
+    fit_cubist,
     fit_plsr,
     fit_plsr_spiked,
     fit_random_forest,
+    spiked_local_rmse,
 )
 from soilnb.selection import random_folds
 
@@ -69,12 +74,50 @@ def test_extra_weight_pulls_the_library_to_the_site():
     assert bias[0] > bias[1] > bias[2]
 
 
+def test_rmse_of_spiking_holds_out_local_rows_only():
+    X, y = make_soils(50, seed=1)
+    X_local, y_local = make_soils(9, seed=2, shift=2)
+    folds = random_folds(9, 3, seed=1)
+    errors = []
+    for fold in range(3):
+        out = folds == fold
+        spiked = np.vstack([X, X_local[~out], X_local[~out]])
+        values = np.concatenate([y, y_local[~out], y_local[~out]])
+        model = PLSRegression(n_components=3, scale=False).fit(spiked, values)
+        errors.extend(model.predict(X_local[out]).ravel() - y_local[out])
+    found = spiked_local_rmse(X, y, X_local, y_local, folds, weight=2, n_components=3)
+    assert found == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
+
+
 def test_random_forest_is_scikit_learns_with_the_seed():
     X, y = make_soils(30, seed=1)
     expected = RandomForestRegressor(n_estimators=20, random_state=5).fit(X, y)
     forest = fit_random_forest(X, y, seed=5, n_trees=20)
     np.testing.assert_array_equal(forest.predict(X), expected.predict(X))
     assert fit_random_forest(X[:5], y[:5], seed=1).n_estimators == 500
+
+
+def test_cubist_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cubist", None)
+    with pytest.raises(ModuleNotFoundError, match=r"Install it: pip install cubist\."):
+        fit_cubist([[0.0], [1.0]], [1.0, 2.0])
+
+
+def test_cubist_finds_a_law_for_each_side_of_a_threshold():
+    pytest.importorskip("cubist", reason="the optional package cubist")
+    rng = np.random.default_rng(1)
+    X, X_test = rng.normal(size=(200, 3)), rng.normal(size=(100, 3))
+
+    def law(X):
+        return np.where(X[:, 0] > 0, 10 + 2 * X[:, 1], -3 * X[:, 2])
+
+    model = fit_cubist(X, law(X))
+    far = np.abs(X_test[:, 0]) > 0.1  # the threshold is not known exactly
+    errors = (model.predict(X_test) - law(X_test))[far]
+    assert np.sqrt(np.mean(errors**2)) < 0.3
+    np.testing.assert_array_equal(
+        fit_cubist(X, law(X)).predict(X_test), model.predict(X_test)
+    )
 
 
 def learn_by_definition(library, local, sizes, max_components):
@@ -130,6 +173,136 @@ def test_memory_based_learner_limits_neighbours_to_the_rows():
     assert list(learner.validation_rmse_.index) == [10, 25]
 
 
+def predict_by_definition(X, y, spectrum, sizes):
+    """LOCAL with scikit-learn's loadings, component by component."""
+    predicted, weights = [], []
+    for a in sizes:
+        model = PLSRegression(n_components=a, scale=False).fit(X, y)
+        residual = spectrum - X.mean(axis=0)
+        for weight, loading in zip(
+            model.x_weights_.T, model.x_loadings_.T, strict=True
+        ):
+            residual = residual - (residual @ weight) * loading
+        s = np.sqrt(np.mean(residual**2))
+        g = np.sqrt(np.mean(model.coef_**2))
+        predicted.append(model.predict(spectrum[np.newaxis]).item())
+        weights.append(1 / (s * g))
+    return np.average(predicted, weights=weights)
+
+
+def best_correlated(X, spectrum, size, excluded=None):
+    """Rows of the best correlated spectra, without one row."""
+    correlation = np.array([np.corrcoef(row, spectrum)[0, 1] for row in X])
+    return [row for row in np.argsort(-correlation) if row != excluded][:size]
+
+
+def test_local_predicts_by_its_definition():
+    library, local = make_soils(50, seed=1), make_soils(6, seed=2)
+    X, y = np.vstack([library[0], local[0]]), np.concatenate([library[1], local[1]])
+    learner = Local((12, 25), min_components=2, max_components=6).fit(*library, *local)
+    for size in (12, 25):
+        errors = []
+        for row in range(50, 56):
+            near = best_correlated(X, X[row], size, excluded=row)
+            predicted = predict_by_definition(X[near], y[near], X[row], range(2, 7))
+            errors.append(predicted - y[row])
+        rmse = np.sqrt(np.mean(np.square(errors)))
+        assert learner.validation_rmse_[size] == pytest.approx(rmse, rel=1e-8)
+    assert learner.n_neighbours_ == learner.validation_rmse_.idxmin()
+    queries, _ = make_soils(5, seed=3)
+    expected = []
+    for spectrum in queries:
+        near = best_correlated(X, spectrum, learner.n_neighbours_)
+        expected.append(predict_by_definition(X[near], y[near], spectrum, range(2, 7)))
+    np.testing.assert_allclose(learner.predict(queries), expected, rtol=1e-8)
+
+
+def test_local_with_one_number_of_components_is_plsr_of_the_neighbours():
+    library, local = make_soils(30, seed=1), make_soils(10, seed=2)
+    queries, _ = make_soils(4, seed=3)
+    X, y = np.vstack([library[0], local[0]]), np.concatenate([library[1], local[1]])
+    learner = Local((15,), min_components=4, max_components=4).fit(*library, *local)
+    expected = []
+    for spectrum in queries:
+        near = best_correlated(X, spectrum, 15)
+        model = PLSRegression(n_components=4, scale=False).fit(X[near], y[near])
+        expected.append(model.predict(spectrum[np.newaxis]).item())
+    np.testing.assert_allclose(learner.predict(queries), expected, atol=1e-9)
+
+
+def test_local_does_not_depend_on_units_or_the_order_of_the_library():
+    (X, y), local = make_soils(60, seed=1), make_soils(10, seed=2)
+    queries, _ = make_soils(8, seed=3)
+    learner = Local((20, 40)).fit(X, y, *local)
+    expected = learner.predict(queries)
+    order = np.random.default_rng(1).permutation(60)
+    shuffled = Local((20, 40)).fit(X[order], y[order], *local)
+    np.testing.assert_allclose(shuffled.predict(queries), expected, atol=1e-9)
+    scaled = Local((20, 40)).fit(3 * X, 10 * y + 5, 3 * local[0], 10 * local[1] + 5)
+    np.testing.assert_allclose(scaled.predict(3 * queries), 10 * expected + 5)
+
+
+def test_local_ends_its_mean_where_the_spectra_end():
+    # Two constituents and no noise: two components describe every spectrum and the
+    # law; asked for 5 to 15, both numbers of neighbours find it without error.
+    rng = np.random.default_rng(1)
+    scores, loadings = rng.normal(size=(30, 2)), rng.normal(size=(2, 12))
+    X, y = scores @ loadings, scores[:, 0] - 2 * scores[:, 1]
+    learner = Local((8, 16), min_components=5).fit(X[:15], y[:15], X[15:20], y[15:20])
+    np.testing.assert_allclose(learner.predict(X[20:]), y[20:], atol=1e-9)
+
+
+def test_local_gives_the_mean_where_the_neighbours_do_not_vary():
+    (X, _), (X_local, _) = make_soils(20, seed=1), make_soils(5, seed=2)
+    learner = Local((10,)).fit(X, np.full(20, 7.0), X_local, np.full(5, 7.0))
+    np.testing.assert_allclose(learner.predict(X_local), 7.0)
+
+
+def test_local_gives_the_mean_for_the_mean_spectrum():
+    # The mean of the four rows is the query: no component leaves anything of it, so
+    # the weights 1 / (s g) are infinite, and every prediction is the mean of y, 5.
+    query = np.array([8.0, 16.0, 24.0, 40.0])
+    first, second = np.array([1.0, 0.0, -1.0, 2.0]), np.array([0.0, 2.0, 1.0, 1.0])
+    X = query + np.vstack([first, -first, second, -second])
+    y = np.array([1.0, 3.0, 5.0, 11.0])
+    learner = Local((4,), min_components=1).fit(X, y, -query[np.newaxis], [0.0])
+    assert learner.predict(query[np.newaxis]).tolist() == pytest.approx([5.0])
+
+
+def test_local_finds_the_law_of_the_spectra_that_correlate():
+    X_near, y_near = make_soils(120, seed=1)
+    X_far, y_far = make_soils(400, seed=2)
+    X_far = X_far + np.linspace(-30, 30, 40)  # another shape, and the law reversed
+    X_local, y_local = make_soils(20, seed=3)
+    X_test, y_test = make_soils(50, seed=4)
+    X, y = np.vstack([X_near, X_far]), np.concatenate([y_near, -y_far])
+    learner = Local().fit(X, y, X_local, y_local)
+    error = np.std(learner.predict(X_test) - y_test)
+    whole_library = fit_plsr(X, y, random_folds(520, 10, seed=1), max_components=5)
+    assert error < 0.25 * y_test.std()
+    assert error < 0.5 * np.std(whole_library.predict(X_test) - y_test)
+
+
+def test_local_refusals():
+    X, y = make_soils(10, seed=1)
+    flat = np.vstack([X[:4], np.ones((2, 40)), X[4:]])
+    with pytest.raises(ValueError, match="'min_components' must be between 1 and 4"):
+        Local(min_components=5, max_components=4).fit(X, y, X, y)
+    with pytest.raises(TypeError, match="'max_components' must be a whole number"):
+        Local(max_components=4.5).fit(X, y, X, y)
+    with pytest.raises(ValueError, match="'n_neighbours' must hold at least one"):
+        Local(()).fit(X, y, X, y)
+    with pytest.raises(ValueError, match=r"'X_local' has 2 constant rows \(first at r"):
+        Local().fit(X, y, flat, np.arange(12.0))
+    with pytest.raises(NotFittedError):
+        Local().predict(X)
+    learner = Local((5,)).fit(X, y, X, y)
+    with pytest.raises(ValueError, match="'X' has 3 columns"):
+        learner.predict(X[:, :3])
+    with pytest.raises(ValueError, match="'X' has 2 constant rows"):
+        learner.predict(flat)
+
+
 def test_spiking_refuses_what_does_not_match():
     X, y = make_soils(10, seed=1)
     folds = np.arange(10) % 5
@@ -143,6 +316,15 @@ def test_spiking_refuses_what_does_not_match():
 
 def test_other_refusals():
     X, y = make_soils(10, seed=1)
+    folds = np.arange(10) % 5
+    with pytest.raises(ValueError, match="'weight' must be at least 1, got 0"):
+        spiked_local_rmse(X, y, X, y, folds, weight=0, n_components=1)
+    with pytest.raises(ValueError, match="'local_folds' has 2 rows but 'X_local' has"):
+        spiked_local_rmse(X, y, X, y, folds[:2], n_components=1)
+    with pytest.raises(ValueError, match="'n_committees' must be between 1 and 100"):
+        fit_cubist(X, y, n_committees=0)
+    with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):
+        fit_cubist(X, y[:9])
     with pytest.raises(ValueError, match="'seed' must be at least 0"):
         fit_random_forest(X, y, seed=-1)
     with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):

@@ -17,13 +17,19 @@ def _close():
     plt.close("all")
 
 
-def test_spectra_show_the_median_of_each_set():
+def test_spectra_show_the_mean_and_the_middle_nine_tenths_of_each_set():
     wavelengths = np.arange(400, 500, 10)
-    spectra = np.linspace(0.1, 0.5, 5)[:, None] + np.zeros(10)
-    figure = plots.plot_spectra(wavelengths, {"local": spectra})
-    axes = figure.axes[0]
+    # 0, 0.01, ... 1: mean 0.5; squared: 0.335, which is not the median, 0.25.
+    levels = np.linspace(0, 1, 101)[:, None] + np.zeros(10)
+    sets = {"library": levels, "country": levels[:0], "site": levels**2}
+    axes = plots.plot_spectra(wavelengths, sets).axes[0]
     assert axes.get_xlabel() == "wavelength / nm"
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.3)
+    bands = [drawn.get_datalim(axes.transData).intervaly for drawn in axes.collections]
+    np.testing.assert_allclose(bands, [[0.05, 0.95], [0.05**2, 0.95**2]])
+    means = [line for line in axes.lines if "n = 101" in line.get_label()]
+    np.testing.assert_allclose([line.get_ydata()[0] for line in means], [0.5, 0.335])
+    assert axes.get_xlim() == (400, 490)
+    assert axes.get_ylim()[0] == 0  # there is no reflectance below
 
 
 def test_measured_predicted_has_one_to_one_line_and_equal_axes():
@@ -34,7 +40,30 @@ def test_measured_predicted_has_one_to_one_line_and_equal_axes():
     assert axes.get_xlim() == axes.get_ylim()
     x, y = axes.lines[0].get_data()
     np.testing.assert_array_equal(x, y)
-    assert "%" in axes.get_xlabel()
+    assert axes.get_aspect() == 1.0
+    assert axes.get_xticks().tolist() == axes.get_yticks().tolist()
+    assert axes.get_xlabel() == "measured SOC / %"
+    assert axes.get_ylabel() == "predicted SOC / %"
+    # Errors 0.5 and -0.2: RMSE sqrt((0.25 + 0.04) / 2) = 0.38.
+    assert axes.texts[0].get_text().startswith("n = 2\nRMSE 0.38 %\nCCC")
+
+
+def test_measured_predicted_of_sites_have_their_own_limits():
+    rows = {"site": ["a", "a", "b", "b"], "measured": [1.0, 2.0, 10.0, 20.0]}
+    predictions = pd.DataFrame(rows | {"predicted": [1.0, 2.0, 11.0, 19.0]})
+    figure = plots.plot_measured_predicted(predictions, ["a", "b"], by="site")
+    for axes, highest in zip(figure.axes, (2.0, 20.0), strict=True):
+        assert axes.get_xlim() == axes.get_ylim()
+        assert highest < axes.get_xlim()[1] < 1.1 * highest
+    with pytest.raises(ValueError, match="Unknown site 'c'"):
+        plots.plot_measured_predicted(predictions, ["c"], by="site")
+
+
+def test_measured_predicted_of_one_constant_has_room_and_no_concordance():
+    predictions = pd.DataFrame({"method": "local", "measured": [1.0], "predicted": 1.0})
+    axes = plots.plot_measured_predicted(predictions, ["local"]).axes[0]
+    assert axes.get_xlim() == (0.9, 1.1)
+    assert "CCC" not in axes.texts[0].get_text()
 
 
 def test_bars_are_ordered_with_the_smallest_rmse_on_top():
@@ -107,16 +136,6 @@ def test_curves_are_what_was_given_and_the_first_is_the_reference():
     assert axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
 
 
-def test_fields_are_coloured_by_soc_and_as_wide_as_they_are():
-    table = pd.DataFrame({"longitude": [16.0, 16.2], "latitude": [60.0, 60.1]})
-    figure = plots.plot_fields({"field": table.assign(soc=[1.0, 2.0])})
-    axes = figure.axes[0]
-    assert axes.collections[0].get_array().tolist() == [1.0, 2.0]
-    # One degree of longitude at 60 degrees north is half as long as one of latitude.
-    assert axes.get_aspect() == pytest.approx(2.0, rel=0.01)
-    assert figure.axes[1].get_ylabel() == "SOC / %"
-
-
 def test_runs_are_dots_in_the_row_of_their_kind():
     runs = pd.DataFrame({"kind": ["a", "b", "b"], "rmse": [0.3, 0.4, 0.5]})
     axes = plots.plot_runs(runs, reference=0.35).axes[0]
@@ -124,6 +143,48 @@ def test_runs_are_dots_in_the_row_of_their_kind():
     np.testing.assert_allclose(found[0], [0.3])
     np.testing.assert_allclose(found[1], [0.4, 0.5])
     assert axes.lines[-1].get_xdata()[0] == 0.35
+
+
+@pytest.fixture
+def depths():
+    """A network of three layers; all frozen, it is far off."""
+    return pd.DataFrame(
+        {
+            "n_frozen": [0, 1, 2, 3],
+            "frozen": ["", "Conv-block 1", "FC-block 1", "Output-block"],
+            "n_trained": [90, 50, 9, 0],
+            "rmse": [0.5, 0.4, 0.45, 0.55],
+        }
+    )
+
+
+def test_depths_mark_the_lowest_rmse_and_set_the_reference_apart(depths):
+    figure = plots.plot_depths({"dtl_r_global": depths}, reference=0.42)
+    axes = figure.axes[0]
+    retrained, chosen, whole, local = axes.lines
+    assert retrained.get_ydata().tolist() == [0.5, 0.4, 0.45]
+    assert (chosen.get_xdata().item(), chosen.get_ydata().item()) == (1, 0.4)
+    assert (whole.get_xdata().item(), whole.get_ydata().item()) == (3, 0.55)
+    assert whole.get_marker() == "s"
+    assert local.get_ydata()[0] == 0.42
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["none", "Conv-block 1", "FC-block 1", "Output-block"]
+    assert axes.get_title() == "DTL-R global"
+
+
+def test_depths_never_ring_the_network_that_was_not_retrained(depths):
+    depths.loc[3, "rmse"] = 0.1
+    axes = plots.plot_depths({"dtl_r_global": depths}).axes[0]
+    assert axes.lines[1].get_ydata().item() == 0.4
+
+
+def test_depths_show_a_reference_off_the_scale_by_an_arrow_and_its_number(depths):
+    depths.loc[3, "rmse"] = 3.0
+    axes = plots.plot_depths({"a": depths, "b": depths}).axes[0]
+    whole = axes.lines[2]
+    assert whole.get_marker() == "^"
+    assert whole.get_ydata().item() == pytest.approx(1.3 * 0.5)
+    assert [text.get_text() for text in axes.texts] == ["3.00"]
 
 
 def test_importance_is_a_step_over_each_range_of_bands():
@@ -157,3 +218,16 @@ def test_trials_show_scores_and_the_best_so_far():
     assert axes.collections[0].get_offsets()[:, 1].tolist() == [0.5, 0.4]
     assert axes.lines[0].get_ydata().tolist() == [0.5, 0.5, 0.4]
     assert axes.lines[1].get_xdata().tolist() == [2]
+
+
+def test_weights_are_a_curve_for_each_rmse_with_the_lowest_marked():
+    sweep = pd.DataFrame(
+        {"test": [0.5, 0.3, 0.4], "held out": [0.6, 0.5, 0.2]}, index=[1, 5, 20]
+    )
+    axes = plots.plot_weights(sweep, reference=0.35).axes[0]
+    test, marked, _, other, reference = axes.lines
+    assert test.get_xdata().tolist() == [1, 5, 20]
+    assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (5, 0.3)
+    assert other.get_xdata()[0] == 20
+    assert set(reference.get_ydata()) == {0.35}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "5", "20"]

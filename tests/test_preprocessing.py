@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from soilnb.preprocessing import (
+    PREPROCESSINGS,
     absorbance,
     band_depth,
     check_wavelengths,
+    derivative,
     reflectance,
     resample,
     snv,
@@ -151,3 +153,51 @@ def test_band_depth_refuses_a_band_that_was_not_measured_or_has_no_sides():
         band_depth([[0.4, 0.36, 0.6]], nm, (2150, 2300), 2190)
     with pytest.raises(ValueError, match="'shoulders' must be on both sides of 2190"):
         band_depth([[0.4, 0.36, 0.6]], nm, (2200, 2250), 2190)
+
+
+def test_derivative_of_a_parabola_is_exact_to_the_edges():
+    # x squared has slope 2 x, and a polynomial of degree 2 fits it without error
+    x = np.arange(15.0)
+    assert np.allclose(derivative([x**2, 3 * x + 7]), [2 * x, np.full(15, 3.0)])
+
+
+def test_derivative_is_the_slope_of_a_fit_to_each_window():
+    spectra = np.random.default_rng(4).normal(size=(3, 12))
+    slopes = derivative(spectra, window_length=5, polyorder=3)
+    offsets = np.arange(-2, 3)
+    for row in range(3):
+        for band in range(2, 10):
+            fit = np.polynomial.Polynomial.fit(
+                offsets, spectra[row, band - 2 : band + 3], 3, domain=[-1, 1]
+            )
+            assert slopes[row, band] == pytest.approx(fit.deriv()(0.0))
+
+
+def test_derivative_agrees_with_prospectr_on_nirsoil(nirsoil):
+    # prospectr::savitzkyGolay(m = 1, p = 1, w = 3), largest of the first spectrum
+    slopes = derivative(nirsoil["absorbance"][:1], window_length=3, polyorder=1)
+    assert np.abs(slopes[:, 1:-1]).max() == pytest.approx(0.00528, abs=5e-6)
+
+
+def test_derivative_ignores_an_offset():
+    spectra = np.random.default_rng(5).normal(size=(3, 30))
+    assert np.allclose(derivative(spectra + 4), derivative(spectra))
+
+
+def test_derivative_refuses_windows_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"band, got 4\. Use 3 or 5"):
+        derivative(np.ones((1, 9)), window_length=4)
+    with pytest.raises(ValueError, match=r"between 3 and 9 \(columns of 'spectra'\)"):
+        derivative(np.ones((1, 9)))
+    with pytest.raises(ValueError, match="'polyorder' must be between 1 and 4"):
+        derivative(np.ones((1, 9)), window_length=5, polyorder=5)
+
+
+def test_preprocessings_start_from_reflectance():
+    fractions = np.random.default_rng(6).uniform(0.1, 0.9, (4, 20))
+    made = {name: function(fractions) for name, function in PREPROCESSINGS.items()}
+    assert np.array_equal(made["reflectance"], fractions)
+    assert np.allclose(made["SNV of absorbance"], snv(made["absorbance"]))
+    assert np.allclose(
+        made["first derivative of absorbance"], derivative(made["absorbance"])
+    )

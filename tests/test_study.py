@@ -10,6 +10,7 @@ from sklearn.cross_decomposition import PLSRegression
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_library, load_site
 from soilnb.study import Fits, Study, compare, predict_with, prepare, verdict
+from soilnb.study.prepared import _select_local
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +336,110 @@ def test_prediction_with_no_library_rows_is_that_of_plsr_local(skane):
     np.testing.assert_array_equal(predict_with(skane, []), local.predict(skane.X_test))
     few = predict_with(skane, [3, 5, 8])
     assert not np.array_equal(few, predict_with(skane, []))
+
+
+@pytest.fixture(scope="module")
+def fewer(skane):
+    return skane.first_local(12)
+
+
+def test_first_local_keeps_the_test_samples_and_the_library(skane, fewer):
+    assert fewer.local.tolist() == skane.local[:12].tolist()
+    np.testing.assert_array_equal(fewer.X_local, skane.X_local[:12])
+    np.testing.assert_array_equal(fewer.y_local, skane.y_local[:12])
+    assert fewer.test.tolist() == skane.test.tolist()
+    np.testing.assert_array_equal(fewer.X_library, skane.X_library)
+    assert fewer.library_folds.tolist() == skane.library_folds.tolist()
+    assert fewer.country_folds.tolist() == skane.country_folds.tolist()
+    assert "Of 30 local samples only the first 12 are used." in fewer.notes
+    assert len(skane.local) == 30
+
+
+def test_first_local_has_fresh_folds_of_even_size(fewer):
+    assert np.bincount(fewer.local_folds).tolist() == [2, 2, *[1] * 8]
+    assert len(fewer.localised_folds(5)) == 17
+
+
+def test_first_local_samples_are_those_that_kennard_stone_selects_first(farms, skane):
+    small = prepare(farms, load_site("skane"), n_local=10)
+    first = skane.first_local(10)
+    assert first.local.tolist() == small.local.tolist()
+    assert first.local_folds.tolist() == small.local_folds.tolist()
+    # Only the test samples differ: 95 and 115.
+    assert first.fingerprint != small.fingerprint
+
+
+def test_first_local_is_another_study_unless_it_keeps_all(skane, fewer):
+    assert len({skane.fingerprint, fewer.fingerprint}) == 2
+    assert skane.first_local(30).fingerprint == skane.fingerprint
+
+
+def test_first_local_is_the_same_when_saved_and_read(fewer, tmp_path):
+    fewer.save(tmp_path)
+    again = Study.load(tmp_path)
+    assert again.fingerprint == fewer.fingerprint
+    assert again.test.tolist() == fewer.test.tolist()
+    assert again.notes == fewer.notes
+
+
+@pytest.mark.parametrize("n", [9, 31])
+def test_first_local_out_of_range_is_refused(skane, n):
+    with pytest.raises(
+        ValueError,
+        match=rf"'n' must be between 10 and 30 \(the local samples\), .* {n}",
+    ):
+        skane.first_local(n)
+
+
+def test_first_local_needs_a_sample_for_each_fold_and_soc_that_varies(farms, skane):
+    many = prepare(farms, load_site("skane"), n_folds=20)
+    with pytest.raises(ValueError, match="'n' must be between 20 and 30"):
+        many.first_local(19)
+    soc = skane.site.soc.copy()
+    soc[skane.local[:10]] = 1.5
+    flat = replace(skane, site=replace(skane.site, soc=soc))
+    with pytest.raises(ValueError, match="must vary among the 10 local samples"):
+        flat.first_local(10)
+
+
+def test_random_split_is_that_of_its_seed(farms, skane):
+    site = load_site("skane")
+    first, again, other = (
+        prepare(farms, site, split="random", seed=seed) for seed in (1, 1, 2)
+    )
+    assert first.local.tolist() == again.local.tolist()
+    assert first.fingerprint == again.fingerprint
+    assert len({one.fingerprint for one in (first, other, skane)}) == 3
+    assert set(first.local) != set(other.local) != set(skane.local)
+    rows = np.sort(np.concatenate([first.local, first.test]))
+    assert rows.tolist() == list(range(125))
+    assert "The local samples were drawn at random, not by Kennard-Stone." in (
+        first.notes
+    )
+    np.testing.assert_array_equal(first.X_library, skane.X_library)
+
+
+def test_random_splits_hold_every_sample_about_as_often(farms):
+    """30 of 125 samples: in 200 splits each is local 48 times, sd 6."""
+    site = load_site("skane")
+    counts = np.zeros(125)
+    for seed in range(1, 201):
+        counts[_select_local(site, 30, "random", seed)] += 1
+    assert counts.sum() == 200 * 30
+    assert np.abs(counts - 48).max() < 5 * 6.04
+    # Chi-squared with 124 degrees of freedom, mean 124 x (1 - 30/125): sd below 13.
+    assert np.sum((counts - 48) ** 2 / 48) < 94 + 5 * 13
+
+
+def test_random_split_does_not_depend_on_soc(farms):
+    site = load_site("skane")
+    absurd = replace(site, soc=np.linspace(1, 50, len(site)))
+    found = [prepare(farms, one, split="random").local for one in (site, absurd)]
+    assert found[0].tolist() == found[1].tolist()
+
+
+def test_unknown_split_is_refused(farms):
+    with pytest.raises(
+        ValueError, match=r"Unknown split 'kennard-stone'. Did you mean"
+    ):
+        prepare(farms, load_site("skane"), split="kennard-stone")

@@ -425,7 +425,11 @@ def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch, tmp_path):
     figure, _ = plt.subplots()
     file = tmp_path / "fig1.png"
     show.figure(figure, alt="A line.", caption="Fig. 1.", file=file)
-    assert file.stat().st_size > 0
+    dots_per_metre = int.from_bytes(file.read_bytes().split(b"pHYs")[1][:4], "big")
+    assert round(dots_per_metre * 0.0254) == 300
+    vector = file.with_suffix(".pdf").read_bytes()
+    assert vector.startswith(b"%PDF")
+    assert b"CreationDate" not in vector  # the same figure gives the same file
     assert shown[0][1]["metadata"]["image/png"]["alt"] == "A line."
     assert not plt.fignum_exists(figure.number)
 

@@ -1,52 +1,73 @@
 """Every figure, in one style: units on the axes, colours that all readers can tell."""
 
+from soilnb.plots.comparison import (
+    plot_choice,
+    plot_learning_curve,
+    plot_sites,
+)
+from soilnb.plots.delta import plot_delta
+from soilnb.plots.maps import (
+    has_coordinates,
+    plot_fields,
+    plot_map,
+    plot_point_map,
+)
 from soilnb.plots.models import (
     plot_components,
-    plot_delta,
     plot_frequency,
     plot_gain,
     plot_history,
     plot_measured_predicted,
     plot_rmse,
     plot_runs,
+    plot_weights,
 )
 from soilnb.plots.networks import (
     plot_band_importance,
+    plot_depths,
     plot_filters,
     plot_training,
     plot_trials,
 )
 from soilnb.plots.samples import (
     plot_curves,
-    plot_fields,
     plot_noise,
     plot_outliers,
     plot_scores_pairs,
     plot_soc,
     plot_spectra,
 )
-from soilnb.plots.style import COLOURS, FEATURES_NM
+from soilnb.plots.style import COLOURS, FEATURES_NM, LABELS
 
 __all__ = [
     "COLOURS",
     "FEATURES_NM",
+    "LABELS",
+    "has_coordinates",
     "plot_band_importance",
+    "plot_choice",
     "plot_components",
     "plot_curves",
     "plot_delta",
+    "plot_depths",
     "plot_fields",
     "plot_filters",
     "plot_frequency",
     "plot_gain",
     "plot_history",
+    "plot_learning_curve",
+    "plot_map",
     "plot_measured_predicted",
     "plot_noise",
     "plot_outliers",
+    "plot_point_map",
     "plot_rmse",
     "plot_runs",
     "plot_scores_pairs",
+    "plot_sites",
     "plot_soc",
     "plot_spectra",
     "plot_training",
     "plot_trials",
+    "plot_weights",
 ]

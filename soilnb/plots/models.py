@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from soilnb import metrics
+from soilnb._validation import check_choice
 from soilnb.plots.style import (
+    RMSE_LABEL,
     SOC_LABEL,
     make_figure,
+    name_method,
 )
 
 
@@ -32,11 +35,11 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", len(curves))
-    for colour, (name, rmse) in zip(palette, curves.items(), strict=True):
-        components = np.arange(1, len(rmse) + 1)
-        best = int(np.argmin(rmse))
-        axes.plot(components, rmse, color=colour, label=name)
-        axes.plot(components[best], rmse[best], "o", color=colour)
+    for colour, (name, errors) in zip(palette, curves.items(), strict=True):
+        components = np.arange(1, len(errors) + 1)
+        best = int(np.argmin(errors))
+        axes.plot(components, errors, color=colour, label=name_method(name))
+        axes.plot(components[best], errors[best], "o", color=colour)
     axes.set(xlabel="number of PLS components", ylabel="cross-validated RMSE / %")
     axes.legend()
     return figure
@@ -58,49 +61,84 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     """
     ordered = scores.sort_values("rmse", ascending=False)
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
-    bars = axes.barh(ordered["method"], ordered["rmse"], color="#0072B2", alpha=0.8)
+    names = ordered["method"].map(name_method)
+    bars = axes.barh(names, ordered["rmse"], color="#0072B2", alpha=0.8)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     if reference is not None:
         value = scores.loc[scores["method"] == reference, "rmse"].iloc[0]
-        axes.axvline(value, color="#D55E00", ls="--", lw=1, label=reference)
+        axes.axvline(
+            value, color="#D55E00", ls="--", lw=1, label=name_method(reference)
+        )
         axes.legend(loc="upper right")
-    axes.set(xlabel="RMSE of the test samples / %")
+    axes.set(xlabel=RMSE_LABEL)
     axes.grid(axis="y", visible=False)
     return figure
 
 
-def plot_measured_predicted(predictions: pd.DataFrame, methods: list[str]) -> Figure:
-    """Plot predicted against measured SOC, a panel per method (Fig. 4b).
+def plot_measured_predicted(
+    predictions: pd.DataFrame, names: list[str], *, by: str = "method"
+) -> Figure:
+    """Plot predicted against measured SOC, a panel per method or site (Fig. 4b).
 
     Parameters
     ----------
     predictions : DataFrame
-        Columns method, measured, predicted (% SOC).
-    methods : list of str
-        Methods to show, in order.
+        Columns measured, predicted (% SOC) and `by`.
+    names : list of str
+        Methods, or sites, to show, in order.
+    by : str, default "method"
+        Column that tells panels apart. Panels of one site's methods share their
+        limits; those of sites have limits of their own.
 
     Returns
     -------
     Figure
+        With the 1:1 line, equal axes, RMSE and concordance (CCC) of each panel.
+
+    Raises
+    ------
+    ValueError
+        If a name is not in the column.
     """
-    n_columns = min(3, len(methods))
-    n_rows = -(-len(methods) // n_columns)
+    for name in names:
+        check_choice(name, by, predictions[by].unique())
+    n_columns = min(3, len(names))
+    n_rows = -(-len(names) // n_columns)
     figure, panels = make_figure(
-        3 * n_columns, 3 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
+        3 * n_columns, 3.1 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
     )
-    shown = predictions[predictions["method"].isin(methods)]
-    values = shown[["measured", "predicted"]].to_numpy()
-    pad = 0.05 * np.ptp(values)
-    limits = (values.min() - pad, values.max() + pad)
-    for axes, method in zip(panels.flat, methods, strict=False):
-        rows = shown[shown["method"] == method]
+    shown = predictions[predictions[by].isin(names)]
+    for axes, name in zip(panels.flat, names, strict=False):
+        rows = shown[shown[by] == name]
+        limits = _equal_limits(shown if by == "method" else rows)
         axes.plot(limits, limits, color="black", lw=0.8)
         axes.scatter(rows["measured"], rows["predicted"], s=16, color="#0072B2", lw=0)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=method)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name_method(name))
         axes.set(xlabel="measured " + SOC_LABEL, ylabel="predicted " + SOC_LABEL)
-    for axes in panels.flat[len(methods) :]:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5))
+        axes.text(
+            0.04, 0.96, _scores(rows), transform=axes.transAxes, va="top", fontsize=8
+        )
+    for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
     return figure
+
+
+def _equal_limits(predictions: pd.DataFrame) -> tuple[float, float]:
+    """Return limits for both axes that hold all measured and predicted values."""
+    values = predictions[["measured", "predicted"]].to_numpy()
+    pad = 0.05 * np.ptp(values) or 0.1
+    return float(values.min() - pad), float(values.max() + pad)
+
+
+def _scores(rows: pd.DataFrame) -> str:
+    """Return what is written into a panel of measured against predicted values."""
+    measured, predicted = rows["measured"], rows["predicted"]
+    text = f"n = {len(rows)}\nRMSE {metrics.rmse(measured, predicted):.2f} %"
+    if np.ptp(rows[["measured", "predicted"]].to_numpy()):
+        text += f"\nCCC {metrics.ccc(measured, predicted):.2f}".replace("-", "−")
+    return text
 
 
 def plot_frequency(frequency: npt.NDArray, n_selected: int) -> Figure:
@@ -174,34 +212,12 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     ordered = gains.iloc[::-1]
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
     spread = np.abs(ordered[["low", "high"]].sub(ordered["gain"], axis=0)).to_numpy().T
+    names = ordered.index.map(name_method)
     axes.errorbar(
-        ordered["gain"], ordered.index, xerr=spread, fmt="o", color="#0072B2", capsize=3
+        ordered["gain"], names, xerr=spread, fmt="o", color="#0072B2", capsize=3
     )
     axes.axvline(0, color="black", lw=0.8)
     axes.set(xlabel="RMSE of local minus RMSE / %   (right of 0: better than local)")
-    return figure
-
-
-def plot_delta(table: pd.DataFrame) -> Figure:
-    """Plot the change in RMSE against local modelling, by method and site (Fig. 4a).
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns site, method, delta_rmse (percent).
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = make_figure(7.5, 3.6)
-    sns.barplot(
-        table, x="method", y="delta_rmse", hue="site", palette="colorblind", ax=axes
-    )
-    axes.axhline(0, color="black", lw=0.8)
-    axes.set(xlabel="", ylabel="ΔRMSE against local / percent")
-    axes.tick_params(axis="x", rotation=35)
-    plt.setp(axes.get_xticklabels(), ha="right")
     return figure
 
 
@@ -225,5 +241,34 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
         runs, x="rmse", y="kind", order=kinds, ax=axes, color="#0072B2", jitter=0.15
     )
     axes.axvline(reference, color="#D55E00", ls="--", lw=1)
-    axes.set(xlabel="RMSE of the test samples / %", ylabel="")
+    axes.set(xlabel=RMSE_LABEL, ylabel="")
+    return figure
+
+
+def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
+    """Plot RMSE against the weight of the local samples in spiking.
+
+    Parameters
+    ----------
+    sweep : DataFrame
+        Index weight; each column a kind of RMSE (% SOC). The lowest is marked.
+    reference : float
+        RMSE drawn as a dashed line, that of the local samples alone.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = make_figure(6, 3.4)
+    palette = sns.color_palette("colorblind", sweep.shape[1])
+    for colour, (name, rmse) in zip(palette, sweep.items(), strict=True):
+        axes.plot(rmse.index, rmse, ".-", color=colour, label=name)
+        axes.plot(rmse.idxmin(), rmse.min(), "o", color=colour)
+    axes.axhline(
+        reference, color="#D55E00", ls="--", lw=1, label="local samples alone, test"
+    )
+    axes.set(xlabel="weight of each local sample", ylabel="RMSE / %", xscale="log")
+    axes.set_xticks(sweep.index, labels=[f"{weight:g}" for weight in sweep.index])
+    axes.minorticks_off()
+    axes.legend()
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from soilnb.plots.style import (
     COLOURS,
     make_figure,
     mark_features,
+    name_method,
 )
 
 
@@ -39,9 +41,68 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
-        axes.set(title=name, xlabel="epoch", yscale="log")
+        axes.set(title=name_method(name), xlabel="epoch", yscale="log")
     panels[0][0].set_ylabel("validation RMSE / %")
     return figure
+
+
+def plot_depths(
+    depths: Mapping[str, pd.DataFrame], *, reference: float | None = None
+) -> Figure:
+    """Plot cross-validated RMSE against how many layers stay as the library made them.
+
+    Parameters
+    ----------
+    depths : mapping
+        Name of a method, for example dtl_r_global, to `depths` of
+        `soilnb.transfer.Retraining`: n_frozen, frozen, n_trained, rmse (% SOC). The
+        row in which no weight trains is the library's network as it is, a square (or,
+        where it is off the scale, an arrow and its number); the lowest RMSE of the
+        others has a ring.
+    reference : float, optional
+        RMSE of the local network on the same folds, a dashed line.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, panels = make_figure(
+        0.6 + 3.4 * len(depths), 3.9, ncols=len(depths), sharey=True, squeeze=False
+    )
+    everything = pd.concat(depths.values())
+    trained = everything["rmse"][everything["n_trained"] > 0]
+    highest = 1.3 * max(trained.max(), reference or 0)
+    for axes, (name, table) in zip(panels[0], depths.items(), strict=True):
+        _draw_depths(axes, table, highest)
+        if reference is not None:
+            style = {"color": "black", "ls": "--", "lw": 1}
+            axes.axhline(reference, label=name_method("local"), **style)
+        axes.set(title=name_method(name), xlabel="frozen, up to and including")
+    panels[0][0].set_ylabel("cross-validated RMSE / %")
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+    )
+    return figure
+
+
+def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
+    """Draw the depths of one library; what lies above `highest` is an arrow."""
+    trained = table[table["n_trained"] > 0]
+    blue = {"color": "#0072B2", "ms": 5}
+    axes.plot(trained["n_frozen"], trained["rmse"], "o-", label="retrained", **blue)
+    best = trained.loc[trained["rmse"].idxmin()]
+    ring = {"ms": 13, "mfc": "none", "mec": "#D55E00", "mew": 2}
+    axes.plot(best["n_frozen"], best["rmse"], "o", label="chosen", **ring)
+    for row in table[table["n_trained"] == 0].itertuples():
+        is_off = row.rmse > highest
+        grey = {"color": "#555555", "label": "all frozen: the library's network"}
+        axes.plot(row.n_frozen, min(row.rmse, highest), "^" if is_off else "s", **grey)
+        if is_off:
+            at = (row.n_frozen, highest)
+            place = {"xytext": (-8, 0), "textcoords": "offset points"}
+            axes.annotate(f"{row.rmse:.2f}", at, ha="right", va="center", **place)
+    names = [row.frozen if row.n_frozen else "none" for row in table.itertuples()]
+    axes.set_xticks(table["n_frozen"], names, rotation=40, ha="right", fontsize=8)
 
 
 def plot_trials(trials: pd.DataFrame) -> Figure:

@@ -1,4 +1,4 @@
-"""Figures of samples: spectra, SOC, places, quality."""
+"""Figures of samples: spectra, SOC, quality."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from soilnb.plots.style import (
     COLOURS,
+    MANY_POINTS,
     SOC_LABEL,
     make_figure,
 )
@@ -24,33 +25,43 @@ def plot_spectra(
     *,
     label: str = "reflectance",
 ) -> Figure:
-    """Plot the median and the middle 90 % of the spectra of each set (Fig. 1b).
+    """Plot the mean and the middle 90 % of the spectra of each set (Fig. 1b).
 
     Parameters
     ----------
     wavelengths : array-like of shape (n_wavelengths,)
         nm.
     sets : mapping
-        Name to spectra (n_samples, n_wavelengths); sets without a colour in
-        `COLOURS` get one.
+        Name to spectra (n_samples, n_wavelengths), for example library, country and
+        site; a later one is drawn over an earlier one, one without rows is left out.
+        Sets without a colour in `COLOURS` get one.
     label : str, default "reflectance"
         What the spectra are; reflectance as a fraction.
 
     Returns
     -------
     Figure
+        Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength.
     """
-    figure, axes = make_figure(7, 3.6)
+    figure, axes = make_figure(7, 3.8)
     palette = sns.color_palette("colorblind", len(sets))
     for number, (name, spectra) in enumerate(sets.items()):
-        low, median, high = np.quantile(spectra, [0.05, 0.5, 0.95], axis=0)
+        if not len(spectra):
+            continue
+        low, high = np.quantile(spectra, [0.05, 0.95], axis=0)
         colour = COLOURS.get(name, palette[number])
-        axes.fill_between(wavelengths, low, high, color=colour, alpha=0.2, lw=0)
+        axes.fill_between(wavelengths, low, high, color=colour, alpha=0.22, lw=0)
+        for edge in (low, high):
+            axes.plot(wavelengths, edge, color=colour, lw=0.6, alpha=0.7)
+        mean = np.mean(spectra, axis=0)
         axes.plot(
-            wavelengths, median, color=colour, label=f"{name} (n = {len(spectra)})"
+            wavelengths, mean, color=colour, label=f"{name} (n = {len(spectra):,})"
         )
     axes.set(xlabel="wavelength / nm", ylabel=label)
-    axes.legend()
+    axes.set_xlim(np.min(wavelengths), np.max(wavelengths))
+    if label == "reflectance":
+        axes.set_ylim(bottom=0)
+    axes.legend(title="mean; band: middle 90 %", title_fontsize=9)
     return figure
 
 
@@ -82,33 +93,6 @@ def plot_curves(
         axes.plot(wavelengths, curve, color=palette[number], lw=width, label=name)
     axes.set(xlabel="wavelength / nm", ylabel=label)
     axes.legend(fontsize=8)
-    return figure
-
-
-def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
-    """Plot where the samples of each site lie, coloured by SOC (Fig. 4c).
-
-    Parameters
-    ----------
-    sites : mapping
-        Name to a table with the columns longitude and latitude in degrees and soc
-        in %.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
-    for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
-        points = axes.scatter(
-            table["longitude"], table["latitude"], c=table["soc"], cmap="cividis", s=14
-        )
-        # A degree of longitude is shorter than one of latitude.
-        axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
-        axes.set(title=name, xlabel="longitude / °", ylabel="latitude / °")
-        axes.ticklabel_format(useOffset=False)
-        axes.locator_params(nbins=3)
-        figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
     return figure
 
 
@@ -167,6 +151,7 @@ def plot_scores_pairs(
                 alpha=0.5 if name in ("library", "country") else 0.9,
                 label=name,
                 lw=0,
+                rasterized=len(values) > MANY_POINTS,
             )
         labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
         axes.set(xlabel=labels[0], ylabel=labels[1])

@@ -6,23 +6,62 @@ every figure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 COLOURS = {
     "library": "#999999",
-    "country": "#56B4E9",
+    "country": "#009E73",
     "selected": "#D55E00",
     "site": "#0072B2",
     "local": "#0072B2",
     "test": "#E69F00",
 }
+# Sites of one figure: a colour and, where they are many, a marker of their own.
+SITE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+SITE_MARKERS = ("o", "s", "^", "D", "v", "P")
+MANY_POINTS = 2000  # more are one image in a vector file, so that it stays small
 SOC_LABEL = "SOC / %"
+RMSE_LABEL = "RMSE of the test samples / %"
+# Methods as figures name them, in the order in which they are drawn.
+LABELS = {
+    "plsr_local": "PLSR local",
+    "rf_local": "forest local",
+    "cubist_local": "Cubist local",
+    "plsr_global": "PLSR global",
+    "rf_global": "forest global",
+    "plsr_country": "PLSR country",
+    "rf_country": "forest country",
+    "plsr_spiked": "PLSR spiked",
+    "plsr_weighted": "PLSR extra-weighted",
+    "mbl": "memory-based",
+    "shenk_local": "LOCAL (Shenk)",
+    "plsr_rs_local": "PLSR, RS-LOCAL",
+    "rf_rs_local": "forest, RS-LOCAL",
+    "cnn_small": "CNN small",
+    "cnn_published": "CNN published",
+    "local": "CNN local",
+    "global": "CNN global",
+    "country": "CNN country",
+    "dtl_i_global": "DTL-I global",
+    "dtl_r_global": "DTL-R global",
+    "dtl_ir_global": "DTL-IR global",
+    "dtl_i_country": "DTL-I country",
+    "dtl_r_country": "DTL-R country",
+    "dtl_ir_country": "DTL-IR country",
+    "recommended": "recommended",
+}
 # Absorption features of soil, nm (Stenberg et al. 2010, Advances in Agronomy 107).
 FEATURES_NM = {
     "iron": 480,
@@ -47,9 +86,105 @@ def make_figure(width: float, height: float, **options: Any) -> tuple[Figure, An
             "grid.alpha": 0.25,
             "legend.frameon": False,
             "font.size": 10,
+            "pdf.fonttype": 42,  # letters stay letters: journals ask for it
         }
     )
     return plt.subplots(figsize=(width, height), **options)
+
+
+def name_method(method: str) -> str:
+    """Return a method as figures name it; a name that is not known stays."""
+    return LABELS.get(method, method)
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Return methods once each, in the order of `LABELS`, then the unknown ones."""
+    found = list(dict.fromkeys(methods))
+    known = [method for method in LABELS if method in found]
+    return known + [method for method in found if method not in LABELS]
+
+
+def method_rows(axes: Axes, methods: Sequence[str]) -> None:
+    """Give each method a row, the first on top, with its name beside it."""
+    axes.set_yticks(range(len(methods)), [name_method(name) for name in methods])
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
+def beside(axes: Axes, row: float, text: str) -> None:
+    """Write a number right of a row, or at row -0.5 a heading above them."""
+    axes.annotate(
+        text.replace("-", "−"),
+        (1, row),
+        xycoords=("axes fraction", "data"),
+        xytext=(6, 3 if row < 0 else 0),
+        textcoords="offset points",
+        va="bottom" if row < 0 else "center",
+        fontsize=8,
+    )
+
+
+def apart(wide: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return how far from the middle of a row the point of each site lies."""
+    n_sites = len(wide.columns)
+    return 0.6 * (np.arange(n_sites) - (n_sites - 1) / 2) / max(n_sites - 1, 1)
+
+
+def site_marker(place: int) -> str:
+    """Return a marker; two sites of one colour have different ones."""
+    turn = place // len(SITE_COLOURS)
+    return SITE_MARKERS[(place + turn) % len(SITE_MARKERS)]
+
+
+def by_site(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return methods in rows, in their order, and sites in columns."""
+    twice = table.duplicated(["method", "site"])
+    if twice.any():
+        method, site = table.loc[twice, ["method", "site"]].iloc[0]
+        msg = (
+            f"The table must have one row for each method and site, {method!r} at "
+            f"{site!r} has more. Take one seed, or average over them."
+        )
+        raise ValueError(msg)
+    wide = table.pivot(index="method", columns="site", values=column)
+    return wide.reindex(index=in_order(wide.index), columns=table["site"].unique())
+
+
+def name_sides(axes: Axes, at: float, left: str, right: str) -> None:
+    """Write above a vertical line at `at` what lies left and right of it."""
+    for text, side, offset in ((f"← {left}", "right", -4), (f"{right} →", "left", 4)):
+        axes.annotate(
+            text,
+            (at, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(offset, 3),
+            textcoords="offset points",
+            ha=side,
+            va="bottom",
+            fontsize=8,
+        )
+
+
+def legend_below(axes: Axes, n_columns: int) -> None:
+    """Put the legend below the axis label, so that it covers no data."""
+    down = ScaledTranslation(0, -38 / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=axes.transAxes + down,
+        ncols=n_columns,
+        fontsize=8.5,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+
+
+def plain_numbers(axis: Axis, ticks: Sequence[float]) -> None:
+    """Label a logarithmic axis with plain numbers at the given places."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def mark_features(axes: Any, wavelengths: npt.ArrayLike) -> None:

@@ -5,7 +5,44 @@ be used and which fold every row is in. All models are fitted on what it hands o
 and all are scored by it, on the same test samples.
 """
 
+from soilnb.study.libraries import (
+    fit_network,
+    fit_networks,
+    library_samples,
+    network_key,
+    select_rows,
+)
+from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.prepared import Study, prepare
+from soilnb.study.recommend import Choice, choose, nested_predictions
+from soilnb.study.repeats import Case, repeat, score_cases
 from soilnb.study.scoring import METHODS, Fits, compare, predict_with, verdict
+from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
-__all__ = ["METHODS", "Fits", "Study", "compare", "predict_with", "prepare", "verdict"]
+__all__ = [
+    "METHODS",
+    "NINE_MODELS",
+    "Case",
+    "Choice",
+    "Fits",
+    "Study",
+    "available_models",
+    "choose",
+    "compare",
+    "fit_models",
+    "fit_network",
+    "fit_networks",
+    "library_samples",
+    "nested_predictions",
+    "network_key",
+    "over_sites",
+    "paired",
+    "predict_with",
+    "prepare",
+    "repeat",
+    "score_cases",
+    "select_rows",
+    "sign_flip_test",
+    "smallest_p",
+    "verdict",
+]

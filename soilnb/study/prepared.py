@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial import KDTree
 
-from soilnb._validation import check_int
+from soilnb._validation import check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, working_grid
-from soilnb.quality import duplicated_spectra
 from soilnb.selection import kennard_stone, random_folds
+from soilnb.study.independent import (
+    country_rows,
+    independent_library,
+    why_no_country,
+    without_copies,
+)
 
+SPLITS = ("kennard_stone", "random")
+SPLIT_STREAM = 4  # of the study's seed, apart from those of the folds
+N_LOCAL_MIN = 10
 N_TEST_MIN = 5  # fewer test samples say nothing
-LIBRARY_ROWS_MIN = 50  # a smaller library is not used
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
-# Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
-# farms of LimeSoDa differ by three times as much.
-SAME_SPECTRUM = 5e-3
-# In a large library other soils are that near by chance: a row is the site's if it is
-# as near as rounding to three decimals leaves it, or if its group holds so much of the
-# site. SOC has no say: that of a test sample must decide nothing.
-SAME_ROW = 1.2e-3
-SAME_SITE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,10 @@ class Study:
     site : SpectralLibrary
         The site on the working grid, all N samples.
     local : ndarray of shape (n_local,)
-        Rows of `site` in the order in which Kennard-Stone selected them.
+        Rows of `site` in the order in which they were selected.
     test : ndarray of shape (n_test,)
-        The other rows of `site`, in their own order.
+        The other rows of `site`, in their own order; of a study that `first_local`
+        made, those of the study it was made from.
     local_folds, library_folds, country_folds : ndarray of int
         Fold of each local, library and country row.
     n_folds : int
@@ -77,7 +75,7 @@ class Study:
     @cached_property
     def country_rows(self) -> npt.NDArray[np.int64]:
         """Rows of `library` from the site's country; empty where too few."""
-        return _country_rows(self.library, self.site)
+        return country_rows(self.library, self.site)
 
     @cached_property
     def X_site(self) -> npt.NDArray[np.float64]:
@@ -137,8 +135,52 @@ class Study:
         """Folds of the k + n localised data: selected rows first, then local ones."""
         return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
 
+    def first_local(self, n: int) -> Study:
+        """Return the same study with fewer local samples and the same test samples.
+
+        One point of a learning curve: what would the models be worth if only so many
+        samples had been measured?
+
+        Parameters
+        ----------
+        n : int
+            Local samples to keep, the first ones that were selected; at least 10 and
+            the number of folds, at most as many as there are.
+
+        Returns
+        -------
+        Study
+            With fresh local folds. The samples that are left over are in neither set.
+
+        Raises
+        ------
+        TypeError
+            If `n` is not a whole number.
+        ValueError
+            If it is out of range, or the SOC of the samples kept does not vary.
+
+        Notes
+        -----
+        Kennard-Stone selects one sample after the other, so its first n are the n it
+        would have selected; the first n of a random order are a random sample too.
+        """
+        n_local = len(self.local)
+        lowest = max(N_LOCAL_MIN, self.n_folds)
+        check_int(n, "n", lowest, n_local, " (the local samples)")
+        if n == n_local:
+            return self
+        local = self.local[:n]
+        _check_soc_varies(self.site, local, "local")
+        note = f"Of {n_local} local samples only the first {n} are used."
+        return replace(
+            self,
+            local=local,
+            local_folds=random_folds(n, self.n_folds, self.seed),
+            notes=(note, *self.notes),
+        )
+
     def split(self) -> pd.DataFrame:
-        """One row per sample of the site: local ones in order, then the test ones."""
+        """One row per local sample, in order of selection, then per test sample."""
         ids = self.site.info["sample_id"].to_numpy()
         local = pd.DataFrame(
             {
@@ -182,7 +224,7 @@ class Study:
             digest.update("\n".join(part.info["sample_id"]).encode())
             digest.update(part.reflectance.tobytes())
             digest.update(part.soc.tobytes())
-        for rows in (self.local, self.local_folds, self.library_folds):
+        for rows in (self.local, self.test, self.local_folds, self.library_folds):
             digest.update(rows.astype(np.int64).tobytes())
         return digest.hexdigest()[:16]
 
@@ -240,16 +282,26 @@ def _from_table(
     )
 
 
-def _country_rows(
-    library: SpectralLibrary, site: SpectralLibrary
-) -> npt.NDArray[np.int64]:
-    """Return the library rows of the site's country, or none where too few."""
-    countries = site.info["country"].unique()
-    if len(countries) != 1 or not countries[0]:
-        return np.array([], dtype=np.int64)
-    of_rows = library.info["country"].str.casefold()
-    rows = np.flatnonzero(of_rows == countries[0].casefold())
-    return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
+def _select_local(
+    site: SpectralLibrary, n_local: int, split: str, seed: int
+) -> npt.NDArray[np.intp]:
+    """Return the local rows of a site in order of selection; SOC has no say."""
+    if split == "random":
+        rng = np.random.default_rng([seed, SPLIT_STREAM])
+        return rng.permutation(len(site))[:n_local]
+    return kennard_stone(snv(absorbance(site.reflectance)), n_local)
+
+
+def _check_soc_varies(
+    site: SpectralLibrary, rows: npt.NDArray[np.integer], which: str
+) -> None:
+    """Raise ValueError where all these samples have the same SOC."""
+    if np.ptp(site.soc[rows]) == 0:
+        msg = (
+            f"'soc' must vary among the {len(rows)} {which} samples, got "
+            f"{site.soc[rows][0]:g} % for all of them. Check the column."
+        )
+        raise ValueError(msg)
 
 
 def _check_gaps(
@@ -268,107 +320,6 @@ def _check_gaps(
         raise ValueError(msg)
 
 
-def _no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
-    """Return why there is no country library."""
-    of_site = set(site.info["country"])
-    name = f"({of_site.pop()}) " if len(of_site) == 1 and "" not in of_site else ""
-    known = sorted(set(library.info["country"]) - {""})
-    return (
-        f"The country models are not run: fewer than {LIBRARY_ROWS_MIN} library rows "
-        f"are known to come from the site's country {name}"
-        f"among {', '.join(known) or 'none named'}."
-    )
-
-
-def _shared_rows(
-    library: SpectralLibrary, site: SpectralLibrary
-) -> npt.NDArray[np.bool_]:
-    """Return which library rows are also in the site, by spectrum.
-
-    A group that holds the spectra of most of the site is the site, and all of it goes.
-    A library without groups is one group; of it only the shared rows are meant.
-    """
-    bands = np.linspace(0, library.reflectance.shape[1] - 1, 8).astype(int)
-    tree = KDTree(library.reflectance[:, bands])  # few bands find candidates quickly
-    near = tree.query_ball_point(site.reflectance[:, bands], SAME_SPECTRUM, p=np.inf)
-    alike, shared = np.zeros((2, len(library)), dtype=bool)
-    groups = library.info["group"].to_numpy()
-    found_in: Counter[str] = Counter()
-    for spectrum, rows in zip(site.reflectance, near, strict=True):
-        candidates = np.array(rows, dtype=np.intp)
-        gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
-        same = candidates[gaps <= SAME_SPECTRUM]
-        alike[same] = True
-        shared[candidates[gaps <= SAME_ROW]] = True
-        found_in.update(set(groups[same]))
-    least = SAME_SITE_SHARE * len(site)
-    own = [group for group, count in found_in.items() if count >= least]
-    of_site = np.isin(groups, own)
-    shared |= of_site if len(set(groups)) > 1 else of_site & alike
-    return shared
-
-
-def _without_copies(
-    part: SpectralLibrary, what: str
-) -> tuple[SpectralLibrary, list[str]]:
-    """Return a library or site without copies of earlier rows, and a note on them.
-
-    A copy in another fold, or in the test, would be a sample that the model has seen.
-    """
-    earlier = duplicated_spectra(part.reflectance)
-    copies = np.flatnonzero(earlier >= 0)
-    if not len(copies):
-        return part, []
-    differ = int(np.sum(part.soc[copies] != part.soc[earlier[copies]]))
-    first = copies[0]
-    ids = part.info["sample_id"]
-    note = (
-        f"{what} that copy an earlier spectrum, left out: {len(copies)}, {differ} of "
-        f"them with another SOC (first: {ids[first]!r}, {part.soc[first]:.3g} %, a "
-        f"copy of {ids[earlier[first]]!r}, {part.soc[earlier[first]]:.3g} %)."
-    )
-    return part.take(earlier < 0), [note]
-
-
-def _global_library(
-    library: SpectralLibrary, site: SpectralLibrary
-) -> tuple[SpectralLibrary, list[str]]:
-    """Return the library without the site, on the site's grid, and what was left."""
-    grid = site.wavelengths
-    own = library.info["group"].isin(set(site.info["group"])).to_numpy()
-    independent = library.take(~own)
-    on_grid = independent.on_grid(grid)
-    notes = []
-    if own.any():
-        notes.append(f"{own.sum()} library rows are the site itself and are left out.")
-    if len(on_grid) < len(independent):
-        notes.append(
-            f"{len(independent) - len(on_grid)} library rows do not cover "
-            f"{grid[0]:g}-{grid[-1]:g} nm and are left out."
-        )
-    if len(on_grid):
-        shared = _shared_rows(on_grid, site)
-        if shared.any():
-            named = ", ".join(sorted(set(on_grid.info["group"][shared])))
-            notes.append(
-                f"Library rows that are samples of the site, by spectrum, left "
-                f"out: {shared.sum()} ({named})."
-            )
-            on_grid = on_grid.take(~shared)
-    if len(on_grid):
-        on_grid, note = _without_copies(on_grid, "Library rows")
-        notes += note
-    if len(on_grid) < LIBRARY_ROWS_MIN:
-        msg = (
-            f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
-            f"that cover the site's working grid, {grid[0]:g}-{grid[-1]:g} nm, got "
-            f"{len(on_grid)}. Narrow 'wavelength_range' or use another library. "
-            + " ".join(notes)
-        )
-        raise ValueError(msg.rstrip())
-    return on_grid, notes
-
-
 def prepare(
     library: SpectralLibrary,
     site: SpectralLibrary,
@@ -376,15 +327,16 @@ def prepare(
     n_local: int = 30,
     n_folds: int = 10,
     wavelength_range: tuple[float, float] = (420, 2480),
+    split: str = "kennard_stone",
     seed: int = 1,
 ) -> Study:
     """Return the study of one site with one library.
 
-    The site is put on the working grid and split by Kennard-Stone (Euclidean, on
-    SNV absorbance, spectra only) into `n_local` local and N - `n_local` test
-    samples. The global library is every library row that shares no group and no
-    spectrum with the site and covers the grid; the country library is its rows from
-    the site's country, where there are at least 50.
+    The site is put on the working grid and split into `n_local` local and
+    N - `n_local` test samples, without a look at their SOC. The global library is
+    every library row that shares no group and no spectrum with the site and covers
+    the grid; the country library is its rows from the site's country, where there are
+    at least 50.
 
     Parameters
     ----------
@@ -396,8 +348,12 @@ def prepare(
         Folds of the cross-validation, from 2 to `n_local`.
     wavelength_range : tuple of two floats, default (420, 2480)
         Wanted range, nm; it is cut to the site's own range.
+    split : str, default "kennard_stone"
+        How the local samples are selected. "kennard_stone": the same ones for every
+        seed, spread evenly over the spectra (Euclidean, SNV absorbance). "random":
+        drawn by the seed, to see how much a result owes to one split.
     seed : int, default 1
-        Seed of the folds.
+        Seed of the folds, and of the random split.
 
     Returns
     -------
@@ -406,9 +362,14 @@ def prepare(
     Raises
     ------
     ValueError
-        Too few samples, SOC that does not vary, no common range.
+        Too few samples, SOC that does not vary, no common range, an unknown split.
+
+    See Also
+    --------
+    Study.first_local : Fewer local samples, the same test samples.
     """
-    check_int(n_local, "n_local", 10)
+    check_choice(split, "split", SPLITS)
+    check_int(n_local, "n_local", N_LOCAL_MIN)
     check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
     check_int(seed, "seed", 1)
     if len(site) < n_local + N_TEST_MIN:
@@ -422,27 +383,24 @@ def prepare(
     _check_gaps(site.wavelengths, grid)
     site = site.on_grid(grid)
     n_samples = len(site)
-    site, site_notes = _without_copies(site, "Samples of the site")
+    site, site_notes = without_copies(site, "Samples of the site")
     if len(site) < n_local + N_TEST_MIN:
         msg = (
             f"'site' {site.name!r} must have at least {n_local + N_TEST_MIN} different "
             f"spectra, got {len(site)} among {n_samples} samples. Remove the copies."
         )
         raise ValueError(msg)
-    independent, library_notes = _global_library(library, site)
+    independent, library_notes = independent_library(library, site)
     notes = [*library.notes, *site_notes, *library_notes]
-    local = kennard_stone(snv(absorbance(site.reflectance)), n_local)
+    local = _select_local(site, n_local, split, seed)
     test = np.setdiff1d(np.arange(len(site)), local)
-    for rows, which in ((local, "local"), (test, "test")):
-        if np.ptp(site.soc[rows]) == 0:
-            msg = (
-                f"'soc' must vary among the {len(rows)} {which} samples, got "
-                f"{site.soc[rows][0]:g} % for all of them. Check the column."
-            )
-            raise ValueError(msg)
-    n_country = len(_country_rows(independent, site))
+    _check_soc_varies(site, local, "local")
+    _check_soc_varies(site, test, "test")
+    if split == "random":
+        notes.append("The local samples were drawn at random, not by Kennard-Stone.")
+    n_country = len(country_rows(independent, site))
     if not n_country:
-        notes.append(_no_country(independent, site))
+        notes.append(why_no_country(independent, site))
     return Study(
         library=independent,
         site=site,

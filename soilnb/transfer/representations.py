@@ -6,6 +6,7 @@ only what follows them is trained.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import (
+    check_choice,
+    check_int,
+    check_matrix,
+    check_rows,
+    check_vector,
+)
 from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
-from soilnb.cnn.shapes import layer_shapes, tail_shapes
+from soilnb.cnn.shapes import tail_shapes
 from soilnb.transfer.instances import localised_data
 
 if TYPE_CHECKING:
@@ -94,8 +101,16 @@ def choose_base(
         Its place, from 0; of equal ones the first.
     rmse : array of shape (n_fold_models,)
         RMSE of each fold-model on the local samples.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or values are not finite.
     """
-    errors = library_models.predict_each(X_local) - np.asarray(y_local, dtype=float)
+    X_local = check_matrix(X_local, "X_local")
+    y_local = check_vector(y_local, "y_local")
+    check_rows(X_local, "X_local", y_local, "y_local")
+    errors = library_models.predict_each(X_local) - y_local
     rmse = np.sqrt(np.mean(errors**2, axis=1))
     return int(rmse.argmin()), rmse
 
@@ -273,24 +288,17 @@ class FrozenNetwork:
     ) -> None:
         self.architecture, self.model, self.n_frozen = architecture, model, n_frozen
         self.n_wavelengths = int(model.input_shape[1])
+        self.dtype = model.inputs[0].dtype
+        _check_layers(architecture, model)
         weights = model.get_weights()
-        shapes = [
-            shape
-            for layer in layer_shapes(architecture, self.n_wavelengths)
-            for shape in layer.weights
-        ]
-        if [weight.shape for weight in weights] != shapes:
-            msg = (
-                "'library_models' are not of 'architecture': their weights have other "
-                "shapes. Give the architecture that they were trained with."
-            )
-            raise ValueError(msg)
         _, after = tail_shapes(architecture, self.n_wavelengths, n_frozen)
         cut = len(weights) - sum(len(layer.weights) for layer in after)
         self.frozen, self.start = weights[:cut], weights[cut:]
-        self.n_trained = sum(weight.size for weight in self.start)
+        # Not the moments of a batch normalisation, its last two.
+        trained = [shape for layer in after for shape in layer.weights[:2]]
+        self.n_trained = sum(math.prod(shape) for shape in trained)
 
-    def features(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def features(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """Return what the frozen blocks make of spectra, as in prediction.
 
         Parameters
@@ -309,7 +317,7 @@ class FrozenNetwork:
             kinds = [f"conv_{i + 1}" for i in range(n_conv)]
             kinds += [f"fc_{i + 1}" for i in range(n_blocks - n_conv)]
             following = kinds[self.n_frozen]
-        values = np.asarray(X, dtype=np.float32)
+        values = np.asarray(X, dtype=self.dtype)
         for layer in self.model.layers:
             if layer.name == following:
                 break
@@ -387,6 +395,24 @@ class FrozenNetwork:
         )
 
 
+def _check_layers(architecture: Architecture, model: keras.Model) -> None:
+    """Raise ValueError unless a model has the layers of the architecture."""
+    from soilnb.cnn.network import build
+
+    dtype = model.inputs[0].dtype
+    expected = build(architecture, int(model.input_shape[1]), dtype=dtype)
+    # The first and the last layer hold the scaling, which is each model's own.
+    found, wanted = (
+        [layer.get_config() for layer in one.layers[1:-1]] for one in (model, expected)
+    )
+    if found != wanted:
+        msg = (
+            "'library_models' are not of 'architecture': their layers are others. "
+            "Give the architecture that they were trained with."
+        )
+        raise ValueError(msg)
+
+
 def _try_depths(
     architecture: Architecture,
     model: keras.Model,
@@ -404,7 +430,9 @@ def _try_depths(
 
     check_choice(stopping, "stopping", STOPPINGS)
     check_int(seed, "seed", 0)
-    spectra, y, folds = check_samples(X, y, folds, "float32")
+    if max_epochs is not None:
+        check_int(max_epochs, "max_epochs", 1)
+    spectra, y, folds = check_samples(X, y, folds, model.inputs[0].dtype)
     parts = make_folds(spectra, y, folds, stopping=stopping, seed=seed)
     names = ("nothing", *architecture.block_names)
     rows: list[tuple[int, str, int, float]] = []

@@ -5,6 +5,6 @@ A notebook calls `begin` first and `Step.finish` last, and shows what it found w
 """
 
 from soilnb.workflow import show
-from soilnb.workflow.step import Step, begin, merge_scores, read_sites
+from soilnb.workflow.step import Step, begin, merge_scores, read_repeats, read_sites
 
-__all__ = ["Step", "begin", "merge_scores", "read_sites", "show"]
+__all__ = ["Step", "begin", "merge_scores", "read_repeats", "read_sites", "show"]

@@ -24,14 +24,19 @@ STEPS = {  # step: the steps whose results it reads
     "03_rs_local": ("01_data",),
     "04_cnn": ("01_data",),
     "05_dtl_instances": ("01_data", "03_rs_local", "04_cnn"),
+    "06_dtl_representations": ("01_data", "04_cnn"),
+    "07_dtl_both": ("01_data", "03_rs_local", "04_cnn"),
     "08_compare": (
         "01_data",
         "02_benchmarks",
         "03_rs_local",
         "04_cnn",
         "05_dtl_instances",
+        "06_dtl_representations",
+        "07_dtl_both",
     ),
     "09_twin": ("01_data",),
+    "10_repeats": ("01_data", "03_rs_local", "04_cnn", "05_dtl_instances"),
 }
 
 
@@ -161,6 +166,9 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_components": _between(1, 50),
     "drop_fraction": _check_share,
     "epochs": _between(0, 100_000),
+    "library_epochs": _between(0, 100_000),
+    "retrain_epochs": _between(0, 100_000),
+    "n_seeds": _between(0, 100),
     "n_library": _between(0, 10_000_000),
     "n_trials": _between(0, 9999),
     "max_weights": _check_weights,

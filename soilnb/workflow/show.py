@@ -53,7 +53,8 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     caption : str
         Markdown below the figure.
     file : Path, optional
-        Where a copy for print is left, 300 dots per inch.
+        Where copies for print are left, side by side: a bitmap of 300 dots per inch
+        and a vector file, with the endings .png and .pdf.
     """
     from matplotlib import pyplot as plt
 
@@ -65,7 +66,11 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:
-        drawn.savefig(file, dpi=300, bbox_inches="tight")
+        options: dict[str, Any] = {"dpi": 300, "bbox_inches": "tight"}
+        drawn.savefig(file.with_suffix(".png"), **options)
+        # Without its date, the same figure is the same file.
+        undated = {"CreationDate": None}
+        drawn.savefig(file.with_suffix(".pdf"), metadata=undated, **options)
     plt.close(drawn)
 
 

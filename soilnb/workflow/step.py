@@ -19,10 +19,13 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from soilnb.cnn import Architecture
 from soilnb.datasets import (
     LIBRARIES,
     SITES,
@@ -35,9 +38,12 @@ from soilnb.datasets import (
     load_site,
 )
 from soilnb.metrics import delta_rmse
-from soilnb.study import METHODS, Study, prepare
+from soilnb.study import METHODS, Study, fit_network, network_key, prepare
 from soilnb.workflow import show
 from soilnb.workflow.params import ROOT, STEPS, assigned, check_parameters, declared
+
+if TYPE_CHECKING:
+    from soilnb.cnn import CrossValidation
 
 PACKAGES = (
     "numpy",
@@ -99,8 +105,20 @@ def resolve(name_or_path: str) -> str:
 
 def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
     """Return the study that the parameters of 01_data describe."""
+    return prepare(
+        read_library(values, progress),
+        read_site(values),
+        n_local=values["n_local"],
+        n_folds=values["n_folds"],
+        wavelength_range=tuple(values["wavelength_range"]),
+        seed=values["seed"],
+    )
+
+
+def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLibrary:
+    """Return the library as it was measured."""
     try:
-        library = load_library(
+        return load_library(
             resolve(values["library"]),
             quantity=values["library_quantity"],
             soc_unit=values["library_soc_unit"],
@@ -110,14 +128,6 @@ def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
         text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
         msg = f"Library {values['library']!r}: {text}"
         raise ValueError(msg) from error
-    return prepare(
-        library,
-        read_site(values),
-        n_local=values["n_local"],
-        n_folds=values["n_folds"],
-        wavelength_range=tuple(values["wavelength_range"]),
-        seed=values["seed"],
-    )
 
 
 def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
@@ -290,6 +300,23 @@ class Step:
         used = site.info["sample_id"].isin(set(self.study.site.info["sample_id"]))
         return site.take(used.to_numpy())
 
+    @cached_property
+    def sources(self) -> tuple[SpectralLibrary, SpectralLibrary, dict[str, Any]]:
+        """Library and site as they were read for 01_data, and the study's options."""
+        facts = json.loads(self.read("01_data", "step.json").read_text())
+        values = facts["parameters"]
+        options = {
+            "n_folds": values["n_folds"],
+            "wavelength_range": tuple(values["wavelength_range"]),
+        }
+        return read_library(values), read_site(values), options
+
+    def repeats_file(self, settings: Mapping[str, Any]) -> Path:
+        """Where repeats with these settings are kept, so that they can go on."""
+        text = json.dumps(settings, sort_keys=True, default=Architecture.to_dict)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self.search_folder("repeats") / f"{digest}.parquet"
+
     def search_folder(self, name: str, *settings: int) -> Path:
         """Where a search keeps its trials, so that an interrupted one goes on.
 
@@ -300,6 +327,79 @@ class Step:
         parts = (name, *settings, self.study.fingerprint, __version__)
         folder = self.place.parent / ".searches"
         return folder / "-".join(str(part) for part in parts)
+
+    def train_network(
+        self,
+        library: str,
+        architecture: Architecture,
+        *,
+        max_epochs: int,
+        n_library: int,
+        study: Study | None = None,
+        progress: Any = None,
+    ) -> CrossValidation:
+        """Return the network of a library; one trained before is taken again.
+
+        Networks are kept beside the sites, in results/<library>/.networks: sites that
+        leave the same rows and bands of a library share its network.
+
+        Parameters
+        ----------
+        library : str
+            "global" or "country".
+        architecture, max_epochs, n_library, progress
+            As of `soilnb.study.fit_network`.
+        study : Study, optional
+            Another than the step's own, as of another seed.
+
+        Returns
+        -------
+        CrossValidation
+            Its `seconds` are those of the training, whenever that was.
+        """
+        from soilnb.cnn import CrossValidation
+
+        study = study or self.study
+        how = {"max_epochs": max_epochs, "n_library": n_library}
+        key = network_key(study, library, architecture, **how)
+        file = self.place.parents[1] / ".networks" / f"{library}-{key}.npz"
+        file.parent.mkdir(exist_ok=True)
+        if file.exists():
+            network = CrossValidation.load(file)
+            if progress is not None:
+                show.say(f"The {library} network was trained before and is used again.")
+        else:
+            network = fit_network(
+                study, library, architecture, progress=progress, **how
+            )
+            network.save(file)
+        return network
+
+    def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
+        """Leave architectures.json, by model."""
+        plain = {name: one.to_dict() for name, one in architectures.items()}
+        text = json.dumps(plain, indent=1)
+        (self.folder / "architectures.json").write_text(text)
+
+    def read_architectures(self, *steps: str) -> dict[str, Architecture]:
+        """Return the architectures that other steps left, by model."""
+        return {
+            name: Architecture.from_dict(plain)
+            for step in steps
+            for name, plain in json.loads(
+                self.read(step, "architectures.json").read_text()
+            ).items()
+        }
+
+    def read_selections(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the library rows that 03_rs_local selected, by library."""
+        files = {"global": "localised.csv", "country": "localised_country.csv"}
+        found = {}
+        for library, name in files.items():
+            if (file := self.read("03_rs_local", name)).exists():
+                rows = pd.read_csv(file)["library_row"].dropna()
+                found[library] = rows.to_numpy(np.int64)
+        return found
 
     def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
         """Leave scores.csv and predictions.parquet."""
@@ -438,6 +538,40 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
             continue
         tables.append(_read_scores(folder))
     return pd.concat(tables, ignore_index=True), skipped
+
+
+def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the scores of all sites with those of their other seeds, where there are.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+    scores : DataFrame
+        As of `read_sites`.
+
+    Returns
+    -------
+    scores : DataFrame
+        With a row for each site, seed and method.
+    seeds : str
+        How many seeds the sites have, in words.
+    """
+    tables = [scores]
+    for site in scores["site"].unique():
+        folder = step.place.parents[1] / site / "10_repeats"
+        if not (folder / "repeats.csv").exists() or find_mismatch(
+            folder.parent, [*STEPS["10_repeats"], "10_repeats"]
+        ):
+            continue
+        repeats = pd.read_csv(folder / "repeats.csv")
+        others = (repeats["kind"] == "seeds") & (repeats["seed"] != step.study.seed)
+        tables.append(repeats[others & (repeats["profile"] == step.values["profile"])])
+    found = pd.concat(tables, ignore_index=True)
+    counts = found.groupby("site")["seed"].nunique()
+    low, high = counts.min(), counts.max()
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return found, f"{number} seed{'s' if high > 1 else ''} each"
 
 
 def _setting(facts: Mapping[str, Any], name: str) -> Any:

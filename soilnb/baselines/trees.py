@@ -1,0 +1,141 @@
+"""Models of trees and rules: random forest and Cubist."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+
+
+def fit_random_forest(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    seed: int,
+    n_trees: int = 500,
+    n_jobs: int | None = None,
+) -> RandomForestRegressor:
+    """Fit a random forest.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_wavelengths)
+        Spectra.
+    y : array-like of shape (n_samples,)
+        Soil property.
+    seed : int
+        Seed of the trees, at least 0.
+    n_trees : int, default 500
+        Number of trees.
+    n_jobs : int, optional
+        Threads; they do not change the forest.
+
+    Returns
+    -------
+    sklearn.ensemble.RandomForestRegressor
+        Fitted; everything else as scikit-learn's defaults, so every tree may
+        use all wavelengths at each split.
+
+    Raises
+    ------
+    TypeError
+        If `seed` or `n_trees` is not a whole number.
+    ValueError
+        If the inputs are not finite or do not match.
+
+    References
+    ----------
+    .. [1] Breiman (2001), Machine Learning 45(1), 5-32.
+
+    Examples
+    --------
+    >>> forest = fit_random_forest([[0.0], [1.0]], [1.0, 1.0], seed=1, n_trees=5)
+    >>> forest.predict([[0.5]]).tolist()
+    [1.0]
+    """
+    check_int(seed, "seed", 0)
+    check_int(n_trees, "n_trees", 1)
+    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
+    check_rows(spectra, "X", values, "y")
+    forest = RandomForestRegressor(
+        n_estimators=n_trees, random_state=seed, n_jobs=n_jobs
+    )
+    return forest.fit(spectra, values)
+
+
+def fit_cubist(
+    X: npt.ArrayLike, y: npt.ArrayLike, *, n_committees: int = 5
+) -> Pipeline:
+    """Fit Cubist: rules, each with a linear model of its own.
+
+    A tree splits the samples by their values at some wavelengths; the way to each
+    leaf becomes a rule, and a linear model of a few wavelengths predicts the
+    samples that it covers. Further models (a committee) correct the first.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_wavelengths)
+        Spectra; at least two samples.
+    y : array-like of shape (n_samples,)
+        Soil property.
+    n_committees : int, default 5
+        Models whose predictions are averaged, from 1 to 100.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Names for the bands and a fitted `cubist.Cubist`, everything else as the
+        package's defaults: no correction by neighbours, predictions at most 5 % of
+        the range beyond the values seen.
+        Nothing in it is random.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the optional package is not installed.
+    TypeError
+        If `n_committees` is not a whole number.
+    ValueError
+        If `n_committees` is out of range, or the inputs are not finite or do not
+        match.
+
+    References
+    ----------
+    .. [1] Quinlan (1992), Learning with continuous classes, Proceedings of the 5th
+       Australian Joint Conference on Artificial Intelligence, 343-348.
+    .. [2] Viscarra Rossel and Webster (2012), European Journal of Soil Science
+       63(6), 848-860.
+
+    Examples
+    --------
+    >>> X = [[float(i)] for i in range(20)]
+    >>> model = fit_cubist(X, [2.0 * row[0] for row in X])  # doctest: +SKIP
+    >>> model.predict([[4.5]]).round(3).tolist()  # doctest: +SKIP
+    [9.0]
+    """
+    check_int(n_committees, "n_committees", 1, 100)
+    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
+    check_rows(spectra, "X", values, "y")
+    try:
+        from cubist import Cubist
+    except ModuleNotFoundError as missing:
+        msg = (
+            "'fit_cubist' needs the optional package 'cubist', which is not "
+            "installed. Install it: pip install cubist."
+        )
+        raise ModuleNotFoundError(msg, name="cubist") from missing
+    model = make_pipeline(
+        FunctionTransformer(_named), Cubist(n_committees=n_committees)
+    )
+    return model.fit(spectra, values)
+
+
+def _named(spectra: npt.ArrayLike) -> pd.DataFrame:
+    """Return spectra with names for the bands, without which Cubist warns."""
+    table = pd.DataFrame(np.asarray(spectra))
+    return table.add_prefix("band_")

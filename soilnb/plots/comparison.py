@@ -1,0 +1,233 @@
+"""Figures that compare methods: over sites, over local samples, before a choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from soilnb.plots.style import (
+    RMSE_LABEL,
+    SITE_COLOURS,
+    apart,
+    beside,
+    by_site,
+    in_order,
+    legend_below,
+    make_figure,
+    method_rows,
+    name_method,
+    name_sides,
+    plain_numbers,
+    site_marker,
+)
+
+
+def plot_sites(
+    scores: pd.DataFrame,
+    *,
+    summary: pd.DataFrame | None = None,
+    reference: str = "local",
+) -> Figure:
+    """Plot the RMSE of each method relative to a reference, one dot for each site.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns site, method, rmse and, where there are several, seed; one row for each.
+        The logarithms of the ratios are averaged over the seeds. A site without the
+        reference is left out.
+    summary : DataFrame, optional
+        Columns method, ratio, low and high, as of `soilnb.study.over_sites`: the mean
+        ratio (diamond) and its 95 % interval (line). Without it, the geometric mean.
+    reference : str, default "local"
+        Method whose RMSE is the unit.
+
+    Returns
+    -------
+    Figure
+        Beside each row, at how many sites the method is better than the reference.
+
+    Raises
+    ------
+    ValueError
+        If the reference is not in the table, or a row or method is there twice.
+    """
+    ratios = _site_ratios(scores, reference)
+    if summary is None:
+        mean = np.exp(np.log(ratios).mean(axis=1))
+        summary = pd.DataFrame({"ratio": mean, "low": np.nan, "high": np.nan})
+        summary = summary.rename_axis("method").reset_index()
+    if summary["method"].duplicated().any():
+        method = summary["method"][summary["method"].duplicated()].iloc[0]
+        msg = (
+            f"'summary' must have one row for each method, got {method!r} twice. "
+            "Select one kind of repetition."
+        )
+        raise ValueError(msg)
+    means = summary.set_index("method").reindex(ratios.index)[["low", "ratio", "high"]]
+    figure, axes = make_figure(6.5, 1.3 + 0.34 * len(ratios))
+    rows = np.arange(len(ratios))
+    for step, (_, values) in zip(apart(ratios), ratios.items(), strict=True):
+        axes.scatter(values, rows + step, s=16, color="#56B4E9", lw=0)
+    axes.axvline(1, color="#D55E00", lw=1, ls="--")
+    axes.set_xscale("log")
+    low, high = _ratio_axis(axes, ratios.to_numpy())
+    _draw_means(axes, means, low, high)
+    method_rows(axes, list(ratios.index))
+    name_sides(axes, 1, "better", "worse")
+    beside(axes, -0.5, "better at")
+    for row, values in enumerate(ratios.to_numpy()):
+        beside(axes, row, f"{(values < 1).sum()} of {np.isfinite(values).sum()}")
+    axes.set_xlabel(f"RMSE / RMSE of {name_method(reference)} (logarithmic axis)")
+    legend_below(axes, 2)
+    return figure
+
+
+def _site_ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return RMSE / RMSE of the reference: methods in rows, sites in columns."""
+    methods = in_order(scores["method"])
+    if reference not in methods:
+        msg = f"'reference' must be one of {', '.join(methods)}, got {reference!r}."
+        raise ValueError(msg)
+    seeds = scores["seed"] if "seed" in scores else np.ones(len(scores), dtype=int)
+    parts = [
+        _log_ratios(by_site(part, "rmse"), reference)
+        for _, part in scores.groupby(np.asarray(seeds))
+    ]
+    logs = pd.concat(parts).groupby(level=0).mean().drop(index=reference)
+    ratios = np.exp(logs.dropna(axis="columns", how="all"))
+    return ratios.reindex(index=in_order(ratios.index))
+
+
+def _log_ratios(rmse: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return log(RMSE / RMSE of the reference); NaN at sites without it."""
+    return np.log(rmse / rmse.reindex([reference]).iloc[0])
+
+
+def _draw_means(axes: Axes, means: pd.DataFrame, low: float, high: float) -> None:
+    """Draw means and intervals; an interval that leaves the axis ends in an arrow."""
+    rows = np.arange(len(means))
+    label = "mean of the sites" + (
+        ", 95 % interval" if means["low"].notna().any() else ""
+    )
+    axes.plot(means["ratio"], rows, "D", ms=5, color="black", label=label)
+    axes.plot([], [], "o", ms=4, color="#56B4E9", label="one site")
+    axes.hlines(rows, means["low"], means["high"], color="black", lw=1.6)
+    for row, (lower, _, upper) in enumerate(means.to_numpy()):
+        if lower < low:
+            axes.plot(low * 1.02, row, "<", ms=5, color="black")
+        if upper > high:
+            axes.plot(high / 1.02, row, ">", ms=5, color="black")
+
+
+def _ratio_axis(axes: Axes, ratios: npt.NDArray) -> tuple[float, float]:
+    """Give a logarithmic axis limits around the sites and plain labels; return them."""
+    ticks = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50])
+    low = float(min(np.nanmin(ratios), 0.9) / 1.25)
+    high = float(max(np.nanmax(ratios), 1.1) * 1.25)
+    axes.set_xlim(low, high)
+    plain_numbers(axes.xaxis, ticks[(ticks >= low) & (ticks <= high)].tolist())
+    return low, high
+
+
+def plot_learning_curve(table: pd.DataFrame) -> Figure:
+    """Plot RMSE against the number of local samples, for each method.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns method, n_local, seed, rmse (% SOC of one fixed test set); a row for
+        each run.
+
+    Returns
+    -------
+    Figure
+        Lines join the means over the seeds; dots are the runs, the band is their range.
+    """
+    figure, axes = make_figure(6.2, 3.8)
+    for place, method in enumerate(in_order(table["method"])):
+        runs = table[table["method"] == method]
+        over = runs.groupby("n_local")["rmse"].agg(["mean", "min", "max"])
+        style: dict[str, Any] = {"color": SITE_COLOURS[place % len(SITE_COLOURS)]}
+        axes.fill_between(
+            over.index, over["min"], over["max"], alpha=0.15, lw=0, **style
+        )
+        axes.scatter(runs["n_local"], runs["rmse"], s=7, lw=0, **style)
+        style |= {"marker": site_marker(place), "label": name_method(method)}
+        axes.plot(over.index, over["mean"], **style)
+    axes.set_xticks(sorted(table["n_local"].unique()))
+    axes.set(xlabel="local samples for modelling", ylabel=RMSE_LABEL)
+    legend_below(axes, 3)
+    return figure
+
+
+def plot_choice(
+    table: pd.DataFrame, *, chosen: str, margin: float, reference: str = "local"
+) -> Figure:
+    """Plot what a method is chosen on: its nested cross-validated RMSE.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns method and rmse (% SOC): the RMSE on held-out local samples, with every
+        choice repeated without them. Where it has the column test_rmse, that of the
+        test samples is drawn as well; it decided nothing.
+    chosen : str
+        The method that was recommended, filled.
+    margin : float
+        Share by which a method must be below the reference to be chosen over it,
+        for example 0.05; the dashed line.
+    reference : str, default "local"
+        The method that is kept unless another one is below the margin.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the chosen method or the reference is not in the table, or the margin is not
+        from 0 to below 1.
+    """
+    rows = table.set_index("method").pipe(lambda t: t.loc[in_order(t.index)])
+    for name, method in {"chosen": chosen, "reference": reference}.items():
+        if method not in rows.index:
+            msg = f"{name!r} must be one of {', '.join(rows.index)}, got {method!r}."
+            raise ValueError(msg)
+    if not 0 <= margin < 1:
+        msg = f"'margin' must be from 0 to below 1, got {margin:g}. Use a share."
+        raise ValueError(msg)
+    base = rows.loc[reference, "rmse"]
+    needed = (1 - margin) * base
+    place = rows.index.get_loc(chosen)
+    figure, axes = make_figure(6.5, 1.5 + 0.34 * len(rows))
+    axes.axvspan(needed, base, color="#EEEEEE", lw=0, zorder=0)
+    axes.axvline(base, color="black", lw=1, label=name_method(reference))
+    label = f"needed: {100 * margin:g} percent lower"
+    axes.axvline(needed, color="black", lw=1, ls="--", label=label)
+    dots: dict[str, Any] = {"marker": "o", "ms": 7, "ls": "", "color": "#0072B2"}
+    label = "nested RMSE of local samples"
+    axes.plot(rows["rmse"], range(len(rows)), mfc="white", label=label, **dots)
+    label = f"chosen: {name_method(chosen)}"
+    axes.plot(rows["rmse"].iloc[place], place, label=label, **dots)
+    if "test_rmse" in rows:
+        label = "RMSE of the test samples, not used"
+        axes.plot(
+            rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
+        )
+    method_rows(axes, list(rows.index))
+    columns = [name for name in ("rmse", "test_rmse") if name in rows]
+    shown = np.append(rows[columns].to_numpy(dtype=np.float64), needed)
+    shown = shown[np.isfinite(shown)]
+    axes.set_xlim(
+        shown.min() - 0.08 * np.ptp(shown), shown.max() + 0.08 * np.ptp(shown)
+    )
+    axes.set_xlabel("RMSE / %")
+    legend_below(axes, 2)
+    return figure

@@ -1,0 +1,291 @@
+"""Maps: where libraries and sites lie, and what is estimated where on a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from soilnb.plots.style import (
+    MANY_POINTS,
+    SITE_COLOURS,
+    SOC_LABEL,
+    legend_below,
+    make_figure,
+)
+
+DEGREES = ["longitude", "latitude"]
+METRES = ["easting", "northing"]
+M_PER_DEGREE = 111_195.0  # of latitude, on a sphere with a radius of 6371 km
+LARGE_M = 5000.0  # a site wider than this is drawn in km
+NARROWEST, WIDEST = 1.2, 2.4  # width of a map relative to its height
+N_COLOURS = 5  # values that have a colour of their own; the others share grey
+
+
+def plot_map(
+    library: pd.DataFrame,
+    sites: Mapping[str, pd.DataFrame],
+    *,
+    colour_by: str = "source",
+) -> Figure:
+    """Plot where the samples of a library and the sites lie on Earth (Fig. 1a).
+
+    Parameters
+    ----------
+    library : DataFrame
+        One row per sample: longitude and latitude in degrees (WGS 84), as in
+        `soilnb.datasets.SpectralLibrary.info`, and the column `colour_by`. Samples
+        without coordinates are not drawn; below the map stands how many are.
+    sites : mapping
+        Name to a table with longitude and latitude; a star in the middle of each. Sites
+        without coordinates are named below the map.
+    colour_by : str, default "source"
+        Column that colours the discs: its five commonest values, then "other".
+
+    Returns
+    -------
+    Figure
+        With a graticule on which a degree of longitude has its true length at the
+        middle latitude. There is no coastline.
+
+    Raises
+    ------
+    ValueError
+        If no sample of library or sites has coordinates.
+    """
+    known = _with(library, DEGREES)
+    located = {name: _with(table, DEGREES) for name, table in sites.items()}
+    stars = {
+        name: table[DEGREES].mean().to_numpy()
+        for name, table in located.items()
+        if len(table)
+    }
+    if known.empty and not stars:
+        msg = (
+            "No sample of 'library' or 'sites' has coordinates (columns longitude and "
+            "latitude, degrees). Leave the map out."
+        )
+        raise ValueError(msg)
+    figure, axes = make_figure(7.2, 4.4)
+    if len(known):
+        _draw_discs(axes, known, known[colour_by])
+    for name, place in stars.items():
+        axes.plot(*place, "*", ms=13, mfc="#D55E00", mec="white", zorder=3)
+        halo = [patheffects.withStroke(linewidth=3, foreground="white")]
+        style: dict[str, Any] = {"textcoords": "offset points", "path_effects": halo}
+        axes.annotate(name, place, xytext=(6, 4), fontsize=9, zorder=4, **style)
+    _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
+    without = [name for name in sites if name not in stars]
+    axes.set_xlabel(_count(len(known), len(library), without), fontsize=9)
+    if len(known):
+        legend_below(axes, 3)
+    return figure
+
+
+def has_coordinates(table: pd.DataFrame) -> bool:
+    """Return whether a map of some samples can be drawn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per sample, as `soilnb.datasets.SpectralLibrary.info`.
+
+    Returns
+    -------
+    bool
+        Whether a sample has longitude and latitude, or easting and northing.
+
+    Examples
+    --------
+    >>> has_coordinates(pd.DataFrame({"longitude": [16.1], "latitude": [60.0]}))
+    True
+    >>> has_coordinates(pd.DataFrame({"longitude": [16.1]}))
+    False
+    """
+    return bool(len(_with(table, DEGREES)) or len(_with(table, METRES)))
+
+
+def _with(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that have all of some coordinates."""
+    return table.reindex(columns=list(dict.fromkeys([*table, *names]))).dropna(
+        subset=list(names)
+    )
+
+
+def _draw_discs(axes: Axes, known: pd.DataFrame, values: pd.Series) -> None:
+    """Draw the samples of a library, a colour for each of the commonest values."""
+    own = values.value_counts().index[:N_COLOURS]
+    groups = values.where(values.isin(own), "other")
+    colours = (*SITE_COLOURS[:4], SITE_COLOURS[5], "#999999")  # stars have the fifth
+    for name, colour in zip(
+        [*own, "other"], [*colours[: len(own)], colours[-1]], strict=True
+    ):
+        rows = known[groups == name]
+        if len(rows):
+            axes.scatter(
+                rows["longitude"],
+                rows["latitude"],
+                s=10 if len(known) > MANY_POINTS else 22,
+                lw=0,
+                alpha=0.6,
+                color=colour,
+                label=f"{name} ({len(rows):,})",
+                rasterized=len(rows) > MANY_POINTS,
+            )
+
+
+def _graticule(axes: Axes, places: npt.NDArray) -> None:
+    """Give a map room around its places, a grid and degrees with their side."""
+    (west, south), (east, north) = places.min(axis=0), places.max(axis=0)
+    shorter = np.cos(np.radians((south + north) / 2))  # a degree of longitude
+    width, height = 1.2 * (east - west) * shorter, 1.2 * (north - south)
+    half_height = max(height, width / WIDEST, 2.0) / 2
+    half_width = max(width, half_height * 2 * NARROWEST) / 2 / shorter
+    middle = (west + east) / 2, (south + north) / 2
+    axes.set_xlim(max(middle[0] - half_width, -180), min(middle[0] + half_width, 180))
+    axes.set_ylim(max(middle[1] - half_height, -90), min(middle[1] + half_height, 90))
+    axes.set_aspect(1 / shorter)
+    for axis, sides in ((axes.xaxis, "EW"), (axes.yaxis, "NS")):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 1.5, 2, 3, 4, 5, 6, 9, 10]))
+        axis.set_major_formatter(FuncFormatter(_degrees_of(sides)))
+    axes.grid(visible=True, color="#BBBBBB", lw=0.6, alpha=1)
+    axes.axhline(0, color="#777777", lw=0.9, zorder=1)  # the equator, where in view
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(True)
+
+
+def _degrees_of(sides: str) -> Callable[[float, int], str]:
+    """Return a formatter of degrees with the letter of their side."""
+
+    def name(value: float, _: int) -> str:
+        side = "" if abs(value) < 1e-9 else sides[int(value < 0)]
+        return f"{abs(value):g}°{side}"
+
+    return name
+
+
+def _count(n_known: int, n_all: int, without: Sequence[str]) -> str:
+    """Return in words what the map does not show."""
+    text = f"{n_known:,} of {n_all:,} library samples have coordinates"
+    return text + (f"; not on the map: {', '.join(without)}" if without else "")
+
+
+def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot where the samples of each site lie, coloured by measured SOC.
+
+    Parameters
+    ----------
+    sites : mapping
+        Name to a table with the columns longitude and latitude in degrees and soc
+        in %.
+
+    Returns
+    -------
+    Figure
+
+    See Also
+    --------
+    plot_point_map : The same of estimates, in metres.
+    """
+    figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
+    for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
+        points = axes.scatter(
+            table["longitude"], table["latitude"], c=table["soc"], cmap="cividis", s=14
+        )
+        # A degree of longitude is shorter than one of latitude.
+        axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
+        axes.set(title=name, xlabel="longitude / °", ylabel="latitude / °")
+        axes.ticklabel_format(useOffset=False)
+        axes.locator_params(nbins=3)
+        figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
+    return figure
+
+
+def plot_point_map(
+    tables: Mapping[str, pd.DataFrame] | pd.DataFrame,
+    *,
+    value: str = "predicted",
+    label: str = "estimated " + SOC_LABEL,
+) -> Figure:
+    """Plot the estimate of each sample where it was taken, a panel per site (Fig. 4c).
+
+    Distances are from the western and southern edge of the samples, so that the map
+    holds also where a source has moved a farm to hide it.
+
+    Parameters
+    ----------
+    tables : DataFrame or mapping
+        A table, or name to a table, one row per sample: longitude and latitude in
+        degrees, or easting and northing in metres, and the column `value`. Where there
+        is a column is_local (bool), those samples, which were used for modelling, have
+        a ring.
+    value : str, default "predicted"
+        Column that is drawn.
+    label : str, default "estimated SOC / %"
+        What the values are, with their unit.
+
+    Returns
+    -------
+    Figure
+        Each panel has its own scale of colours.
+
+    Raises
+    ------
+    ValueError
+        If no sample of a site has coordinates.
+    """
+    if isinstance(tables, pd.DataFrame):
+        tables = {"": tables}
+    n_columns = min(3, len(tables))
+    n_rows = -(-len(tables) // n_columns)
+    figure, panels = make_figure(
+        3.6 * n_columns, 3.1 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
+    )
+    for axes, (name, table) in zip(panels.flat, tables.items(), strict=False):
+        rows, places = _distances(table, name)
+        unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
+        x, y = places.T / factor
+        points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
+        if "is_local" in rows:
+            ringed = rows["is_local"].to_numpy(dtype=bool)
+            ring = {"s": 42, "facecolor": "none", "edgecolor": "#D55E00"}
+            axes.scatter(x[ringed], y[ringed], label="used for modelling", **ring)
+            legend_below(axes, 1)
+        title = name
+        if len(rows) < len(table):
+            title = f"{name} ({len(rows)} of {len(table)} samples)".strip()
+        axes.set(title=title, xlabel=f"east / {unit}", ylabel=f"north / {unit}")
+        axes.set_aspect("equal")
+        axes.locator_params(nbins=4)
+        figure.colorbar(points, ax=axes, label=label, shrink=0.65)
+    for axes in panels.flat[len(tables) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _distances(
+    table: pd.DataFrame, name: str
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Return the rows with coordinates and how far (m) east and north they lie."""
+    columns = METRES if set(METRES) <= set(table) else DEGREES
+    rows = _with(table, columns)
+    if rows.empty:
+        msg = (
+            f"No sample{f' of {name!r}' if name else ''} has coordinates (columns "
+            "longitude and latitude in degrees, or easting and northing in metres). "
+            "Leave the map out."
+        )
+        raise ValueError(msg)
+    places = rows[columns].to_numpy(dtype=np.float64)
+    if columns is DEGREES:
+        # A degree of longitude is shorter than one of latitude.
+        shorter = np.cos(np.radians(places[:, 1].mean()))
+        places = places * M_PER_DEGREE * [shorter, 1]
+    return rows, places - places.min(axis=0)

@@ -1,0 +1,135 @@
+"""Which library rows a study may use: those that are independent of its site."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+
+from soilnb.datasets import SpectralLibrary
+from soilnb.quality import duplicated_spectra
+
+LIBRARY_ROWS_MIN = 50  # a smaller library is not used
+# Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
+# farms of LimeSoDa differ by three times as much.
+SAME_SPECTRUM = 5e-3
+# In a large library other soils are that near by chance: a row is the site's if it is
+# as near as rounding to three decimals leaves it, or if its group holds so much of the
+# site. SOC has no say: that of a test sample must decide nothing.
+SAME_ROW = 1.2e-3
+SAME_SITE_SHARE = 0.5
+
+
+def country_rows(
+    library: SpectralLibrary, site: SpectralLibrary
+) -> npt.NDArray[np.int64]:
+    """Return the library rows of the site's country, or none where too few."""
+    countries = site.info["country"].unique()
+    if len(countries) != 1 or not countries[0]:
+        return np.array([], dtype=np.int64)
+    of_rows = library.info["country"].str.casefold()
+    rows = np.flatnonzero(of_rows == countries[0].casefold())
+    return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
+
+
+def why_no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
+    """Return why there is no country library."""
+    of_site = set(site.info["country"])
+    name = f"({of_site.pop()}) " if len(of_site) == 1 and "" not in of_site else ""
+    known = sorted(set(library.info["country"]) - {""})
+    return (
+        f"The country models are not run: fewer than {LIBRARY_ROWS_MIN} library rows "
+        f"are known to come from the site's country {name}"
+        f"among {', '.join(known) or 'none named'}."
+    )
+
+
+def _shared_rows(
+    library: SpectralLibrary, site: SpectralLibrary
+) -> npt.NDArray[np.bool_]:
+    """Return which library rows are also in the site, by spectrum.
+
+    A group that holds the spectra of most of the site is the site, and all of it goes.
+    A library without groups is one group; of it only the shared rows are meant.
+    """
+    bands = np.linspace(0, library.reflectance.shape[1] - 1, 8).astype(int)
+    tree = KDTree(library.reflectance[:, bands])  # few bands find candidates quickly
+    near = tree.query_ball_point(site.reflectance[:, bands], SAME_SPECTRUM, p=np.inf)
+    alike, shared = np.zeros((2, len(library)), dtype=bool)
+    groups = library.info["group"].to_numpy()
+    found_in: Counter[str] = Counter()
+    for spectrum, rows in zip(site.reflectance, near, strict=True):
+        candidates = np.array(rows, dtype=np.intp)
+        gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
+        same = candidates[gaps <= SAME_SPECTRUM]
+        alike[same] = True
+        shared[candidates[gaps <= SAME_ROW]] = True
+        found_in.update(set(groups[same]))
+    least = SAME_SITE_SHARE * len(site)
+    own = [group for group, count in found_in.items() if count >= least]
+    of_site = np.isin(groups, own)
+    shared |= of_site if len(set(groups)) > 1 else of_site & alike
+    return shared
+
+
+def without_copies(
+    part: SpectralLibrary, what: str
+) -> tuple[SpectralLibrary, list[str]]:
+    """Return a library or site without copies of earlier rows, and a note on them.
+
+    A copy in another fold, or in the test, would be a sample that the model has seen.
+    """
+    earlier = duplicated_spectra(part.reflectance)
+    copies = np.flatnonzero(earlier >= 0)
+    if not len(copies):
+        return part, []
+    differ = int(np.sum(part.soc[copies] != part.soc[earlier[copies]]))
+    first = copies[0]
+    ids = part.info["sample_id"]
+    note = (
+        f"{what} that copy an earlier spectrum, left out: {len(copies)}, {differ} of "
+        f"them with another SOC (first: {ids[first]!r}, {part.soc[first]:.3g} %, a "
+        f"copy of {ids[earlier[first]]!r}, {part.soc[earlier[first]]:.3g} %)."
+    )
+    return part.take(earlier < 0), [note]
+
+
+def independent_library(
+    library: SpectralLibrary, site: SpectralLibrary
+) -> tuple[SpectralLibrary, list[str]]:
+    """Return the library without the site, on the site's grid, and what was left."""
+    grid = site.wavelengths
+    own = library.info["group"].isin(set(site.info["group"])).to_numpy()
+    independent = library.take(~own)
+    on_grid = independent.on_grid(grid)
+    notes = []
+    if own.any():
+        notes.append(f"{own.sum()} library rows are the site itself and are left out.")
+    if len(on_grid) < len(independent):
+        notes.append(
+            f"{len(independent) - len(on_grid)} library rows do not cover "
+            f"{grid[0]:g}-{grid[-1]:g} nm and are left out."
+        )
+    if len(on_grid):
+        shared = _shared_rows(on_grid, site)
+        if shared.any():
+            named = ", ".join(sorted(set(on_grid.info["group"][shared])))
+            notes.append(
+                f"Library rows that are samples of the site, by spectrum, left "
+                f"out: {shared.sum()} ({named})."
+            )
+            on_grid = on_grid.take(~shared)
+    if len(on_grid):
+        on_grid, note = without_copies(on_grid, "Library rows")
+        notes += note
+    if len(on_grid) < LIBRARY_ROWS_MIN:
+        msg = (
+            f"'library' {library.name!r} must have at least {LIBRARY_ROWS_MIN} rows "
+            f"that cover the site's working grid, {grid[0]:g}-{grid[-1]:g} nm, got "
+            f"{len(on_grid)}. Narrow 'wavelength_range' or use another library. "
+            + " ".join(notes)
+        )
+        raise ValueError(msg.rstrip())
+    return on_grid, notes

@@ -1,0 +1,320 @@
+"""The nine models of a study, all fitted with given architectures.
+
+`local` learns from the local samples alone. Each library, `global` and `country`, adds
+its own network and three ways to transfer from it: instances (DTL-I), representations
+(DTL-R) and both (DTL-IR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from soilnb import cnn, transfer
+from soilnb._validation import check_choice
+from soilnb.study.libraries import (
+    LIBRARIES,
+    check_has_library,
+    fit_network,
+    library_samples,
+    select_rows,
+)
+from soilnb.study.prepared import Study
+from soilnb.study.scoring import Fits
+
+if TYPE_CHECKING:
+    from soilnb.cnn import Architecture, CrossValidation, FoldModels
+
+    Network = CrossValidation | FoldModels
+
+NINE_MODELS = (
+    "local",
+    *LIBRARIES,
+    *(f"dtl_{kind}_{name}" for name in LIBRARIES for kind in ("i", "r", "ir")),
+)
+# DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
+ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))
+
+Progress = Callable[[int, int, str], object]
+
+
+def available_models(study: Study) -> tuple[str, ...]:
+    """Return which of the nine models a study can have: five without a country library.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study.
+
+    Returns
+    -------
+    tuple of str
+        Names, in the order of `NINE_MODELS`.
+
+    Examples
+    --------
+    >>> from soilnb.datasets import load_library, load_site
+    >>> from soilnb.study import prepare
+    >>> available_models(prepare(load_library("farms"), load_site("vaud")))
+    ('local', 'global', 'dtl_i_global', 'dtl_r_global', 'dtl_ir_global')
+    """
+    if len(study.country_rows):
+        return NINE_MODELS
+    return tuple(name for name in NINE_MODELS if not name.endswith("country"))
+
+
+def fit_models(
+    study: Study,
+    architectures: Mapping[str, Architecture],
+    *,
+    methods: Iterable[str] | None = None,
+    max_epochs: int | None = None,
+    retrain_epochs: int | None = None,
+    n_library: int | None = None,
+    selection: Mapping[str, Any] | None = None,
+    networks: Mapping[str, Network] | None = None,
+    selections: Mapping[str, npt.ArrayLike] | None = None,
+    progress: Progress | None = None,
+) -> Fits:
+    """Fit the nine models of a study, or some of them.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study. Everything random comes from its seed.
+    architectures : mapping of str to Architecture
+        Of "local", "global", "country", "dtl_i_global" and "dtl_i_country"; the small
+        network (`soilnb.cnn.SMALL`) for those left out.
+    methods : iterable of str, optional
+        Names of `NINE_MODELS`; by default all that the study can have.
+    max_epochs : int, optional
+        Fewer epochs than an architecture has.
+    retrain_epochs : int, optional
+        The same for DTL-R and DTL-IR; by default `max_epochs`.
+    n_library : int, optional
+        Rows that train a library's network at most, drawn by the seed. RS-LOCAL
+        always searches the whole library.
+    selection : mapping, optional
+        Options of `select_rows`: n_selected, n_repeats, n_searches, ...
+    networks : mapping of str to CrossValidation or FoldModels, optional
+        Networks of "global" or "country" that were trained before, of the architecture
+        given; they are not trained again. `fit_networks` finds those that are the same.
+    selections : mapping of str to array-like of int, optional
+        Rows of "global" or "country" that were selected before, for the same local
+        samples; they are not selected again.
+    progress : callable, optional
+        Called as progress(done, total, text), in percent of a model.
+
+    Returns
+    -------
+    Fits
+        Models in the order of `NINE_MODELS`. Its seconds are those of the method's own
+        training, NaN for a network that was handed in; what several methods share is
+        listed once, as "global" or "selection_global", wanted or not.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a country model is wanted and there is no such library.
+
+    See Also
+    --------
+    soilnb.transfer : What DTL-I, DTL-R and DTL-IR do.
+
+    Notes
+    -----
+    Local and DTL-R are trained on the same folds of the local samples; DTL-I and DTL-IR
+    of a library on the same folds of the k + n localised ones, as in [1]_.
+
+    References
+    ----------
+    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
+           Sensing 188, 190-200.
+    """
+    wanted = _check_methods(study, methods)
+    for name in architectures:
+        check_choice(name, "architecture", ARCHITECTURES)
+    run = _Run(
+        study,
+        architectures,
+        max_epochs,
+        max_epochs if retrain_epochs is None else retrain_epochs,
+        n_library,
+        selection or {},
+    )
+    for library, network in (networks or {}).items():
+        run.take_network(library, network)
+    for library, rows in (selections or {}).items():
+        run.take_rows(library, rows)
+    for number, method in enumerate(wanted):
+        if progress is not None:
+            run.progress = _within(progress, number, len(wanted), method)
+            run.aside = _within(progress, number, len(wanted), method, counts=False)
+        run.fit(method)
+        if progress is not None:
+            progress(100 * (number + 1), 100 * len(wanted), method)
+    run.fits.models = {method: run.fits.models[method] for method in wanted}
+    return run.fits
+
+
+def _check_methods(study: Study, methods: Iterable[str] | None) -> list[str]:
+    """Return the models to fit, in the order of `NINE_MODELS`."""
+    available = available_models(study)
+    wanted = available if methods is None else tuple(methods)
+    for method in wanted:
+        check_choice(method, "method", NINE_MODELS)
+        if method not in available:
+            msg = (
+                f"'methods' must be some of {', '.join(available)} for the site "
+                f"{study.site.name!r}, which has no country library, got {method!r}. "
+                "Leave it out."
+            )
+            raise ValueError(msg)
+    return [method for method in NINE_MODELS if method in wanted]
+
+
+def _within(
+    progress: Progress, number: int, n_models: int, method: str, *, counts: bool = True
+) -> Progress:
+    """Return the progress of one model, or of what it needs, as part of that of all."""
+
+    def tell(done: int, total: int, text: str) -> None:
+        here = 100 * done // max(total, 1) if counts else 0
+        progress(100 * number + here, 100 * n_models, f"{method}, {text}")
+
+    return tell
+
+
+@dataclass
+class _Run:
+    """The fitting of several models; what they share is made when first asked for."""
+
+    study: Study
+    architectures: Mapping[str, Architecture]
+    max_epochs: int | None
+    retrain_epochs: int | None
+    n_library: int | None
+    selection: Mapping[str, Any]
+    progress: Progress | None = None
+    aside: Progress | None = None  # of what a model needs first: never its own share
+
+    def __post_init__(self) -> None:
+        """Start with nothing fitted."""
+        self.fits = Fits(self.study)
+        self.rows: dict[str, npt.NDArray[np.intp]] = {}
+
+    def take_network(self, library: str, network: Network) -> None:
+        """Use a network that was trained before."""
+        check_has_library(self.study, library)
+        self.fits.models[library] = network
+        self.fits.seconds[library] = np.nan
+
+    def take_rows(self, library: str, rows: npt.ArrayLike) -> None:
+        """Use rows that were selected before."""
+        check_has_library(self.study, library)
+        self.rows[library] = np.asarray(rows, dtype=np.intp)
+
+    def fit(self, method: str) -> None:
+        """Fit one of the nine models."""
+        if method == "local":
+            self._fit_local()
+        elif method in LIBRARIES:
+            self._network(method, self.progress)
+        else:
+            kind, library = method.rsplit("_", maxsplit=1)
+            fit = {
+                "dtl_i": self._fit_instances,
+                "dtl_r": self._fit_representations,
+                "dtl_ir": self._fit_both,
+            }
+            fit[kind](method, library)
+
+    def _architecture(self, name: str) -> Architecture:
+        """Return the architecture given, or the small one."""
+        return self.architectures.get(name, cnn.SMALL)
+
+    def _training(self, max_epochs: int | None) -> dict[str, Any]:
+        """Return the options that every training takes."""
+        seed = self.study.seed
+        return {"seed": seed, "max_epochs": max_epochs, "progress": self.progress}
+
+    def _network(self, library: str, progress: Progress | None) -> FoldModels:
+        """Return the models of a library's folds, trained when first asked for."""
+        if library not in self.fits.models:
+            self.fits.fit(
+                library,
+                fit_network,
+                self.study,
+                library,
+                self._architecture(library),
+                max_epochs=self.max_epochs,
+                n_library=self.n_library,
+                progress=progress,
+            )
+        network = self.fits.models[library]
+        return network if isinstance(network, cnn.FoldModels) else network.models
+
+    def _localised(self, library: str) -> tuple[npt.NDArray[np.float64], ...]:
+        """Return X and y of the selected rows, then of the local samples."""
+        if library not in self.rows:
+            name = f"selection_{library}"
+            options = {"progress": self.aside} | dict(self.selection)
+            self.fits.fit(name, select_rows, self.study, library, **options)
+            self.rows[library] = self.fits.models[name].indices
+        X, y, _ = library_samples(self.study, library)
+        rows = self.rows[library]
+        return X[rows], y[rows], self.study.X_local, self.study.y_local
+
+    def _fit_local(self) -> None:
+        """Train on the local samples alone."""
+        self.fits.fit(
+            "local",
+            cnn.cross_validate,
+            self._architecture("local"),
+            self.study.X_local,
+            self.study.y_local,
+            self.study.local_folds,
+            **self._training(self.max_epochs),
+        )
+
+    def _fit_instances(self, method: str, library: str) -> None:
+        """DTL-I: train on the selected rows and the local samples."""
+        samples = self._localised(library)
+        self.fits.fit(
+            method,
+            transfer.dtl_i,
+            self._architecture(method),
+            *samples,
+            folds=self.study.localised_folds(len(samples[0])),
+            **self._training(self.max_epochs),
+        )
+
+    def _fit_representations(self, method: str, library: str) -> None:
+        """DTL-R: retrain the library's network on the local samples."""
+        self.fits.fit(
+            method,
+            transfer.dtl_r,
+            self._architecture(library),
+            self._network(library, self.aside),
+            self.study.X_local,
+            self.study.y_local,
+            folds=self.study.local_folds,
+            **self._training(self.retrain_epochs),
+        )
+
+    def _fit_both(self, method: str, library: str) -> None:
+        """DTL-IR: retrain it on the selected rows and the local samples."""
+        samples = self._localised(library)
+        self.fits.fit(
+            method,
+            transfer.dtl_ir,
+            self._architecture(library),
+            self._network(library, self.aside),
+            *samples,
+            folds=self.study.localised_folds(len(samples[0])),
+            **self._training(self.retrain_epochs),
+        )

@@ -1,0 +1,313 @@
+"""The study made anew without each fold of its local samples, to predict that fold.
+
+A fold is held out of everything: of the selection of library rows, of the choice of the
+base network and of its depth, of scaling, training and early stopping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb import cnn
+from soilnb.cnn.folds import Fold, Scaling
+from soilnb.rslocal import select_instances, selection_size
+from soilnb.selection import random_folds
+from soilnb.study.libraries import LIBRARIES, library_samples
+from soilnb.study.prepared import Study
+from soilnb.transfer.representations import FrozenNetwork, choose_base
+
+if TYPE_CHECKING:
+    from soilnb.cnn import Architecture, FoldModels
+    from soilnb.cnn.result import TrainedFold
+
+Progress = Callable[[int, int, str], object]
+
+
+def parse(candidate: str) -> tuple[str, str]:
+    """Return kind and library of a candidate.
+
+    Parameters
+    ----------
+    candidate : str
+        "local", or as "dtl_i_global".
+
+    Returns
+    -------
+    kind : str
+        "local", "dtl_i", "dtl_r" or "dtl_ir".
+    library : str
+        "global", "country", or "" for `local`.
+
+    Examples
+    --------
+    >>> parse("dtl_ir_country"), parse("local")
+    (('dtl_ir', 'country'), ('local', ''))
+    """
+    kind, _, library = candidate.rpartition("_")
+    return (kind, library) if library in LIBRARIES else (candidate, "")
+
+
+def without_fold(study: Study, number: int) -> Study:
+    """Return the study without a fold of local samples, which are its test samples.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study.
+    number : int
+        Number of a fold in `study.local_folds`.
+
+    Returns
+    -------
+    Study
+        With fresh local folds, as many as before where there are samples enough.
+    """
+    held_out = study.local_folds == number
+    n_kept = int(np.count_nonzero(~held_out))
+    n_folds = min(study.n_folds, n_kept)
+    return replace(
+        study,
+        local=study.local[~held_out],
+        test=study.local[held_out],
+        local_folds=random_folds(n_kept, n_folds, study.seed),
+        n_folds=n_folds,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Samples, local ones first, and which of them each network uses."""
+
+    X: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float64]
+    parts: Sequence[Fold]
+
+
+@dataclass
+class Nest:
+    """Everything that predicts the folds of a study from outside of them.
+
+    Parameters
+    ----------
+    study, architectures, n_networks, max_epochs, retrain_epochs, selection, progress
+        As of `soilnb.study.nested_predictions`, checked.
+    networks : mapping of str to FoldModels
+        Networks of the libraries.
+
+    Notes
+    -----
+    All networks of a candidate and depth are trained together. The position of one is
+    the place of its fold times `study.n_folds`, plus its number in the fold.
+    """
+
+    study: Study
+    architectures: Mapping[str, Architecture]
+    networks: Mapping[str, FoldModels]
+    n_networks: int
+    max_epochs: int | None
+    retrain_epochs: int | None
+    selection: Mapping[str, Any]
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Divide the study; nothing is selected or trained yet."""
+        self.numbers = np.unique(self.study.local_folds)
+        self.inner = [without_fold(self.study, number) for number in self.numbers]
+        self._selected: dict[str, _Rows] = {}
+        self._done = self._total = 0
+
+    def predict(self, candidates: Sequence[str]) -> pd.DataFrame:
+        """Return the predictions of all candidates, one below the other.
+
+        Parameters
+        ----------
+        candidates : sequence of str
+            Their names.
+
+        Returns
+        -------
+        DataFrame
+            As `soilnb.study.nested_predictions`.
+        """
+        kinds = [parse(candidate) for candidate in candidates]
+        selecting = {library for kind, library in kinds if kind in ("dtl_i", "dtl_ir")}
+        self._total = len(self.inner) * len(selecting)
+        self._total += sum(self._n_trainings(*one) for one in kinds)
+        tables = [self._tidy(candidate) for candidate in candidates]
+        return pd.concat(tables, ignore_index=True)
+
+    def _tidy(self, candidate: str) -> pd.DataFrame:
+        """Return the predictions of one candidate as a table."""
+        study = self.study
+        return pd.DataFrame(
+            {
+                "candidate": candidate,
+                "sample_id": study.site.info["sample_id"].to_numpy()[study.local],
+                "fold": study.local_folds,
+                "measured": study.y_local,
+                "predicted": self._predict(candidate, *parse(candidate)),
+            }
+        )
+
+    def _predict(
+        self, candidate: str, kind: str, library: str
+    ) -> npt.NDArray[np.float64]:
+        """Return what one candidate predicts for each local sample."""
+        rows = self._local if kind in ("local", "dtl_r") else self._localised(library)
+        if kind in ("local", "dtl_i"):
+            return self._train(candidate, rows)
+        return self._retrain(candidate, library, rows)
+
+    def _architecture(self, name: str) -> Architecture:
+        """Return the architecture given, or the small one."""
+        return self.architectures.get(name, cnn.SMALL)
+
+    def _n_trainings(self, kind: str, library: str) -> int:
+        """Return how often networks are trained for a candidate: once per depth."""
+        if kind in ("local", "dtl_i"):
+            return 1
+        return len(self._architecture(library).blocks) + 1
+
+    def _tell(self, text: str) -> None:
+        """Count one step and tell."""
+        self._done += 1
+        if self.progress is not None:
+            self.progress(self._done, self._total, text)
+
+    @cached_property
+    def _kept(self) -> list[npt.NDArray[np.intp]]:
+        """Places of the local samples outside of each fold."""
+        folds = self.study.local_folds
+        return [np.flatnonzero(folds != number) for number in self.numbers]
+
+    @cached_property
+    def _local(self) -> _Rows:
+        """The local samples alone."""
+        folds = [inner.local_folds for inner in self.inner]
+        return self._divide(self.study.X_local, self.study.y_local, self._kept, folds)
+
+    def _localised(self, library: str) -> _Rows:
+        """Return the local samples and all rows that any fold has selected."""
+        if library not in self._selected:
+            self._selected[library] = self._localise(library)
+        return self._selected[library]
+
+    def _localise(self, library: str) -> _Rows:
+        """Select rows for each fold; put them after the local samples."""
+        X, y, _ = library_samples(self.study, library)
+        selected = [self._select(inner, X, y) for inner in self.inner]
+        used = np.unique(np.concatenate(selected))
+        n_local = len(self.study.local)
+        rows = [
+            np.concatenate([n_local + np.searchsorted(used, chosen), kept])
+            for chosen, kept in zip(selected, self._kept, strict=True)
+        ]
+        folds = [
+            inner.localised_folds(len(chosen))
+            for inner, chosen in zip(self.inner, selected, strict=True)
+        ]
+        X = np.concatenate([self.study.X_local, X[used]])
+        y = np.concatenate([self.study.y_local, y[used]])
+        return self._divide(X, y, rows, folds)
+
+    def _select(
+        self, inner: Study, X: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.intp]:
+        """Return the library rows that the local samples outside of a fold select."""
+        # As `select_rows`, but the spectra of the library are made once for all folds.
+        options = dict(self.selection)
+        n_selected = selection_size(len(y), options.pop("n_selected", 100))
+        options |= {"n_selected": n_selected, "seed": inner.seed}
+        chosen = select_instances(X, y, inner.X_local, inner.y_local, **options)
+        self._tell("selection of library rows")
+        return chosen.indices
+
+    def _divide(
+        self,
+        X: npt.NDArray[np.float64],
+        y: npt.NDArray[np.float64],
+        rows: Sequence[npt.NDArray[np.intp]],
+        folds: Sequence[npt.NDArray[np.integer]],
+    ) -> _Rows:
+        """Return the samples, and of each network the rows to train and to watch."""
+        spectra, parts = X.astype(np.float32), []
+        for place, (own, inner) in enumerate(zip(rows, folds, strict=True)):
+            held_out = np.flatnonzero(self.study.local_folds == self.numbers[place])
+            for number in np.unique(inner)[: self.n_networks]:
+                train, watched = own[inner != number], own[inner == number]
+                scaling = Scaling.learn(spectra[train], y[train])
+                position = place * self.study.n_folds + int(number)
+                parts.append(Fold(position, train, watched, held_out, scaling))
+        return _Rows(spectra, y, parts)
+
+    def _train(self, candidate: str, rows: _Rows) -> npt.NDArray[np.float64]:
+        """Return the predictions of networks trained from the start."""
+        from soilnb.cnn.training import train_folds
+
+        trained = train_folds(
+            self._architecture(candidate),
+            rows.X,
+            rows.y,
+            rows.parts,
+            seed=self.study.seed,
+            max_epochs=self.max_epochs,
+        )
+        self._tell(candidate)
+        return self._outcome(trained)[1]
+
+    def _retrain(
+        self, candidate: str, library: str, rows: _Rows
+    ) -> npt.NDArray[np.float64]:
+        """Return the predictions of networks retrained from each fold's own depth."""
+        models = self.networks[library]
+        bases = [choose_base(models, one.X_local, one.y_local)[0] for one in self.inner]
+        outcomes = []
+        for n_frozen in range(self._n_trainings(*parse(candidate))):
+            trained = self._retrain_after(n_frozen, library, bases, rows)
+            outcomes.append(self._outcome(trained))
+            self._tell(f"{candidate}, {n_frozen} layers frozen")
+        watched, predicted = map(np.array, zip(*outcomes, strict=True))
+        fold = np.searchsorted(self.numbers, self.study.local_folds)
+        return predicted[watched.argmin(axis=0)[fold], np.arange(len(fold))]
+
+    def _retrain_after(
+        self, n_frozen: int, library: str, bases: Sequence[int], rows: _Rows
+    ) -> list[TrainedFold]:
+        """Return the networks of all folds with some blocks frozen."""
+        architecture, trained = self._architecture(library), []
+        for base in np.unique(bases):
+            model = self.networks[library].models[base]
+            trained += FrozenNetwork(architecture, model, n_frozen).retrain(
+                rows.X,
+                rows.y,
+                [part for part in rows.parts if bases[self._place(part)] == base],
+                seed=self.study.seed,
+                max_epochs=self.retrain_epochs,
+            )
+        return trained
+
+    def _place(self, part: Fold) -> int:
+        """Return the place of the fold that a network predicts."""
+        return part.position // self.study.n_folds
+
+    def _outcome(
+        self, trained: Sequence[TrainedFold]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return RMSE of each fold's watched rows, and mean prediction of every row."""
+        squares, n_watched = np.zeros((2, len(self.numbers)))
+        sums, n_networks = np.zeros((2, len(self.study.local)))
+        for one in trained:
+            place, n_rows = self._place(one.fold), len(one.fold.watched)
+            lowest = np.fmin.reduce(one.history)  # NaN where none is finite
+            squares[place] += n_rows * (lowest**2 if np.isfinite(lowest) else np.inf)
+            n_watched[place] += n_rows
+            sums[one.fold.held_out] += one.predicted
+            n_networks[one.fold.held_out] += 1
+        return np.sqrt(squares / n_watched), sums / n_networks

@@ -1,0 +1,264 @@
+"""The safe choice: one method for a site, picked without a look at its test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from soilnb import cnn
+from soilnb._validation import check_choice, check_int
+from soilnb.study.libraries import LIBRARIES, check_has_library
+from soilnb.study.models import ARCHITECTURES, NINE_MODELS, available_models
+from soilnb.study.nested import Nest, parse
+from soilnb.study.prepared import Study
+
+if TYPE_CHECKING:
+    from soilnb.cnn import Architecture, CrossValidation, FoldModels
+
+    Network = CrossValidation | FoldModels
+
+# A library's network alone is no candidate: it has no use for the local samples.
+CANDIDATES = tuple(name for name in NINE_MODELS if name not in LIBRARIES)
+MARGIN = 0.05  # a method must be so much better than `local`, or it is not worth it
+
+Progress = Callable[[int, int, str], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The method recommended for a site, and why.
+
+    Parameters
+    ----------
+    method : str
+        One of the candidates.
+    table : DataFrame
+        Index candidate, in the order given; columns rmse (nested, in % SOC), ratio (to
+        that of `local`), needed (the ratio it must not exceed), chosen (True once).
+    margin : float
+        Fraction by which a method must be better than `local`.
+    """
+
+    method: str
+    table: pd.DataFrame
+    margin: float
+
+    @property
+    def reason(self) -> str:
+        """The choice in one sentence."""
+        others = self.table.drop(index="local")
+        if others.empty:
+            return "local: there is no other candidate."
+        best = others["ratio"].idxmin()
+        gain = f"{100 * (1 - others.loc[best, 'ratio']):+.1f} %"
+        if self.method == "local":
+            return (
+                f"local: the best other candidate, {best}, gains {gain}, and "
+                f"{100 * self.margin:g} % are needed."
+            )
+        return (
+            f"{best}: it gains {gain} over local; {100 * self.margin:g} % are needed."
+        )
+
+
+def nested_predictions(
+    study: Study,
+    architectures: Mapping[str, Architecture],
+    networks: Mapping[str, Network],
+    *,
+    candidates: Iterable[str] | None = None,
+    n_networks: int = 3,
+    max_epochs: int | None = None,
+    retrain_epochs: int | None = None,
+    selection: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Predict every local sample by each candidate, made without the sample's fold.
+
+    For each fold of the local samples the study is made anew without them: RS-LOCAL
+    selects, DTL-R chooses its base and its depth, and networks are trained, stopped and
+    scaled on the other local samples. These networks then predict the fold.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study. Everything random comes from its seed; its test samples
+        have no part in it.
+    architectures : mapping of str to Architecture
+        As of `fit_models`.
+    networks : mapping of str to CrossValidation or FoldModels
+        Networks of "global" and "country", of the architectures given; without one
+        its library has neither DTL-R nor DTL-IR.
+    candidates : iterable of str, optional
+        Names of `CANDIDATES`; by default all that study and networks allow.
+    n_networks : int, default 3
+        Networks that are trained for each fold and averaged, at most the number of
+        folds. `fit_models` averages all of them; fewer are quicker, and noisier.
+    max_epochs, retrain_epochs : int, optional
+        As of `fit_models`.
+    selection : mapping, optional
+        Options of RS-LOCAL, as of `fit_models`; one search for each fold by default.
+    progress : callable, optional
+        Called as progress(done, total, text), in steps of unequal length.
+
+    Returns
+    -------
+    DataFrame
+        One row per candidate and local sample, in order of selection: candidate,
+        sample_id, fold, measured, predicted (SOC in %).
+
+    Raises
+    ------
+    TypeError
+        If `n_networks` is not a whole number.
+    ValueError
+        If a name is unknown, the study has no such library, a candidate's network is
+        missing, or `n_networks` is out of range.
+
+    See Also
+    --------
+    choose : The method to use.
+
+    Notes
+    -----
+    A network watches one of the folds that its own training rows are divided into, as
+    those of `fit_models` do: local rows for `local` and DTL-R, selected and local ones
+    for DTL-I and DTL-IR. The depth of DTL-R is the one with the lowest RMSE of the
+    watched rows, in each fold by itself.
+
+    The architectures are taken as they are. Where a search has found them, it saw all
+    local samples: a small leak, which favours most the candidate whose search scored
+    nothing but local samples, and that is `local`.
+    """
+    nest = Nest(
+        study,
+        architectures,
+        _as_models(study, networks),
+        n_networks,
+        max_epochs,
+        max_epochs if retrain_epochs is None else retrain_epochs,
+        selection or {},
+        progress,
+    )
+    check_int(n_networks, "n_networks", 1, study.n_folds, " (the folds of the study)")
+    for name in architectures:
+        check_choice(name, "architecture", ARCHITECTURES)
+    return nest.predict(_check_candidates(study, candidates, networks))
+
+
+def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
+    """Choose a method from nested predictions: `local`, unless one is clearly better.
+
+    The candidate with the lowest nested RMSE is chosen if that is lower than the one of
+    `local` by the margin at least; otherwise it is `local`.
+
+    Parameters
+    ----------
+    nested : DataFrame
+        Columns candidate, sample_id, measured, predicted, as of `nested_predictions`.
+    margin : float, default 0.05
+        Fraction of the RMSE of `local`, from 0 to below 1.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ValueError
+        If `local` or a column is missing, the margin is out of range, values are not
+        finite or a candidate has other samples than `local`.
+
+    Examples
+    --------
+    >>> nested = pd.DataFrame(
+    ...     {
+    ...         "candidate": ["local", "local", "dtl_i_global", "dtl_i_global"],
+    ...         "sample_id": ["a", "b", "a", "b"],
+    ...         "measured": [1.0, 2.0, 1.0, 2.0],
+    ...         "predicted": [1.5, 1.5, 1.4, 1.6],
+    ...     }
+    ... )
+    >>> choose(nested).reason
+    'dtl_i_global: it gains +20.0 % over local; 5 % are needed.'
+    """
+    if not 0 <= margin < 1:
+        msg = f"'margin' must be a fraction, at least 0 and below 1, got {margin}."
+        raise ValueError(msg)
+    rmse = _rmse_of_candidates(nested)
+    ratio = rmse / rmse["local"]
+    best = ratio.idxmin()
+    method = str(best) if ratio[best] <= 1 - margin else "local"
+    needed = pd.Series(1 - margin, index=rmse.index)
+    needed["local"] = 1.0
+    table = pd.DataFrame({"rmse": rmse, "ratio": ratio, "needed": needed})
+    return Choice(method, table.assign(chosen=table.index == method), margin)
+
+
+def _rmse_of_candidates(nested: pd.DataFrame) -> pd.Series:
+    """Return the nested RMSE of each candidate, all of the same samples."""
+    for column in ("candidate", "sample_id", "measured", "predicted"):
+        if column not in nested:
+            msg = f"'nested' must have the column {column!r}, got {list(nested)}."
+            raise ValueError(msg)
+    errors = nested["predicted"] - nested["measured"]
+    if not np.isfinite(errors).all():
+        first = nested[~np.isfinite(errors)].iloc[0]
+        msg = (
+            "'nested' must hold finite numbers, got "
+            f"{first['predicted']} for {first['sample_id']!r} by "
+            f"{first['candidate']!r}. Leave that candidate out."
+        )
+        raise ValueError(msg)
+    samples = nested.groupby("candidate", sort=False)["sample_id"].agg(sorted)
+    if "local" not in samples:
+        msg = f"'nested' must have the candidate 'local', got {list(samples.index)}."
+        raise ValueError(msg)
+    for candidate, ids in samples.items():
+        if ids != samples["local"]:
+            msg = (
+                f"'nested' must have the same samples for every candidate, got "
+                f"{len(ids)} for {candidate!r} and {len(samples['local'])} for 'local'."
+            )
+            raise ValueError(msg)
+    mean_square = (errors**2).groupby(nested["candidate"], sort=False).mean()
+    return np.sqrt(mean_square)
+
+
+def _as_models(study: Study, networks: Mapping[str, Network]) -> dict[str, FoldModels]:
+    """Return the models of the libraries' folds."""
+    for library in networks:
+        check_has_library(study, library)
+    return {
+        library: network if isinstance(network, cnn.FoldModels) else network.models
+        for library, network in networks.items()
+    }
+
+
+def _check_candidates(
+    study: Study, wanted: Iterable[str] | None, networks: Mapping[str, Network]
+) -> list[str]:
+    """Return the candidates to compare, in the order of `CANDIDATES`."""
+    possible = [
+        name
+        for name in CANDIDATES
+        if name in available_models(study)
+        and (parse(name)[0] in ("local", "dtl_i") or parse(name)[1] in networks)
+    ]
+    if wanted is None:
+        return possible
+    wanted = list(wanted)
+    for name in wanted:
+        check_choice(name, "candidate", CANDIDATES)
+        if name not in possible:
+            msg = (
+                f"'candidates' must be some of {', '.join(possible)} for the site "
+                f"{study.site.name!r} and the networks given, got {name!r}. Give the "
+                "network of its library, or leave the candidate out."
+            )
+            raise ValueError(msg)
+    return [name for name in possible if name in wanted]

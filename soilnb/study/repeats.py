@@ -1,0 +1,293 @@
+"""A study run again and again: other seeds, other splits, fewer local samples.
+
+What is finished is kept in a file, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from soilnb._validation import check_choice, check_int
+from soilnb.cnn import Architecture
+from soilnb.datasets import SpectralLibrary
+from soilnb.metrics import evaluate
+from soilnb.study.prepared import Study, prepare
+from soilnb.study.scoring import Fits
+
+KINDS = ("seeds", "random_splits", "learning_curve")
+CURVE_N_LOCAL = 50  # split of a learning curve, of which fewer samples are used
+CURVE_SITE_MIN = 90  # samples of a site that is worth a learning curve
+
+Progress = Callable[[int, int, str], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One repetition of a study.
+
+    Parameters
+    ----------
+    kind : str
+        "seeds": the Kennard-Stone split; other selections, first weights and folds.
+        "random_splits": the local samples are drawn by the seed as well.
+        "learning_curve": the first `n_local` of 50 Kennard-Stone samples, all sizes
+        tested on the same samples.
+    seed : int
+        Seed of the study.
+    n_local : int
+        Number of local samples.
+
+    Raises
+    ------
+    TypeError
+        If a number is not whole.
+    ValueError
+        If the kind is unknown or a number too small.
+    """
+
+    kind: str
+    seed: int
+    n_local: int
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_choice(self.kind, "kind", KINDS)
+        check_int(self.seed, "seed", 1)
+        check_int(self.n_local, "n_local", 1)
+
+    def prepare(
+        self, library: SpectralLibrary, site: SpectralLibrary, **options: Any
+    ) -> Study:
+        """Return the study of this case.
+
+        Parameters
+        ----------
+        library, site : SpectralLibrary
+            As of `soilnb.study.prepare`.
+        **options
+            Its other options: n_folds, wavelength_range.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        ValueError
+            If the study cannot be prepared, or the site has fewer than 90 samples and
+            a learning curve is asked for.
+        """
+        if self.kind != "learning_curve":
+            split = "random" if self.kind == "random_splits" else "kennard_stone"
+            options |= {"n_local": self.n_local, "split": split}
+            return prepare(library, site, seed=self.seed, **options)
+        if len(site) < CURVE_SITE_MIN:
+            msg = (
+                f"'site' {site.name!r} must have at least {CURVE_SITE_MIN} samples for "
+                f"a learning curve, got {len(site)}. Leave the curve out."
+            )
+            raise ValueError(msg)
+        options |= {"n_local": CURVE_N_LOCAL, "seed": self.seed}
+        return prepare(library, site, **options).first_local(self.n_local)
+
+
+def repeat(
+    cases: Iterable[Case],
+    make_study: Callable[[Case], Study],
+    fit: Callable[[Study], Fits],
+    file: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    profile: str = "full",
+    progress: Progress | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit and score a study several times; go on where an interrupted call stopped.
+
+    Every case is written to `file` when it is finished, and is not computed again by
+    the next call.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        What to run; a case given twice is run once.
+    make_study : callable
+        Returns the study of a case, for instance
+        ``lambda case: case.prepare(library, site)``.
+    fit : callable
+        Returns the fitted models of a study; `fit_models`, with its architectures.
+    file : path
+        Parquet file of one site, written by one process at a time. Made if missing; its
+        folder, too.
+    settings : mapping
+        All that decides what `fit` does, as plain values or architectures. A file of
+        other settings is refused.
+    profile : str, default "full"
+        Noted in the tables.
+    progress : callable, optional
+        Called as progress(done, total, text) after each case, counting those that were
+        not finished before; `soilnb.workflow.show.Progress` shows the time that
+        remains.
+
+    Returns
+    -------
+    scores : DataFrame
+        As `score_cases`.
+    predictions : DataFrame
+        One row per case, method and test sample: library, site, kind, seed, n_local,
+        study (its fingerprint), method, profile, sample_id, measured, predicted (SOC
+        in %), seconds (of the method's fit).
+
+    Raises
+    ------
+    TypeError
+        If a setting is no plain value.
+    ValueError
+        If there is no case, or `file` is no file of this function, or was made with
+        other settings or from another study.
+    """
+    file, wanted = Path(file), list(dict.fromkeys(cases))
+    if not wanted:
+        msg = "'cases' must hold at least one case, got none."
+        raise ValueError(msg)
+    text = _settings_text(settings)
+    finished = _read_finished(file, text)
+    for case in wanted:
+        if case in finished:
+            _check_same_study(case, make_study(case), finished[case], file)
+    waiting = [case for case in wanted if case not in finished]
+    for number, case in enumerate(waiting, start=1):
+        study = make_study(case)
+        finished[case] = _tidy(case, study, fit(study), profile)
+        _write_finished(file, finished, text)
+        if progress is not None:
+            progress(number, len(waiting), _words(case))
+    predictions = pd.concat([finished[case] for case in wanted], ignore_index=True)
+    return score_cases(predictions), predictions
+
+
+def _words(case: Case) -> str:
+    """Return a case in words."""
+    kind = case.kind.replace("_", " ")
+    return f"{kind}: seed {case.seed}, {case.n_local} local samples"
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings as one line of JSON, the same for the same settings."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Architecture):
+            return value.to_dict()
+        msg = (
+            "'settings' must hold plain values and architectures, got "
+            f"{type(value).__name__}. Convert it."
+        )
+        raise TypeError(msg)
+
+    return json.dumps(dict(settings), sort_keys=True, default=plain)
+
+
+def _tidy(case: Case, study: Study, fits: Fits, profile: str) -> pd.DataFrame:
+    """Return the predictions of one case, with all that is known of it."""
+    scores, predictions = fits.score(profile)
+    seconds = predictions["method"].map(scores.set_index("method")["seconds"])
+    table = predictions.assign(
+        library=study.library.name,
+        site=study.site.name,
+        **asdict(case),
+        study=study.fingerprint,
+        seconds=seconds,
+    )
+    first = ["library", "site", *asdict(case), "study"]
+    return table[[*first, *(name for name in table if name not in first)]]
+
+
+def _read_finished(file: Path, settings: str) -> dict[Case, pd.DataFrame]:
+    """Return the predictions of the cases in a file, none where there is no file."""
+    if not file.exists():
+        return {}
+    table = pd.read_parquet(file)
+    if "settings" not in table:
+        msg = f"'file' {file.name!r} was not written by 'repeat'. Give another name."
+        raise ValueError(msg)
+    stored = table.pop("settings").iloc[0]
+    if stored != settings:
+        msg = (
+            f"'file' {file.name!r} was made with other settings: "
+            f"{_differences(json.loads(stored), json.loads(settings))}. Give another "
+            "file, or the settings it was made with."
+        )
+        raise ValueError(msg)
+    keys = ["kind", "seed", "n_local"]
+    return {
+        Case(str(kind), int(seed), int(n_local)): part.reset_index(drop=True)
+        for (kind, seed, n_local), part in table.groupby(keys, sort=False)
+    }
+
+
+def _differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return which settings differ, and how."""
+    names = [
+        name
+        for name in dict(stored) | dict(given)
+        if stored.get(name, ...) != given.get(name, ...)
+    ]
+    return "; ".join(
+        f"{name} was {stored.get(name, 'not given')!r}, is "
+        f"{given.get(name, 'not given')!r}"
+        for name in names
+    )
+
+
+def _check_same_study(
+    case: Case, study: Study, predictions: pd.DataFrame, file: Path
+) -> None:
+    """Raise ValueError where a finished case belongs to other data."""
+    stored = predictions["study"].iloc[0]
+    if stored != study.fingerprint:
+        msg = (
+            f"'file' {file.name!r} holds another study ({_words(case)}): its "
+            f"fingerprint is {stored}, expected {study.fingerprint}. Give each site, "
+            "library and split a file of its own."
+        )
+        raise ValueError(msg)
+
+
+def _write_finished(
+    file: Path, finished: Mapping[Case, pd.DataFrame], settings: str
+) -> None:
+    """Write all finished cases at once: a reader finds the old file or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    table = pd.concat(finished.values(), ignore_index=True)
+    table.assign(settings=settings).to_parquet(partial, index=False)
+    partial.replace(file)
+
+
+def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of every case and method.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As of `repeat`.
+
+    Returns
+    -------
+    DataFrame
+        One row per case and method: library, site, kind, n_local, profile, seed,
+        method, n_test, rmse, mean_error, ccc, r2, rpiq, seconds.
+    """
+    keys = ["library", "site", "kind", "n_local", "profile", "seed", "method"]
+    rows = []
+    for names, part in predictions.groupby(keys, sort=False):
+        metrics = evaluate(part["measured"], part["predicted"]).drop("n")
+        facts = dict(zip(keys, names, strict=True)) | {"n_test": len(part)}
+        rows.append(facts | dict(metrics) | {"seconds": part["seconds"].iloc[0]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,266 @@
+"""Nothing of the test samples reaches a model: neither their SOC nor their spectra.
+
+A site is studied twice. The second time its test samples have an absurd SOC from the
+start, and half of them an absurd spectrum after the split. Whatever is selected,
+scaled, trained, searched or chosen must be the same to the last bit, and so must be
+what is predicted for the other half.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soilnb import cnn
+from soilnb.baselines import (
+    Local,
+    MemoryBasedLearner,
+    fit_cubist,
+    fit_plsr,
+    fit_plsr_spiked,
+    fit_random_forest,
+)
+from soilnb.cnn import Architecture, ConvBlock
+from soilnb.datasets import load_library, load_site
+from soilnb.study import NINE_MODELS, fit_models, prepare, select_rows
+
+TINY = Architecture(
+    conv=(ConvBlock(2, kernel=9, stride=9, batch_normalisation=True, dropout=0.1),),
+    fc=(),
+    batch_size=64,
+)
+SELECTION = {"n_selected": 40, "n_repeats": 2}
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """The study of a farm as it is, and with test samples that were spoilt."""
+    farms, site = load_library("farms"), load_site("skane")
+    options = {"n_folds": 3, "wavelength_range": (1000, 2400)}
+    honest = prepare(farms, site, **options)
+    soc = site.soc.copy()
+    soc[honest.test] = np.linspace(40, 50, len(honest.test))
+    spoilt = prepare(farms, replace(site, soc=soc), **options)
+    spectra = spoilt.site.reflectance.copy()
+    rng = np.random.default_rng(1)
+    rows = honest.test[::2]
+    spectra[rows] = rng.uniform(0.01, 0.99, (len(rows), spectra.shape[1]))
+    return honest, replace(spoilt, site=replace(spoilt.site, reflectance=spectra))
+
+
+@pytest.fixture(scope="module")
+def nine(studies):
+    """All nine models of both studies."""
+    small = {"selection": SELECTION, "n_library": 60, "max_epochs": 2}
+    names = ("local", "global", "country", "dtl_i_global", "dtl_i_country")
+    given = dict.fromkeys(names, TINY)
+    return [fit_models(study, given, **small).models for study in studies]
+
+
+def cross_validation(run):
+    """All that a training leaves, but its duration."""
+    return {
+        "scaling": [vars(one.fold.scaling) for one in run.trained],
+        "weights": [one.weights for one in run.trained],
+        "history": run.history,
+        "out_of_fold": run.out_of_fold,
+        "rmse": run.rmse,
+    }
+
+
+def learned(model):
+    """All that a model has learned."""
+    if isinstance(model, cnn.CrossValidation):
+        return cross_validation(model)
+    if hasattr(model, "n_frozen"):
+        depths = {"base": model.base, "base_rmse": model.base_rmse}
+        depths |= {"depths": model.depths, "n_frozen": model.n_frozen}
+        return depths | cross_validation(model.result)
+    # Of scikit-learn's kind: names of learned attributes end in "_".
+    plain = int | float | np.ndarray | pd.DataFrame
+    return {
+        name: getattr(model, name)
+        for name in ("feature_importances_", *vars(model))
+        if name.endswith("_") and isinstance(getattr(model, name, None), plain)
+    }
+
+
+def assert_same(first, second):
+    """Raise AssertionError unless two results are the same to the last bit."""
+    if isinstance(first, Mapping):
+        assert list(first) == list(second)
+        first, second = list(first.values()), list(second.values())
+    if isinstance(first, pd.DataFrame):
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+    elif isinstance(first, Sequence) and not isinstance(first, str):
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_array_equal(first, second)
+
+
+def assert_blind(studies, models):
+    """Raise AssertionError where a model has seen what it must not see."""
+    assert_same(*[learned(model) for model in models])
+    honest, spoilt = zip(studies, models, strict=True)
+    for untouched, step in (("X_test", np.s_[1::2]), ("X_local", np.s_[:])):
+        np.testing.assert_array_equal(
+            *[
+                model.predict(getattr(study, untouched))[step]
+                for study, model in (honest, spoilt)
+            ]
+        )
+
+
+# Whatever else is fitted on a study joins here, as a function of the study.
+def plsr_local(study):
+    return fit_plsr(study.X_local, study.y_local, study.local_folds)
+
+
+def rf_local(study):
+    return fit_random_forest(study.X_local, study.y_local, seed=1, n_trees=20)
+
+
+def cubist_local(study):
+    return fit_cubist(study.X_local, study.y_local)
+
+
+def plsr_global(study):
+    return fit_plsr(study.X_library, study.y_library, study.library_folds)
+
+
+def plsr_country(study):
+    return fit_plsr(study.X_country, study.y_country, study.country_folds)
+
+
+def rf_country(study):
+    return fit_random_forest(study.X_country, study.y_country, seed=1, n_trees=5)
+
+
+def plsr_weighted(study, weight=4):
+    library = (study.X_country, study.y_country, study.country_folds)
+    local = (study.X_local, study.y_local, study.local_folds)
+    return fit_plsr_spiked(*library, *local, weight=weight)
+
+
+def plsr_spiked(study):
+    return plsr_weighted(study, weight=1)
+
+
+def mbl(study):
+    learner = MemoryBasedLearner(n_neighbours=(50,), max_components=5)
+    return learner.fit(study.X_country, study.y_country, study.X_local, study.y_local)
+
+
+def shenk_local(study):
+    return Local().fit(study.X_country, study.y_country, study.X_local, study.y_local)
+
+
+def plsr_rs_local(study):
+    rows = select_rows(study, "country", **SELECTION).indices
+    X = np.concatenate([study.X_country[rows], study.X_local])
+    y = np.concatenate([study.y_country[rows], study.y_local])
+    return fit_plsr(X, y, study.localised_folds(len(rows)))
+
+
+OTHERS = [
+    plsr_local,
+    rf_local,
+    pytest.param(
+        cubist_local,
+        marks=pytest.mark.skipif(not find_spec("cubist"), reason="needs Cubist"),
+    ),
+    plsr_global,
+    plsr_country,
+    rf_country,
+    plsr_spiked,
+    plsr_weighted,
+    mbl,
+    shenk_local,
+    plsr_rs_local,
+]
+
+
+def test_split_folds_and_library_are_the_same(studies):
+    honest, spoilt = studies
+    for name in ("local", "test", "local_folds", "library_folds", "country_folds"):
+        np.testing.assert_array_equal(getattr(honest, name), getattr(spoilt, name))
+    for name in ("X_library", "y_library", "X_local", "y_local", "country_rows"):
+        np.testing.assert_array_equal(getattr(honest, name), getattr(spoilt, name))
+    assert honest.notes == spoilt.notes
+    assert not np.isclose(honest.X_test[::2], spoilt.X_test[::2]).all(axis=1).any()
+    assert spoilt.site.soc[spoilt.test].min() == 40
+
+
+@pytest.mark.parametrize("library", ["global", "country"])
+def test_selection_is_the_same(studies, library):
+    found = [select_rows(study, library, **SELECTION) for study in studies]
+    for name in ("indices", "frequency", "searches", "scores"):
+        assert_same(*[getattr(selection, name) for selection in found])
+
+
+@pytest.mark.parametrize("method", NINE_MODELS)
+def test_network_is_the_same(studies, nine, method):
+    assert_blind(studies, [models[method] for models in nine])
+
+
+@pytest.mark.parametrize("fit", OTHERS)
+def test_other_method_is_the_same(studies, fit):
+    assert_blind(studies, [fit(study) for study in studies])
+
+
+def test_architecture_search_is_the_same(studies, tmp_path):
+    found = [
+        cnn.search(
+            study.X_local,
+            study.y_local,
+            study.local_folds,
+            2,
+            tmp_path / name,
+            max_epochs=2,
+            max_weights=150_000,
+        )
+        for study, name in zip(studies, ("honest", "spoilt"), strict=True)
+    ]
+    first, second = (one.trials.drop(columns="seconds") for one in found)
+    assert len(first) == 2
+    assert_same(first, second)
+    assert found[0].best == found[1].best
+    assert found[0].score == found[1].score
+
+
+class Peeping:
+    """Shifts its predictions to the mean of all spectra it is asked about."""
+
+    def __init__(self, study):
+        self.model = plsr_local(study)
+
+    def predict(self, X):
+        return self.model.predict(X - X.mean(axis=0))
+
+
+def trained_on_all_samples(study):
+    return fit_plsr(study.X_site, study.site.soc, np.arange(len(study.site)) % 3)
+
+
+def scaled_on_all_spectra(study):
+    X = study.X_local / study.X_site.std(axis=0)
+    return fit_plsr(X, study.y_local, study.local_folds)
+
+
+def stopped_by_test_samples(study):
+    X, y = study.X_site, study.site.soc
+    held_out = np.isin(np.arange(len(y)), study.test).astype(int)
+    return cnn.cross_validate(TINY, X, y, held_out, max_epochs=2)
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [Peeping, trained_on_all_samples, scaled_on_all_spectra, stopped_by_test_samples],
+)
+def test_a_leak_is_found(studies, leak):
+    with pytest.raises(AssertionError):
+        assert_blind(studies, [leak(study) for study in studies])

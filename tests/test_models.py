@@ -1,0 +1,340 @@
+"""The nine models of a study: which rows, folds, networks and seeds each one gets."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from soilnb import cnn, transfer
+from soilnb.cnn import SMALL, Architecture, ConvBlock
+from soilnb.datasets import load_library, load_site
+from soilnb.rslocal import select_instances
+from soilnb.study import (
+    NINE_MODELS,
+    available_models,
+    fit_models,
+    fit_network,
+    fit_networks,
+    library_samples,
+    network_key,
+    prepare,
+    select_rows,
+)
+
+TINY = Architecture(conv=(ConvBlock(2, kernel=9, stride=9),), fc=(), batch_size=64)
+FEW = {"max_epochs": 2, "n_library": 60, "selection": {"n_repeats": 2}}
+
+
+@pytest.fixture(scope="module")
+def farms():
+    return load_library("farms")
+
+
+@pytest.fixture(scope="module")
+def skane(farms):
+    return prepare(farms, load_site("skane"), n_folds=3, wavelength_range=(1000, 2400))
+
+
+@pytest.fixture(scope="module")
+def vaud(farms):
+    return prepare(farms, load_site("vaud"), n_folds=3)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Every architecture small, each another one."""
+    return {
+        name: Architecture(conv=(ConvBlock(2, kernel=9, stride=stride),), fc=())
+        for name, stride in zip(
+            ("local", "global", "country", "dtl_i_global", "dtl_i_country"),
+            range(9, 14),
+            strict=True,
+        )
+    }
+
+
+@pytest.fixture(scope="module")
+def fits(skane, tiny):
+    """All nine, really trained."""
+    return fit_models(skane, tiny, **FEW)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What every training was called with, in order; nothing is trained."""
+    made = []
+
+    def watch(module, name):
+        def function(architecture, *data, **options):
+            made.append(
+                SimpleNamespace(name=name, a=architecture, data=data, **options)
+            )
+            return SimpleNamespace(models=f"models of call {len(made)}")
+
+        monkeypatch.setattr(module, name, function)
+
+    watch(cnn, "cross_validate")
+    for name in ("dtl_i", "dtl_r", "dtl_ir"):
+        watch(transfer, name)
+    return made
+
+
+def by_method(study, calls, **options):
+    """The calls of all nine models, each under the name of its method."""
+    fit_models(study, {}, **FEW | options)
+    return dict(zip(NINE_MODELS, calls, strict=True))
+
+
+def test_all_nine_are_fitted_and_scored_on_the_test_samples(fits):
+    assert tuple(fits.models) == NINE_MODELS
+    scores, predictions = fits.score("tiny")
+    assert scores["method"].tolist() == list(NINE_MODELS)
+    assert (scores["n_test"] == 95).all()
+    assert np.isfinite(scores["rmse"]).all()
+    assert len(predictions) == 9 * 95
+    shared = {"selection_global", "selection_country"}
+    assert set(fits.seconds) == {*NINE_MODELS, *shared}
+    assert all(seconds > 0 for seconds in fits.seconds.values())
+
+
+def test_each_model_is_what_its_own_function_makes(skane, tiny, fits):
+    local = (skane.X_local, skane.y_local)
+    few = {"seed": 1, "max_epochs": 2}
+    alone = cnn.cross_validate(tiny["local"], *local, skane.local_folds, **few)
+    np.testing.assert_array_equal(alone.history, fits.models["local"].history)
+
+    chosen = select_instances(
+        skane.X_country, skane.y_country, *local, n_selected=60, n_repeats=2, seed=1
+    ).indices
+    rows = (skane.X_country[chosen], skane.y_country[chosen])
+    folds = skane.localised_folds(60)
+    both = transfer.dtl_i(tiny["dtl_i_country"], *rows, *local, folds=folds, **few)
+    np.testing.assert_array_equal(both.history, fits.models["dtl_i_country"].history)
+
+    library = fits.models["country"].models
+    retrained = transfer.dtl_r(
+        tiny["country"], library, *local, folds=skane.local_folds, **few
+    )
+    found = fits.models["dtl_r_country"]
+    np.testing.assert_array_equal(retrained.history, found.history)
+    assert (retrained.base, retrained.n_frozen) == (found.base, found.n_frozen)
+
+    mixed = transfer.dtl_ir(tiny["country"], library, *rows, *local, folds=folds, **few)
+    np.testing.assert_array_equal(mixed.history, fits.models["dtl_ir_country"].history)
+
+
+def test_seed_decides_everything(skane, tiny, fits):
+    wanted = ["local", "dtl_i_country"]
+    again = fit_models(skane, tiny, methods=wanted, **FEW)
+    other = prepare(
+        load_library("farms"),
+        load_site("skane"),
+        n_folds=3,
+        wavelength_range=(1000, 2400),
+        seed=2,
+    )
+    changed = fit_models(other, tiny, methods=wanted, **FEW)
+    for method in wanted:
+        first = fits.models[method].predict(skane.X_test)
+        np.testing.assert_array_equal(again.models[method].predict(skane.X_test), first)
+        assert not np.allclose(changed.models[method].predict(skane.X_test), first)
+
+
+def test_local_and_dtl_r_share_folds_and_so_do_dtl_i_and_dtl_ir(skane, calls):
+    made = by_method(skane, calls)
+    for library, n_selected in (("global", 100), ("country", 60)):
+        assert made[f"dtl_r_{library}"].folds is skane.local_folds
+        for method in (f"dtl_i_{library}", f"dtl_ir_{library}"):
+            folds = skane.localised_folds(n_selected)
+            assert made[method].folds.tolist() == folds.tolist()
+    assert made["local"].data[2] is skane.local_folds
+
+
+def test_both_instance_methods_get_the_same_selected_rows_of_their_library(
+    skane, calls
+):
+    made = by_method(skane, calls)
+    for library in ("global", "country"):
+        rows = select_rows(skane, library, n_repeats=2).indices
+        X, y, _ = library_samples(skane, library)
+        instances, both = made[f"dtl_i_{library}"], made[f"dtl_ir_{library}"]
+        for data in (instances.data, both.data[1:]):
+            expected = (X[rows], y[rows], skane.X_local, skane.y_local)
+            for found, wanted in zip(data, expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_retraining_starts_from_the_network_of_its_library(skane, calls):
+    made = by_method(skane, calls)
+    number = {method: place + 1 for place, method in enumerate(made)}
+    for library in ("global", "country"):
+        for method in (f"dtl_r_{library}", f"dtl_ir_{library}"):
+            assert made[method].data[0] == f"models of call {number[library]}"
+
+
+def test_architectures_go_to_their_models_and_the_small_one_to_the_rest(
+    skane, calls, tiny
+):
+    given = {name: tiny[name] for name in ("local", "global", "dtl_i_country")}
+    fit_models(skane, given, **FEW)
+    used = {method: call.a for method, call in zip(NINE_MODELS, calls, strict=True)}
+    expected = dict.fromkeys(NINE_MODELS, SMALL) | given
+    expected |= {"dtl_r_global": tiny["global"], "dtl_ir_global": tiny["global"]}
+    assert used == expected
+
+
+def test_epochs_of_retraining_are_those_of_training_unless_given(skane, calls):
+    epochs = {
+        method: call.max_epochs
+        for method, call in by_method(skane, calls, retrain_epochs=5).items()
+    }
+    retrained = {name for name in NINE_MODELS if name.startswith(("dtl_r", "dtl_ir"))}
+    assert epochs == {name: 5 if name in retrained else 2 for name in NINE_MODELS}
+    calls.clear()
+    made = by_method(skane, calls)
+    assert {call.max_epochs for call in made.values()} == {2}
+
+
+def test_library_network_has_at_most_so_many_rows_and_selection_all(skane, calls):
+    made = by_method(skane, calls)
+    assert len(made["global"].data[1]) == len(made["country"].data[1]) == 60
+    X, y, folds = library_samples(skane, "global", n_library=60)
+    rows = skane.sample_rows(np.arange(len(skane.library)), 60)
+    np.testing.assert_array_equal(X, skane.X_library[rows])
+    np.testing.assert_array_equal(y, skane.y_library[rows])
+    np.testing.assert_array_equal(folds, skane.library_folds[rows])
+    frequency = select_rows(skane, "global", n_repeats=2).frequency
+    assert len(frequency) == len(skane.library) > 60
+
+
+def test_what_is_shared_is_made_once(skane, calls):
+    transfers = [name for name in NINE_MODELS if name.endswith("_country")]
+    fits = fit_models(skane, {}, methods=transfers, **FEW)
+    names = [call.name for call in calls]
+    assert names == ["dtl_i", "cross_validate", "dtl_r", "dtl_ir"]
+    assert list(fits.models) == transfers  # the network was needed, but not asked for
+    assert set(fits.seconds) == {*transfers, "country", "selection_country"}
+
+
+def test_network_handed_in_is_not_trained_again(skane, tiny, fits):
+    calls = []
+    again = fit_models(
+        skane,
+        tiny,
+        methods=["global", "dtl_r_global"],
+        networks={"global": fits.models["global"].models},  # FoldModels: from a file
+        progress=lambda *call: calls.append(call),
+        **FEW,
+    )
+    assert np.isnan(again.seconds["global"])
+    assert not any("global, epoch" in text and "dtl" not in text for *_, text in calls)
+    for method in ("global", "dtl_r_global"):
+        np.testing.assert_array_equal(
+            again.models[method].predict(skane.X_test),
+            fits.models[method].predict(skane.X_test),
+        )
+
+
+def test_rows_handed_in_are_not_selected_again(skane, calls):
+    rows = np.arange(5, 25)
+    fits = fit_models(
+        skane, {}, methods=["dtl_i_global"], selections={"global": rows}, **FEW
+    )
+    np.testing.assert_array_equal(calls[0].data[0], skane.X_library[rows])
+    assert len(calls[0].folds) == 20 + 30
+    assert set(fits.seconds) == {"dtl_i_global"}
+
+
+def test_network_key_is_the_same_for_other_splits_of_the_site(farms, skane):
+    options = {"n_folds": 3, "wavelength_range": (1000, 2400)}
+    drawn = prepare(farms, load_site("skane"), split="random", **options)
+    keys = {
+        network_key(study, library, TINY, max_epochs=2)
+        for library in ("global", "country")
+        for study in (skane, drawn, skane.first_local(10))
+    }
+    assert len(keys) == 2  # one for each library
+    histories = [
+        fit_network(study, "global", TINY, max_epochs=2, n_library=60).history
+        for study in (skane, drawn)
+    ]
+    np.testing.assert_array_equal(*histories)
+
+
+def test_network_key_differs_with_all_that_a_network_depends_on(farms, skane, vaud):
+    small = {"n_folds": 3, "wavelength_range": (1000, 2400)}
+    seeded = prepare(farms, load_site("skane"), seed=2, **small)
+    keys = [
+        network_key(skane, "global", TINY, max_epochs=2),
+        network_key(skane, "global", TINY, max_epochs=3),
+        network_key(skane, "global", SMALL, max_epochs=2),
+        network_key(skane, "global", TINY, max_epochs=2, n_library=60),
+        network_key(seeded, "global", TINY, max_epochs=2),
+        network_key(vaud, "global", TINY, max_epochs=2),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_known_networks_are_used_for_other_splits_and_not_trained(skane, vaud, calls):
+    known = {}
+    first = fit_networks(skane, {"country": TINY}, known, max_epochs=2)
+    assert list(first) == ["global", "country"]
+    assert [call.a for call in calls] == [SMALL, TINY]
+    fewer = fit_networks(skane.first_local(10), {"country": TINY}, known, max_epochs=2)
+    assert len(calls) == len(known) == 2
+    assert fewer["global"] is first["global"]
+    assert list(fit_networks(vaud, {}, known, max_epochs=2)) == ["global"]
+    assert len(calls) == len(known) == 3
+
+
+def test_site_without_country_library_has_five_models(vaud, calls):
+    fits = fit_models(vaud, {}, **FEW)
+    assert tuple(fits.models) == available_models(vaud)
+    assert len(fits.models) == 5
+    assert not any("country" in name for name in fits.models)
+
+
+def test_progress_rises_to_its_total_and_names_the_model(skane, tiny):
+    calls = []
+    wanted = ["dtl_r_country", "dtl_i_country", "local"]
+    fit_models(
+        skane,
+        tiny,
+        methods=wanted,
+        progress=lambda *call: calls.append(call),
+        **FEW | {"max_epochs": 20},
+    )
+    done = [call[0] for call in calls]
+    assert done == sorted(done)
+    assert {total for _, total, _ in calls} == {300}
+    assert {50, 100, 150, 200, 300} <= set(done)
+    assert calls[-1] == (300, 300, "dtl_r_country")
+    at = {text.split(" of ")[0]: done for done, _, text in calls}
+    assert at["local"] == 100
+    assert at["dtl_i_country, search 1"] == 100  # the selection is no part of it
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ["dtl_global"]}, "Unknown method 'dtl_global'. Did you mean"),
+        ({"methods": ["dtl_r_country"]}, "'vaud', which has no country library, got"),
+        ({"networks": {"country": None}}, "'library' must be 'global' for the site"),
+        ({"selections": {"countries": [1]}}, "Unknown library 'countries'. Did you"),
+    ],
+)
+def test_model_that_cannot_be_fitted_is_refused(vaud, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_models(vaud, {}, **options)
+
+
+def test_architecture_of_an_unknown_model_is_refused(vaud):
+    with pytest.raises(ValueError, match="Unknown architecture 'dtl_r_global'"):
+        fit_models(vaud, {"dtl_r_global": TINY})
+
+
+def test_importing_the_study_does_not_import_tensorflow():
+    code = "import sys, soilnb.study; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

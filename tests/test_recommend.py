@@ -1,0 +1,209 @@
+"""The safe choice: nested predictions of the local samples, and the rule."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
+from soilnb.datasets import load_library, load_site
+from soilnb.selection import random_folds
+from soilnb.study import fit_models, fit_network, prepare
+from soilnb.study.recommend import CANDIDATES, nested_predictions
+
+TINY = Architecture(
+    conv=(ConvBlock(2, kernel=9, stride=9, batch_normalisation=True, dropout=0.1),),
+    fc=(),
+    batch_size=128,
+)
+ARCHITECTURES = dict.fromkeys(
+    ("local", "global", "country", "dtl_i_global", "dtl_i_country"), TINY
+)
+FEW = {"max_epochs": 2, "selection": {"n_repeats": 2, "n_selected": 20}}
+SOME = (*CANDIDATES[:4], "dtl_i_country")  # one of every kind
+
+
+@pytest.fixture(scope="module")
+def farms():
+    return load_library("farms")
+
+
+@pytest.fixture(scope="module")
+def skane(farms):
+    return prepare(farms, load_site("skane"), n_folds=3, wavelength_range=(1000, 2400))
+
+
+@pytest.fixture(scope="module")
+def vaud(farms):
+    """A site without a country library."""
+    return prepare(farms, load_site("vaud"), n_folds=3, wavelength_range=(1000, 2400))
+
+
+@pytest.fixture(scope="module")
+def networks(skane):
+    return {"global": fit_network(skane, "global", TINY, max_epochs=2, n_library=60)}
+
+
+@pytest.fixture(scope="module")
+def nested(skane, networks):
+    """Every kind of candidate, all networks of each fold."""
+    return nest(skane, networks)
+
+
+def nest(study, networks, candidates=None, n_networks=3):
+    return nested_predictions(
+        study,
+        ARCHITECTURES,
+        networks,
+        candidates=candidates,
+        n_networks=n_networks,
+        **FEW,
+    )
+
+
+def predicted(table):
+    """Predictions, one row per candidate and one column per local sample."""
+    return table["predicted"].to_numpy().reshape(table["candidate"].nunique(), -1)
+
+
+def made_up(**errors):
+    """Nested predictions with the given errors, all samples measured at 2 %."""
+    tables = [
+        pd.DataFrame(
+            {
+                "candidate": candidate,
+                "sample_id": [f"s{number}" for number in range(len(values))],
+                "measured": 2.0,
+                "predicted": 2.0 + np.array(values),
+            }
+        )
+        for candidate, values in errors.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_every_local_sample_is_predicted_once_by_every_candidate(skane, nested):
+    assert list(nested) == ["candidate", "sample_id", "fold", "measured", "predicted"]
+    assert nested["candidate"].unique().tolist() == list(SOME)
+    ids = skane.site.info["sample_id"].to_numpy()[skane.local]
+    for _, part in nested.groupby("candidate"):
+        assert part["sample_id"].tolist() == ids.tolist()
+        np.testing.assert_array_equal(part["measured"], skane.y_local)
+        np.testing.assert_array_equal(part["fold"], skane.local_folds)
+    assert np.isfinite(nested["predicted"]).all()
+
+
+def test_first_fold_is_predicted_as_by_models_of_the_other_samples(
+    skane, networks, nested
+):
+    # What a user would have got who had measured all local samples but that fold.
+    first = skane.local_folds == 0
+    others = replace(
+        skane,
+        local=skane.local[~first],
+        test=skane.local[first],
+        local_folds=random_folds(20, 3, skane.seed),
+    )
+    fits = fit_models(others, ARCHITECTURES, methods=SOME, networks=networks, **FEW)
+    expected = [fits.models[name].predict(others.X_test) for name in SOME]
+    np.testing.assert_allclose(predicted(nested)[:, first], expected, rtol=1e-4)
+
+
+def test_neither_held_out_nor_test_samples_have_a_part(skane, networks, nested):
+    place = 4
+    soc, spectra = skane.site.soc.copy(), skane.site.reflectance.copy()
+    soc[[skane.local[place], *skane.test]] = 90.0
+    rng = np.random.default_rng(1)
+    spectra[skane.test] = rng.uniform(0.01, 0.99, spectra[skane.test].shape)
+    spoilt = replace(skane, site=replace(skane.site, soc=soc, reflectance=spectra))
+    before, after = predicted(nested), predicted(nest(spoilt, networks))
+    same_fold = skane.local_folds == skane.local_folds[place]
+    np.testing.assert_allclose(after[:, same_fold], before[:, same_fold], rtol=1e-5)
+    # The sample does train the networks that predict the others.
+    assert (np.abs(after - before)[:, ~same_fold].max(axis=1) > 0.01).all()
+
+
+def test_nothing_changes_with_the_test_samples(skane, nested):
+    soc = skane.site.soc.copy()
+    soc[skane.test] = 90.0
+    spoilt = replace(skane, site=replace(skane.site, soc=soc), test=skane.test[:6])
+    again = nest(spoilt, {}, ["local", "dtl_i_country"])
+    expected = nested[nested["candidate"].isin(["local", "dtl_i_country"])]
+    pd.testing.assert_frame_equal(again, expected.reset_index(drop=True))
+
+
+def test_base_network_is_chosen_without_the_held_out_samples(skane):
+    # Three networks that always predict 1, 5 and 9 %. Fold 0 is at 9 %, all others are
+    # near 1: who sees fold 0 among them finds 5 best, who sees the others only 1.
+    constant = []
+    for level in (1.0, 5.0, 9.0):
+        model = build(TINY, skane.X_local.shape[1])
+        zeros = [np.zeros_like(weight) for weight in model.get_weights()]
+        model.set_weights([*zeros[:-1], np.full_like(zeros[-1], level)])
+        constant.append(model)
+    soc = skane.site.soc.copy()
+    soc[skane.local] = np.where(skane.local_folds == 0, 9.0, 1.0)
+    soc[skane.local] += np.linspace(0, 1e-3, 30)
+    table = nested_predictions(
+        replace(skane, site=replace(skane.site, soc=soc)),
+        {"global": replace(TINY, learning_rate=1e-12)},  # retraining changes nothing
+        {"global": FoldModels(constant)},
+        candidates=["dtl_r_global"],
+        n_networks=1,
+        max_epochs=1,
+    )
+    expected = np.where(skane.local_folds == 0, 1.0, 5.0)
+    np.testing.assert_allclose(table["predicted"], expected, atol=1e-5)
+
+
+def test_another_seed_gives_other_predictions(skane, nested):
+    other = nest(replace(skane, seed=2), {}, ["local"])
+    first = nested.loc[nested["candidate"] == "local", "predicted"]
+    assert not np.isclose(first, other["predicted"]).any()
+
+
+def test_without_networks_only_local_and_instances_are_candidates(vaud):
+    told = []
+    table = nested_predictions(
+        vaud,
+        ARCHITECTURES,
+        {},
+        n_networks=1,
+        progress=lambda *step: told.append(step),
+        **FEW,
+    )
+    assert table["candidate"].unique().tolist() == ["local", "dtl_i_global"]
+    # One training of each, and three selections.
+    assert [step[:2] for step in told] == [(number, 5) for number in range(1, 6)]
+
+
+def test_a_country_candidate_needs_a_country_library(vaud):
+    with pytest.raises(
+        ValueError, match=r"some of local, dtl_i_global for the site 'v"
+    ):
+        nested_predictions(vaud, {}, {}, candidates=["dtl_i_country"])
+
+
+def test_a_network_of_a_library_that_is_not_there_is_refused(vaud, networks):
+    with pytest.raises(ValueError, match="'library' must be 'global' for the site 'va"):
+        nested_predictions(vaud, {}, {"country": networks["global"]})
+
+
+def test_representations_need_the_network_of_their_library(skane, networks):
+    given = {"country": networks["global"]}
+    with pytest.raises(ValueError, match=r"got 'dtl_ir_global'. Give the network of"):
+        nested_predictions(skane, {}, given, candidates=["dtl_ir_global"])
+
+
+def test_unknown_names_are_refused(skane):
+    with pytest.raises(ValueError, match=r"Unknown candidate 'dtl_global'\. Did you m"):
+        nested_predictions(skane, {}, {}, candidates=["dtl_global"])
+    with pytest.raises(ValueError, match=r"Unknown architecture 'dtl_r_global'"):
+        nested_predictions(skane, {"dtl_r_global": TINY}, {})
+
+
+@pytest.mark.parametrize("n_networks", [0, 4])
+def test_number_of_networks_is_checked(skane, n_networks):
+    with pytest.raises(ValueError, match=f"1 and 3 .the folds of.*, got {n_networks}"):
+        nested_predictions(skane, {}, {}, n_networks=n_networks)
