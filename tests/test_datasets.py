@@ -158,11 +158,21 @@ def test_a_farm_measured_moist_says_so():
 def test_reflectance_of_a_farm_that_is_no_fraction_counts_as_not_measured(monkeypatch):
     table = pd.DataFrame({"SOC_target": [1.0, 2.0], "wl_420": [0.0, 5.0]})
     table["wl_421"] = [10.0, 20.0]
-    monkeypatch.setattr(farms_module, "_read_limesoda", lambda _: table)
+    parts = (table, pd.DataFrame())  # without coordinates
+    monkeypatch.setattr(farms_module, "_read_limesoda", lambda _: parts)
     library = load_farm("CV.98")
     expected = np.array([[np.nan, 0.1], [0.05, 0.2]], dtype=np.float32)
     assert np.array_equal(library.reflectance, expected, equal_nan=True)
     assert any(note.startswith("CV.98: 1 reflectances") for note in library.notes)
+
+
+def test_coordinates_of_a_farm_in_another_system_are_left_out_and_said(monkeypatch):
+    parts = farms_module._read_limesoda("SC.93")
+    parts[1].columns = ["x_25833", "y_25833"]
+    monkeypatch.setattr(farms_module, "_read_limesoda", lambda _: parts)
+    library = load_farm("SC.93")
+    assert not {"latitude", "easting"} & set(library.info)
+    assert "SC.93: coordinates named 'x_25833' are not known" in library.notes[-1]
 
 
 def test_a_missing_limesoda_says_what_to_install(monkeypatch):

@@ -189,6 +189,11 @@ def test_repeats_with_the_first_seed_are_the_models_of_the_chapters(site):
         assert row.rmse == pytest.approx(scores[row.method], rel=1e-4), row.method
 
 
+def test_a_library_network_is_trained_once_for_all_that_use_it(results):
+    files = [path.name for path in (results / "farms" / ".networks").iterdir()]
+    assert sorted(name.split("-")[0] for name in files) == ["country", "global"]
+
+
 def test_second_run_finds_everything_fresh(results):
     start = time.perf_counter()
     done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")

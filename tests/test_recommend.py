@@ -10,7 +10,7 @@ from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
 from soilnb.datasets import load_library, load_site
 from soilnb.selection import random_folds
 from soilnb.study import fit_models, fit_network, prepare
-from soilnb.study.recommend import CANDIDATES, nested_predictions
+from soilnb.study.recommend import CANDIDATES, choose, nested_predictions
 
 TINY = Architecture(
     conv=(ConvBlock(2, kernel=9, stride=9, batch_normalisation=True, dropout=0.1),),
@@ -207,3 +207,67 @@ def test_unknown_names_are_refused(skane):
 def test_number_of_networks_is_checked(skane, n_networks):
     with pytest.raises(ValueError, match=f"1 and 3 .the folds of.*, got {n_networks}"):
         nested_predictions(skane, {}, {}, n_networks=n_networks)
+
+
+def test_rule_worked_by_hand():
+    # RMSE: local sqrt((9 + 16) / 2) = 3.536; DTL-I sqrt((4 + 9) / 2) = 2.550, ratio
+    # 0.721; DTL-R sqrt((1 + 9) / 2) = 2.236, ratio 0.632: the lowest, and low enough.
+    nested = made_up(local=[3, -4], dtl_i_global=[2, 3], dtl_r_global=[-1, 3])
+    choice = choose(nested, margin=0.1)
+    assert choice.method == "dtl_r_global"
+    table = choice.table
+    assert table.index.tolist() == ["local", "dtl_i_global", "dtl_r_global"]
+    np.testing.assert_allclose(table["rmse"], np.sqrt([12.5, 6.5, 5.0]))
+    np.testing.assert_allclose(table["ratio"], np.sqrt([1.0, 0.52, 0.4]))
+    np.testing.assert_allclose(table["needed"], [1.0, 0.9, 0.9])
+    assert table["chosen"].tolist() == [False, False, True]
+    expected = "dtl_r_global: it gains +36.8 % over local; 10 % are needed."
+    assert choice.reason == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "method"), [(0.91, "local"), (0.89, "dtl_i_global"), (1.2, "local")]
+)
+def test_a_gain_below_the_margin_is_not_worth_it(error, method):
+    nested = made_up(local=[1, -1], dtl_i_global=[error, error])
+    choice = choose(nested, margin=0.1)
+    assert choice.method == method
+    assert choice.table.index[choice.table["chosen"]].tolist() == [method]
+
+
+def test_reason_says_what_was_missing():
+    choice = choose(made_up(local=[1, 1], dtl_i_global=[1.2, 1.2]), margin=0.1)
+    assert choice.reason == (
+        "local: the best other candidate, dtl_i_global, gains -20.0 %, and 10 % are "
+        "needed."
+    )
+
+
+def test_a_single_candidate_is_chosen():
+    choice = choose(made_up(local=[1, 2]))
+    assert choice.method == "local"
+    assert choice.reason == "local: there is no other candidate."
+
+
+def test_equal_candidates_go_to_the_first():
+    nested = made_up(local=[1, 1], dtl_r_global=[0.5, 0.5], dtl_i_global=[0.5, 0.5])
+    assert choose(nested).method == "dtl_r_global"
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.0, 5, np.nan])
+def test_margin_is_a_fraction(margin):
+    with pytest.raises(ValueError, match=f"'margin' must be a fraction.*got {margin}"):
+        choose(made_up(local=[1, 2]), margin=margin)
+
+
+def test_nested_predictions_that_cannot_be_compared_are_refused():
+    nested = made_up(local=[1, 2, 3], dtl_i_global=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"'local', got .'dtl_i_global'"):
+        choose(nested[nested["candidate"] != "local"])
+    with pytest.raises(ValueError, match="got 2 for 'dtl_i_global' and 3 for 'local'"):
+        choose(nested[:5])
+    with pytest.raises(ValueError, match="must have the column 'measured'"):
+        choose(nested.drop(columns="measured"))
+    nested.loc[4, "predicted"] = np.nan
+    with pytest.raises(ValueError, match=r"got nan for 's1' by 'dtl_i_global'. Leave"):
+        choose(nested)

@@ -341,10 +341,17 @@ KILLED = """
         if not child:
             search(test_search.X, test_search.Y, test_search.FOLDS, 18, {directory!r})
             os._exit(0)
-        if attempt < {n_kills}:
-            time.sleep(random.uniform(0.1, 0.9))
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+        wanted = len(os.listdir({directory!r})) + random.choice([1, 1, 2, 3])
+        ended, status = 0, 0
+        while attempt < {n_kills} and not ended:  # whatever the machine's speed
+            if len(os.listdir({directory!r})) >= wanted:
+                time.sleep(random.uniform(0, 0.05))
+                os.kill(child, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+            ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            _, status = os.waitpid(child, 0)
         print(os.WTERMSIG(status), len(os.listdir({directory!r})), flush=True)
 """
 
@@ -649,3 +656,17 @@ def test_the_package_of_the_search_loads_no_tensorflow():
         "sys.exit(bool({'tensorflow', 'keras_tuner', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_directory_that_another_search_uses_is_refused(quick, tmp_path):
+    second = []
+
+    def search_again(*_):
+        with pytest.raises(ValueError, match="in use by another search") as refusal:
+            search(X, Y, FOLDS, 5, tmp_path)
+        second.append(refusal)
+
+    found = search(X, Y, FOLDS, 2, tmp_path, progress=search_again)
+    assert len(second) == 2
+    assert len(found.tried) == 2
+    assert len(search(X, Y, FOLDS, 3, tmp_path).tried) == 3

@@ -237,8 +237,8 @@ def test_seed_and_saved_models_decide_everything(retrained, library, local, tmp_
     np.testing.assert_array_equal(again.result.out_of_fold, result.result.out_of_fold)
     np.testing.assert_array_equal(again.depths["rmse"], result.depths["rmse"])
     np.testing.assert_array_equal(again.predict(X), result.predict(X))
-    other = dtl_r(QUICK, loaded, X, y, folds=folds, seed=8, max_epochs=1)
-    assert not np.isin(other.history, again.history).any()
+    other = dtl_r(QUICK, loaded, X, y, folds=folds, seed=8, max_epochs=12)
+    assert (other.depths["rmse"][:3] != again.depths["rmse"][:3]).all()
 
 
 def test_a_base_that_needs_no_retraining_is_still_only_the_reference(library, local):

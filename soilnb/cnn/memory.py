@@ -107,10 +107,13 @@ def free_bytes() -> int:
 
     TensorFlow gives nothing back to the system, but uses again what it once had.
     """
-    device = "GPU:0" if GPUS else "CPU:0"
-    pool = tf.config.experimental.get_memory_info(device)
     if GPUS:
+        pool = tf.config.experimental.get_memory_info("GPU:0")
         return _gpu_bytes() - pool["current"]
+    try:
+        pool = tf.config.experimental.get_memory_info("CPU:0")
+    except ValueError:  # TensorFlow without oneDNN keeps no account
+        return _unused_bytes()
     return _unused_bytes() + pool["peak"] - pool["current"]
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_choice
+from soilnb.datasets.coordinates import degrees_from_utm, metres_from_degrees
 from soilnb.datasets.library import SpectralLibrary, concatenate
 from soilnb.preprocessing import MAX_REFLECTANCE
 
 SOM_PER_SOC = 1.724  # van Bemmelen: organic matter is 58 % carbon
 LICENCE = "CC BY-SA 4.0"
 MOIST = "measured moist or on the go"
+UTM_COLUMN = re.compile(r"x_32(?P<half>[67])(?P<zone>\d\d)")  # north is 6, south 7
+SHIFTED_COLUMN = "x_dummy_4326"  # degrees, moved by the source to hide the farm
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,10 @@ def load_farm(set_name: str) -> SpectralLibrary:
     Returns
     -------
     SpectralLibrary
-        Reflectance as a fraction and SOC in %; all rows are one group.
+        Reflectance as a fraction and SOC in %; all rows are one group. Where the
+        farm's place is public, `info` has latitude and longitude in degrees (WGS 84);
+        where the source has moved the farm to hide it, easting and northing in metres
+        from its own corner; of the other farms nothing.
 
     Raises
     ------
@@ -90,7 +98,7 @@ def load_farm(set_name: str) -> SpectralLibrary:
     farms = {farm.set_name: farm for farm in FARMS}
     check_choice(set_name, "farm", farms)
     farm = farms[set_name]
-    table = _read_limesoda(set_name)
+    table, coordinates = _read_limesoda(set_name)
     bands = [column for column in table if column.startswith("wl_")]
     reflectance = table[bands].to_numpy(np.float64) / 100
     notes = [f"{set_name}: reflectance in percent was divided by 100."]
@@ -109,12 +117,15 @@ def load_farm(set_name: str) -> SpectralLibrary:
             f"{set_name}: organic matter by loss on ignition was divided by "
             f"{SOM_PER_SOC} to give organic carbon."
         )
+    place, note = _place(coordinates)
+    if note:
+        notes.append(f"{set_name}: {note}")
     return SpectralLibrary(
         name=farm.site or set_name,
         reflectance=reflectance.astype(np.float32),
         wavelengths=np.array([float(band.removeprefix("wl_")) for band in bands]),
         soc=soc,
-        info=_info(farm, len(table), carbon_kind),
+        info=_info(farm, len(table), carbon_kind).assign(**place),
         notes=tuple(notes),
     )
 
@@ -135,14 +146,17 @@ def load_farms() -> SpectralLibrary:
     return concatenate([load_farm(farm.set_name) for farm in FARMS], "farms")
 
 
-def _read_limesoda(set_name: str) -> pd.DataFrame:
-    """Return the table of a data set: targets and wl_... columns."""
+def _read_limesoda(set_name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return targets and wl_... columns of a data set, and its coordinates."""
     try:
         from LimeSoDa import load_dataset
     except ImportError as error:
         msg = "The farms come with the package LimeSoDa: pip install LimeSoDa."
         raise ImportError(msg) from error
-    return load_dataset(set_name)["Dataset"]
+    parts = load_dataset(set_name)
+    # A set without coordinates has a NaN in their place.
+    known = isinstance(parts["Coordinates"], pd.DataFrame)
+    return parts["Dataset"], parts["Coordinates"] if known else pd.DataFrame()
 
 
 def _soc(table: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -151,6 +165,28 @@ def _soc(table: pd.DataFrame) -> tuple[np.ndarray, str]:
         return table["SOC_target"].to_numpy(np.float64), "organic carbon"
     organic_matter = table["SOM_target"].to_numpy(np.float64)
     return organic_matter / SOM_PER_SOC, f"organic matter / {SOM_PER_SOC}"
+
+
+def _place(coordinates: pd.DataFrame) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
+    """Return the columns that say where samples were taken, and what was converted."""
+    if coordinates.empty:
+        return {}, ""
+    system = coordinates.columns[0]
+    x, y = coordinates.to_numpy(np.float64).T
+    if system == SHIFTED_COLUMN:
+        easting, northing = metres_from_degrees(y, x)
+        return {"easting": easting, "northing": northing}, (
+            "the source has moved the coordinates to hide the farm; they are kept as "
+            "metres from its own corner."
+        )
+    utm = UTM_COLUMN.fullmatch(system)
+    if not utm:
+        return {}, f"coordinates named {system!r} are not known and were left out."
+    latitude, longitude = degrees_from_utm(
+        x, y, int(utm["zone"]), is_south=utm["half"] == "7"
+    )
+    columns = {"latitude": latitude, "longitude": longitude}
+    return columns, "UTM coordinates were converted to degrees (WGS 84)."
 
 
 def _info(farm: Farm, n_samples: int, carbon_kind: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ import nbformat
 import yaml
 
 from soilnb.workflow.params import ROOT, STEPS
+from soilnb.workflow.reference import reference_page
 from soilnb.workflow.run import StepError, digest_files, only_run
 from soilnb.workflow.show import duration
 from soilnb.workflow.step import find_mismatch, replace_folder, results_folder
@@ -93,12 +94,23 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     (stage / "benchmarks").mkdir()
     for table in (ROOT / "benchmarks").glob("*.md"):
         shutil.copy(table, stage / "benchmarks")
+    _stage_reference(stage)
     shutil.copy(ROOT / "_toc.yml", stage)
     _write_config(stage)
     for step in STEPS:
         notebook = nbformat.read(folder / step / f"{step}.ipynb", as_version=4)
         facts = json.loads((folder / step / "step.json").read_text())
         nbformat.write(_ready(notebook, facts), stage / "notebooks" / f"{step}.ipynb")
+
+
+def _stage_reference(stage: Path) -> None:
+    """Copy the reference results, and write what their page shows of them."""
+    source = ROOT / "data" / "reference_results"
+    place = stage / "data" / "reference_results"
+    place.mkdir(parents=True)
+    for table in source.glob("*.csv"):
+        shutil.copy(table, place)
+    (place / "page.md").write_text(reference_page(source))
 
 
 def _write_config(stage: Path) -> None:

@@ -557,7 +557,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     seeds : str
         How many seeds the sites have, in words.
     """
-    tables = [scores]
+    tables = [scores.assign(kind="seeds")]
     for site in scores["site"].unique():
         folder = step.place.parents[1] / site / "10_repeats"
         if not (folder / "repeats.csv").exists() or find_mismatch(

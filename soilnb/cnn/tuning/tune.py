@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Sequence
+import fcntl
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def search(
         If a whole number is expected and something else given.
     ValueError
         If the samples are unfit for `soilnb.cnn.cross_validate`, a setting is out of
-        range, or `directory` holds another search.
+        range, or `directory` holds another search or is in use by one.
 
     See Also
     --------
@@ -179,8 +180,24 @@ def search(
     options = {"seed": seed, "stopping": stopping, "memory_bytes": memory_bytes}
     task = Task(X, y, folds, options)
     crew = Here(task) if client is None else Cluster(task, client)
-    _run(oracle, crew, n_trials, settings.is_halving, progress)
+    with _only_search(Path(directory)):
+        _run(oracle, crew, n_trials, settings.is_halving, progress)
     return SearchResult(oracle.ended(), space)
+
+
+@contextlib.contextmanager
+def _only_search(directory: Path) -> Iterator[None]:
+    """Hold the directory: two searches would train and note the same trials."""
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = (
+                f"'directory' {str(directory)!r} is in use by another search. Wait "
+                "until it has ended, or give this one a directory of its own."
+            )
+            raise ValueError(msg) from error
+        yield
 
 
 @dataclass(frozen=True)
