@@ -2,7 +2,7 @@
 
     python benchmarks/bench_cnn.py                                   # all: half an hour
     python benchmarks/bench_cnn.py --networks small medium --samples 30
-    python benchmarks/bench_cnn.py --networks usa --epochs 10 --plain-folds 2
+    python benchmarks/bench_cnn.py --plain-folds 2 --table benchmarks/cnn.md
 
 Both train the same architecture on the same rows with early stopping off and end with
 one Keras model per fold; building and tracing are included, as every candidate of a
@@ -14,9 +14,12 @@ depends on what else the machine does.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
@@ -57,6 +60,7 @@ NETWORKS = {
 }
 # Published USA network: its 16 million weights are not for 30 samples.
 SAMPLES = {"small": [30, 130], "medium": [30, 130], "usa": [130]}
+EPOCHS = {"small": 100, "medium": 100, "usa": 10}
 
 
 def fit_each_fold(
@@ -94,41 +98,69 @@ def seconds(work: Callable[[], object]) -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()]) - start
 
 
-def compare(name: str, n_samples: int, options: argparse.Namespace) -> None:
-    """Print both durations and their ratios for one network and number of samples."""
+def compare(
+    name: str, n_samples: int, options: argparse.Namespace
+) -> dict[str, object]:
+    """Return both durations and their ratios for one network and number of samples."""
     rng = np.random.default_rng(1)
     X = rng.normal(size=(n_samples, N_WAVELENGTHS)).cumsum(axis=1).astype(np.float32)
     y = X[:, 150] - X[:, 60]
     folds = rng.permutation(n_samples) % options.folds
-    epochs = options.epochs
+    epochs = options.epochs or EPOCHS[name]
     architecture = replace(NETWORKS[name], epochs=epochs, patience=epochs)
     numbers = np.arange(options.plain_folds or options.folds)
     share = len(numbers) / options.folds
     together = seconds(lambda: cross_validate(architecture, X, y, folds).models)
     plain = seconds(lambda: fit_each_fold(architecture, X, y, folds, numbers)) / share
-    ratio = plain / together
-    scaled = "" if share == 1 else f" (from {len(numbers)} folds)"
-    print(
-        f"{name}, {n_weights(architecture, N_WAVELENGTHS):,} weights, n={n_samples}, "
-        f"{options.folds} folds x {epochs} epochs: together {together[0]:.1f} s wall, "
-        f"{together[1]:.1f} s CPU; Keras fit {plain[0]:.1f} s wall, {plain[1]:.1f} s "
-        f"CPU{scaled}; ratio {ratio[0]:.1f} wall, {ratio[1]:.1f} CPU",
-        flush=True,
-    )
+    wall, cpu = plain / together
+    return {
+        "network": name,
+        "weights": f"{n_weights(architecture, N_WAVELENGTHS):,}",
+        "n": n_samples,
+        "epochs": epochs,
+        "together, wall / s": f"{together[0]:.1f}",
+        "CPU / s": f"{together[1]:.1f}",
+        "Keras, wall / s": f"{plain[0]:.1f}",
+        "CPU / s ": f"{plain[1]:.1f}",
+        "ratio, wall": f"{wall:.1f}",
+        "ratio, CPU": f"{cpu:.1f}",
+    }
 
 
 def main() -> None:
-    """Read the sizes and compare."""
+    """Read the sizes, compare, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
     parser.add_argument("--samples", type=int, nargs="+", help="30 and 130 if left out")
     parser.add_argument("--folds", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument(
+        "--epochs", type=int, help="100, of the largest 10, if left out"
+    )
     parser.add_argument("--plain-folds", type=int, help="folds for Keras, scaled up")
+    parser.add_argument("--table", type=Path, help="file to write")
     options = parser.parse_args()
+    rows = []
     for name in options.networks:
         for n_samples in options.samples or SAMPLES[name]:
-            compare(name, n_samples, options)
+            rows.append(compare(name, n_samples, options))
+            print(rows[-1], flush=True)
+    if options.table:
+        options.table.write_text(as_markdown(rows, options))
+
+
+def as_markdown(rows: list[dict[str, object]], options: argparse.Namespace) -> str:
+    """Return the table, and what it was measured on."""
+    models = Path("/proc/cpuinfo").read_text().split("model name")
+    cpu = models[1].split(":")[1].split("\n")[0].strip() if models[1:] else "unknown"
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    n_plain = options.plain_folds or options.folds
+    return (
+        f"Measured on {os.cpu_count()} cores ({cpu}) with TensorFlow "
+        f"{version('tensorflow')} and Keras {version('keras')}; {options.folds} folds, "
+        f"{N_WAVELENGTHS} bands; the time of Keras is that of {n_plain} folds, scaled "
+        f"to {options.folds}.\n\n{table}\n"
+    )
 
 
 if __name__ == "__main__":

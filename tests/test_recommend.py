@@ -10,6 +10,7 @@ from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
 from soilnb.datasets import load_library, load_site
 from soilnb.selection import random_folds
 from soilnb.study import fit_models, fit_network, prepare
+from soilnb.study.nested import Nest
 from soilnb.study.recommend import CANDIDATES, choose, nested_predictions
 
 TINY = Architecture(
@@ -157,6 +158,24 @@ def test_base_network_is_chosen_without_the_held_out_samples(skane):
     np.testing.assert_allclose(table["predicted"], expected, atol=1e-5)
 
 
+def test_depth_is_chosen_in_each_fold_by_the_samples_it_watched(
+    skane, networks, monkeypatch
+):
+    # Nothing frozen, watched RMSE 1, 2, 3 in the folds: predicts 0. One frozen, watched
+    # RMSE 2, 1, 1: predicts the very measured values, which must not decide.
+    outcomes = iter(
+        [
+            (np.array([1.0, 2.0, 3.0]), np.zeros(30)),
+            (np.array([2.0, 1.0, 1.0]), skane.y_local),
+        ]
+    )
+    monkeypatch.setattr(Nest, "_retrain_after", lambda *_: None)
+    monkeypatch.setattr(Nest, "_outcome", lambda *_: next(outcomes))
+    table = nest(skane, networks, ["dtl_r_global"])
+    expected = np.where(skane.local_folds == 0, 0.0, skane.y_local)
+    np.testing.assert_array_equal(table["predicted"], expected)
+
+
 def test_another_seed_gives_other_predictions(skane, nested):
     other = nest(replace(skane, seed=2), {}, ["local"])
     first = nested.loc[nested["candidate"] == "local", "predicted"]
@@ -203,6 +222,11 @@ def test_unknown_names_are_refused(skane):
         nested_predictions(skane, {"dtl_r_global": TINY}, {})
 
 
+def test_at_least_one_candidate_is_needed(skane):
+    with pytest.raises(ValueError, match="'candidates' must hold at least one name"):
+        nested_predictions(skane, {}, {}, candidates=[])
+
+
 @pytest.mark.parametrize("n_networks", [0, 4])
 def test_number_of_networks_is_checked(skane, n_networks):
     with pytest.raises(ValueError, match=f"1 and 3 .the folds of.*, got {n_networks}"):
@@ -221,8 +245,10 @@ def test_rule_worked_by_hand():
     np.testing.assert_allclose(table["ratio"], np.sqrt([1.0, 0.52, 0.4]))
     np.testing.assert_allclose(table["needed"], [1.0, 0.9, 0.9])
     assert table["chosen"].tolist() == [False, False, True]
-    expected = "dtl_r_global: it gains +36.8 % over local; 10 % are needed."
-    assert choice.reason == expected
+    assert choice.reason == (
+        "dtl_r_global: its nested RMSE is 36.8 % below that of local; at least 10 % below is "
+        "needed."
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,8 +264,8 @@ def test_a_gain_below_the_margin_is_not_worth_it(error, method):
 def test_reason_says_what_was_missing():
     choice = choose(made_up(local=[1, 1], dtl_i_global=[1.2, 1.2]), margin=0.1)
     assert choice.reason == (
-        "local: the best other candidate, dtl_i_global, gains -20.0 %, and 10 % are "
-        "needed."
+        "local: the lowest other nested RMSE, of dtl_i_global, is 20.0 % above that of "
+        "local; at least 10 % below is needed."
     )
 
 

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
     Network = CrossValidation | FoldModels
 
-# A library's network alone is no candidate: it has no use for the local samples.
+# A library's network alone is no candidate: it has no use for the local samples. Nor is
+# a local PLSR: where samples were held out it was the best by far at sites where, on
+# the test samples, it was the worst.
 CANDIDATES = tuple(name for name in NINE_MODELS if name not in LIBRARIES)
-MARGIN = 0.05  # a method must be so much better than `local`, or it is not worth it
+
+# About the standard error of the ratio of two nested RMSEs with 30 local samples (0.06
+# to 0.20, mean 0.12, by bootstrap at skane, uppsala and the sites of the twin).
+MARGIN = 0.1
 
 Progress = Callable[[int, int, str], object]
 
@@ -53,16 +58,17 @@ class Choice:
         others = self.table.drop(index="local")
         if others.empty:
             return "local: there is no other candidate."
-        best = others["ratio"].idxmin()
-        gain = f"{100 * (1 - others.loc[best, 'ratio']):+.1f} %"
+        best = str(others["ratio"].idxmin())
+        change = 100 * (others.loc[best, "ratio"] - 1)
+        found = (
+            f"{abs(change):.1f} % {'below' if change < 0 else 'above'} that of local"
+        )
+        needed = f"at least {100 * self.margin:g} % below is needed"
         if self.method == "local":
             return (
-                f"local: the best other candidate, {best}, gains {gain}, and "
-                f"{100 * self.margin:g} % are needed."
+                f"local: the lowest other nested RMSE, of {best}, is {found}; {needed}."
             )
-        return (
-            f"{best}: it gains {gain} over local; {100 * self.margin:g} % are needed."
-        )
+        return f"{best}: its nested RMSE is {found}; {needed}."
 
 
 def nested_predictions(
@@ -134,6 +140,10 @@ def nested_predictions(
     local samples: a small leak, which favours most the candidate whose search scored
     nothing but local samples, and that is `local`.
     """
+    check_int(n_networks, "n_networks", 1, study.n_folds, " (the folds of the study)")
+    for name in architectures:
+        check_choice(name, "architecture", ARCHITECTURES)
+    wanted = _check_candidates(study, candidates, networks)
     nest = Nest(
         study,
         architectures,
@@ -144,10 +154,7 @@ def nested_predictions(
         selection or {},
         progress,
     )
-    check_int(n_networks, "n_networks", 1, study.n_folds, " (the folds of the study)")
-    for name in architectures:
-        check_choice(name, "architecture", ARCHITECTURES)
-    return nest.predict(_check_candidates(study, candidates, networks))
+    return nest.predict(wanted)
 
 
 def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
@@ -160,7 +167,7 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     ----------
     nested : DataFrame
         Columns candidate, sample_id, measured, predicted, as of `nested_predictions`.
-    margin : float, default 0.05
+    margin : float, default 0.1
         Fraction of the RMSE of `local`, from 0 to below 1.
 
     Returns
@@ -173,6 +180,17 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
         If `local` or a column is missing, the margin is out of range, values are not
         finite or a candidate has other samples than `local`.
 
+    Notes
+    -----
+    Rule and margin were fixed on five sites (skane, uppsala and the three of the twin)
+    before any other site's test samples were looked at. With 30 samples the ratio of
+    two nested RMSEs is known to a tenth or so only: the margin is one standard error,
+    so a choice may still be wrong, and a real gain of less than a tenth is missed.
+
+    The nested RMSE is no estimate of the test error. Samples that Kennard-Stone
+    selected lie apart from each other, and are harder to predict than those left over:
+    at the five sites it was 1.2 times the RMSE of the test samples, on average.
+
     Examples
     --------
     >>> nested = pd.DataFrame(
@@ -183,8 +201,8 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     ...         "predicted": [1.5, 1.5, 1.4, 1.6],
     ...     }
     ... )
-    >>> choose(nested).reason
-    'dtl_i_global: it gains +20.0 % over local; 5 % are needed.'
+    >>> choose(nested).method
+    'dtl_i_global'
     """
     if not 0 <= margin < 1:
         msg = f"'margin' must be a fraction, at least 0 and below 1, got {margin}."
@@ -252,6 +270,9 @@ def _check_candidates(
     if wanted is None:
         return possible
     wanted = list(wanted)
+    if not wanted:
+        msg = "'candidates' must hold at least one name, got none."
+        raise ValueError(msg)
     for name in wanted:
         check_choice(name, "candidate", CANDIDATES)
         if name not in possible:
