@@ -293,16 +293,16 @@ def compare_searches(options: argparse.Namespace) -> None:
 def as_markdown(table: pd.DataFrame, options: argparse.Namespace) -> str:
     """Return what came out, as tables."""
     parts = [
-        "# Searches for an architecture on real farms\n",
         "30 local samples, 10 folds, RMSE in % soil organic carbon (SOC). CV: pooled "
         f"over the held-out samples, stopping on {options.stopping!r}, which is "
         "optimistic for every network here and more so for the best of many; test: the "
         "samples of the farm that no model has seen. Mean (standard deviation) over "
         "seeds of search and training. All searches of a seed had the CPU time that "
         f"{options.trials} trials took with {options.methods[0]!r}.\n",
-        "## At the end\n", _final_table(table),
-        "\n## Best CV RMSE against the CPU time spent\n", _curves(table, options),
-        "\n## Against random search, same farm and seed\n", _pairs(table, options),
+        "**At the end:**\n", _final_table(table),
+        "\n**Best CV RMSE against the CPU time spent:**\n", _curves(table, options),
+        "\n**Ratio to random search**, same farm and seed, with its 95 % interval:\n",
+        _pairs(table, options),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 

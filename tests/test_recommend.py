@@ -246,8 +246,8 @@ def test_rule_worked_by_hand():
     np.testing.assert_allclose(table["needed"], [1.0, 0.9, 0.9])
     assert table["chosen"].tolist() == [False, False, True]
     assert choice.reason == (
-        "dtl_r_global: its nested RMSE is 36.8 % below that of local; at least 10 % below is "
-        "needed."
+        "dtl_r_global: its nested RMSE is 36.8 % below that of local; at least 10 % "
+        "below is needed."
     )
 
 
