@@ -16,7 +16,6 @@ from soilnb.study import (
     available_models,
     fit_models,
     fit_network,
-    fit_networks,
     library_samples,
     network_key,
     prepare,
@@ -275,18 +274,6 @@ def test_network_key_differs_with_all_that_a_network_depends_on(farms, skane, va
         network_key(vaud, "global", TINY, max_epochs=2),
     ]
     assert len(set(keys)) == len(keys)
-
-
-def test_known_networks_are_used_for_other_splits_and_not_trained(skane, vaud, calls):
-    known = {}
-    first = fit_networks(skane, {"country": TINY}, known, max_epochs=2)
-    assert list(first) == ["global", "country"]
-    assert [call.a for call in calls] == [SMALL, TINY]
-    fewer = fit_networks(skane.first_local(10), {"country": TINY}, known, max_epochs=2)
-    assert len(calls) == len(known) == 2
-    assert fewer["global"] is first["global"]
-    assert list(fit_networks(vaud, {}, known, max_epochs=2)) == ["global"]
-    assert len(calls) == len(known) == 3
 
 
 def test_site_without_country_library_has_five_models(vaud, calls):

@@ -323,7 +323,7 @@ def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
     [(0.01, 0.2, "helped"), (-0.2, -0.01, "did harm"), (-0.1, 0.1, "cannot tell")],
 )
 def test_verdict_follows_the_interval(low, high, word):
-    assert word in verdict(pd.Series({"low": low, "high": high}))
+    assert word in verdict(pd.Series({"low": low, "high": high}), "DTL-I")
 
 
 def test_comparison_without_its_reference_is_refused():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._validation import check_choice
 from soilnb.cnn.architecture import Architecture
 from soilnb.cnn.folds import Fold, Scaling
 from soilnb.cnn.models import FoldModels
@@ -108,9 +109,35 @@ class CrossValidation:
             models.append(model)
         return FoldModels(models)
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
-        return self.models.predict(X)
+    def predict(
+        self, X: npt.ArrayLike, *, rule: str = "mean"
+    ) -> npt.NDArray[np.float64]:
+        """Return the prediction of the fold-models together.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths)
+            SNV absorbance.
+        rule : str, default "mean"
+            "mean" of all fold-models, as everywhere here, or that of the "best" one,
+            with the lowest RMSE of its own held-out samples. The paper does not say
+            which it takes.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            In the unit of the soil property.
+
+        Raises
+        ------
+        ValueError
+            If the rule is unknown, or `X` is unfit.
+        """
+        check_choice(rule, "rule", ("mean", "best"))
+        if rule == "mean":
+            return self.models.predict(X)
+        best = self.models.models[int(np.nanargmin(self.fold_rmse))]
+        return FoldModels([best]).predict(X)
 
     def save(self, file: str | Path) -> None:
         """Write everything into one file, whole or not at all.

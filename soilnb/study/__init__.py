@@ -7,7 +7,6 @@ and all are scored by it, on the same test samples.
 
 from soilnb.study.libraries import (
     fit_network,
-    fit_networks,
     library_samples,
     network_key,
     select_rows,
@@ -31,7 +30,6 @@ __all__ = [
     "compare",
     "fit_models",
     "fit_network",
-    "fit_networks",
     "library_samples",
     "nested_predictions",
     "network_key",

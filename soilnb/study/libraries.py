@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,10 +187,6 @@ def network_key(
     ------
     ValueError
         If the study has no such library.
-
-    See Also
-    --------
-    fit_networks : Trains what is not known yet.
     """
     settings = {
         "architecture": architecture.to_dict(),
@@ -202,44 +198,3 @@ def network_key(
         digest.update(f"{part.shape} {part.dtype}".encode())
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
-
-
-def fit_networks(
-    study: Study,
-    architectures: Mapping[str, Architecture],
-    known: MutableMapping[str, CrossValidation],
-    *,
-    max_epochs: int | None = None,
-    n_library: int | None = None,
-    progress: Progress | None = None,
-) -> dict[str, CrossValidation]:
-    """Return the networks of a study's libraries; train those not known yet.
-
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    architectures : mapping of str to Architecture
-        Of "global" and "country"; the small network for those left out.
-    known : dict of str to CrossValidation
-        Networks by their `network_key`. Those trained here are added, so that the next
-        split, size or site finds them.
-    max_epochs, n_library, progress
-        As of `fit_network`.
-
-    Returns
-    -------
-    dict of str to CrossValidation
-        "global" and, where there is one, "country", as `fit_models` takes them.
-    """
-    networks = {}
-    for library in LIBRARIES if len(study.country_rows) else LIBRARIES[:1]:
-        architecture = architectures.get(library, cnn.SMALL)
-        options = {"max_epochs": max_epochs, "n_library": n_library}
-        key = network_key(study, library, architecture, **options)
-        if key not in known:
-            known[key] = fit_network(
-                study, library, architecture, **options, progress=progress
-            )
-        networks[library] = known[key]
-    return networks

@@ -102,7 +102,7 @@ def fit_models(
         Options of `select_rows`: n_selected, n_repeats, n_searches, ...
     networks : mapping of str to CrossValidation or FoldModels, optional
         Networks of "global" or "country" that were trained before, of the architecture
-        given; they are not trained again. `fit_networks` finds those that are the same.
+        given; they are not trained again. `network_key` tells which are the same.
     selections : mapping of str to array-like of int, optional
         Rows of "global" or "country" that were selected before, for the same local
         samples; they are not selected again.

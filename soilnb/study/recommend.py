@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     Network = CrossValidation | FoldModels
 
 # A library's network alone is no candidate: it has no use for the local samples. Nor is
-# a local PLSR: where samples were held out it was the best by far at sites where, on
-# the test samples, it was the worst.
+# a local PLSR: at skane it predicted held-out samples best and test samples worst.
 CANDIDATES = tuple(name for name in NINE_MODELS if name not in LIBRARIES)
 
 # About the standard error of the ratio of two nested RMSEs with 30 local samples (0.06
-# to 0.20, mean 0.12, by bootstrap at skane, uppsala and the sites of the twin).
+# to 0.20, mean 0.11, by bootstrap at skane, uppsala and the sites of the twin).
 MARGIN = 0.1
 
 Progress = Callable[[int, int, str], object]
@@ -185,11 +184,13 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     Rule and margin were fixed on five sites (skane, uppsala and the three of the twin)
     before any other site's test samples were looked at. With 30 samples the ratio of
     two nested RMSEs is known to a tenth or so only: the margin is one standard error,
-    so a choice may still be wrong, and a real gain of less than a tenth is missed.
+    so a choice may still be wrong, and a real gain of less than a tenth is missed. In
+    22 runs at these sites (other seeds, random parts of a site) the method chosen was
+    4 % better than `local` on average, and 11 % worse once.
 
     The nested RMSE is no estimate of the test error. Samples that Kennard-Stone
     selected lie apart from each other, and are harder to predict than those left over:
-    at the five sites it was 1.2 times the RMSE of the test samples, on average.
+    in these runs it was 1.25 times the RMSE of the test samples, for `local`.
 
     Examples
     --------

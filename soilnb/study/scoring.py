@@ -208,13 +208,15 @@ def compare(
     return table.reindex([name for name in METHODS if name in table.index])
 
 
-def verdict(gain: pd.Series) -> str:
-    """Return in one sentence whether transfer helped at this farm.
+def verdict(gain: pd.Series, name: str) -> str:
+    """Return in one sentence whether a method helped at this farm.
 
     Parameters
     ----------
     gain : Series
         Row of `compare`: low and high, the limits of the gain over `local`.
+    name : str
+        What to call the method.
 
     Returns
     -------
@@ -222,15 +224,14 @@ def verdict(gain: pd.Series) -> str:
 
     Examples
     --------
-    >>> verdict(pd.Series({"low": -0.1, "high": 0.2}))
-    'On this farm the test samples cannot tell transfer and local modelling apart.'
+    >>> verdict(pd.Series({"low": -0.1, "high": 0.2}), "DTL-I")
+    'On this farm the test samples cannot tell DTL-I and local modelling apart.'
     """
+    beyond = "beyond what its test samples leave open."
     if gain["low"] > 0:
-        return "On this farm transfer helped, beyond what its test samples leave open."
+        return f"On this farm {name} helped, {beyond}"
     if gain["high"] < 0:
-        return (
-            "On this farm transfer did harm, beyond what its test samples leave open."
-        )
+        return f"On this farm {name} did harm, {beyond}"
     return (
-        "On this farm the test samples cannot tell transfer and local modelling apart."
+        f"On this farm the test samples cannot tell {name} and local modelling apart."
     )

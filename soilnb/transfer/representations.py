@@ -76,9 +76,11 @@ class Retraining:
         """The retrained networks as ordinary Keras models."""
         return self.result.models
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the mean of the fold-models' predictions; see `FoldModels.predict`."""
-        return self.result.predict(X)
+    def predict(
+        self, X: npt.ArrayLike, *, rule: str = "mean"
+    ) -> npt.NDArray[np.float64]:
+        """Return the fold-models' prediction; see `CrossValidation.predict`."""
+        return self.result.predict(X, rule=rule)
 
 
 def choose_base(
@@ -450,7 +452,7 @@ def _try_depths(
         )
         result = collect_result(architecture, spectra, y, trained, started)
         rows.append((n_frozen, name, cut.n_trained, result.rmse))
-        if not best or result.rmse < best[0].rmse:
+        if not best or not result.rmse >= best[0].rmse:
             best = [result]
     errors = predict_one(model, spectra) - y
     everything = (len(names), "Output-block", 0, float(np.sqrt(np.mean(errors**2))))

@@ -35,6 +35,8 @@ from soilnb.workflow.show import duration
 from soilnb.workflow.step import (
     check_writable,
     data_digests,
+    digest_files,
+    package_digest,
     prepare_study,
     resolve,
     results_folder,
@@ -151,15 +153,6 @@ def check_data(jobs: list[Job]) -> None:
         check_writable(job.site_folder)
 
 
-def digest_files(files: list[Path], root: Path) -> str:
-    """Return one digest of the names and contents of files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(str(file.relative_to(root)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def _results_digest(place: Path) -> str:
     """Return a digest of what a step left, without the notebook and the stamp."""
     skip = (_RUN_STAMP, f"{place.name}.ipynb")
@@ -178,8 +171,7 @@ def _source_digest(job: Job) -> str:
             for cell in read_cells(notebook_path(job.step))
         ]
     )
-    package = digest_files(list((ROOT / "soilnb").rglob("*.py")), ROOT)
-    return hashlib.sha256((cells + package).encode()).hexdigest()
+    return hashlib.sha256((cells + package_digest()).encode()).hexdigest()
 
 
 def other_sites(site_folder: Path) -> list[Path]:
@@ -194,6 +186,11 @@ def fingerprint(job: Job) -> dict[str, Any]:
         step: _results_digest(job.site_folder / step) for step in STEPS[job.step]
     }
     if job.step == "08_compare":
+        upstream |= {
+            f"{folder.name} of all": digest_files(sorted(files), folder)
+            for folder in [job.site_folder, *other_sites(job.site_folder)]
+            if (files := [*folder.glob("10_repeats/repeats.csv")])
+        }
         for folder in other_sites(job.site_folder):
             files = sorted(folder.glob("0*/predictions.parquet"))
             upstream[folder.name] = digest_files(files, folder)

@@ -6,6 +6,7 @@ the step finishes, so a reader never meets half of them.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +39,14 @@ from soilnb.datasets import (
     load_site,
 )
 from soilnb.metrics import delta_rmse
-from soilnb.study import METHODS, Study, fit_network, network_key, prepare
+from soilnb.study import (
+    METHODS,
+    Study,
+    fit_network,
+    library_samples,
+    network_key,
+    prepare,
+)
 from soilnb.workflow import show
 from soilnb.workflow.params import ROOT, STEPS, assigned, check_parameters, declared
 
@@ -58,6 +66,9 @@ PACKAGES = (
 )
 # What two sites must share to be compared in one table.
 _SAME = ("library", "profile", "seed", "n_local", "n_folds", "wavelength_range")
+# What a step must have in common with those that it reads.
+_SHARED = ("profile", "seed", "library_epochs", "n_library")
+LARGE_LIBRARY = 2_000  # rows; more are trained in larger batches
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 
@@ -163,6 +174,20 @@ def _digest(path: Path) -> str:
     if not others:
         return digests[0]
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def digest_files(files: list[Path], root: Path) -> str:
+    """Return one digest of the names and contents of files."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def package_digest() -> str:
+    """Return a digest of the package: with other code, results are other results."""
+    return digest_files(list((ROOT / "soilnb").rglob("*.py")), ROOT)
 
 
 def versions() -> dict[str, str]:
@@ -285,13 +310,15 @@ class Step:
         if facts["data"] != data_digests(values):
             msg = f"{self.name} cannot run: 01_data was made from other data. "
             raise ValueError(msg + again.format("01_data"))
-        for key in ("profile", "seed"):
-            if facts["parameters"][key] != values[key]:
-                msg = (
-                    f"{key!r} is {values[key]!r}, but the results of {needs[-1]} were "
-                    f"made with {facts['parameters'][key]!r}. {again.format('all')}"
-                )
-                raise ValueError(msg)
+        for step in needs:
+            found = json.loads(self.read(step, "step.json").read_text())["parameters"]
+            for key in _SHARED:
+                if key in values and found.get(key, values[key]) != values[key]:
+                    msg = (
+                        f"{key!r} is {values[key]!r}, but the results of {step} were "
+                        f"made with {found[key]!r}. {again.format('all')}"
+                    )
+                    raise ValueError(msg)
 
     @property
     def measured_site(self) -> SpectralLibrary:
@@ -311,22 +338,38 @@ class Step:
         }
         return read_library(values), read_site(values), options
 
-    def repeats_file(self, settings: Mapping[str, Any]) -> Path:
-        """Where repeats with these settings are kept, so that they can go on."""
-        text = json.dumps(settings, sort_keys=True, default=Architecture.to_dict)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return self.search_folder("repeats") / f"{digest}.parquet"
+    def search_folder(self, name: str, *settings: Any) -> Path:
+        """Where long work is kept while it lasts, so that an interrupted run goes on.
 
-    def search_folder(self, name: str, *settings: int) -> Path:
-        """Where a search keeps its trials, so that an interrupted one goes on.
+        Another study, other settings or other code begin anew.
 
-        Another study or another setting is another search.
+        Parameters
+        ----------
+        name : str
+            What is computed.
+        *settings : plain values, arrays, architectures
+            All that it depends on beside the study.
+
+        Returns
+        -------
+        Path
         """
-        from soilnb import __version__
 
-        parts = (name, *settings, self.study.fingerprint, __version__)
-        folder = self.place.parent / ".searches"
-        return folder / "-".join(str(part) for part in parts)
+        def plain(value: Any) -> Any:
+            is_array = isinstance(value, np.ndarray)
+            return value.tolist() if is_array else value.to_dict()
+
+        parts = [*settings, self.study.fingerprint, package_digest()]
+        text = json.dumps(parts, sort_keys=True, default=plain)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self.place.parent / ".searches" / f"{name}-{digest}"
+
+    @property
+    def selection_settings(self) -> dict[str, Any]:
+        """How 03_rs_local selected: k, b, r, components and searches."""
+        facts = json.loads(self.read("03_rs_local", "step.json").read_text())
+        names = "n_selected n_repeats drop_fraction n_components n_searches"
+        return {name: facts["parameters"][name] for name in names.split()}
 
     def train_network(
         self,
@@ -341,7 +384,8 @@ class Step:
         """Return the network of a library; one trained before is taken again.
 
         Networks are kept beside the sites, in results/<library>/.networks: sites that
-        leave the same rows and bands of a library share its network.
+        leave the same rows and bands of a library share its network. More than 2,000
+        rows are trained in batches of 128 with a patience of 10 epochs.
 
         Parameters
         ----------
@@ -361,19 +405,24 @@ class Step:
 
         study = study or self.study
         how = {"max_epochs": max_epochs, "n_library": n_library}
+        n_rows = len(library_samples(study, library, n_library=n_library)[1])
+        if n_rows > LARGE_LIBRARY:
+            architecture = replace(architecture, batch_size=128, patience=10)
         key = network_key(study, library, architecture, **how)
-        file = self.place.parents[1] / ".networks" / f"{library}-{key}.npz"
+        name = f"{library}-{key}-{package_digest()[:8]}.npz"
+        file = self.place.parents[1] / ".networks" / name
         file.parent.mkdir(exist_ok=True)
-        if file.exists():
-            network = CrossValidation.load(file)
-            if progress is not None:
-                show.say(f"The {library} network was trained before and is used again.")
-        else:
-            network = fit_network(
-                study, library, architecture, progress=progress, **how
-            )
-            network.save(file)
-        return network
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another site may be training it
+            if not file.exists():
+                network = fit_network(
+                    study, library, architecture, progress=progress, **how
+                )
+                network.save(file)
+                return network
+        if progress is not None:
+            show.say(f"The {library} network was trained before and is used again.")
+        return CrossValidation.load(file)
 
     def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
         """Leave architectures.json, by model."""
@@ -422,7 +471,8 @@ class Step:
         }
         (self.folder / "step.json").write_text(json.dumps(facts, indent=1))
         merged = self.place.with_name("scores.csv")
-        merged.unlink(missing_ok=True)  # of what is replaced now
+        if self.name in (*STEPS["08_compare"], "08_compare"):
+            merged.unlink(missing_ok=True)  # of what is replaced now
         replace_folder(self.folder, self.place)
         if self.name == "08_compare":
             partial = merged.with_name(".scores.csv")
@@ -558,20 +608,20 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         How many seeds the sites have, in words.
     """
     tables = [scores.assign(kind="seeds")]
-    for site in scores["site"].unique():
-        folder = step.place.parents[1] / site / "10_repeats"
-        if not (folder / "repeats.csv").exists() or find_mismatch(
-            folder.parent, [*STEPS["10_repeats"], "10_repeats"]
-        ):
+    for file in sorted(step.place.parents[1].glob("*/10_repeats/repeats.csv")):
+        steps = [*STEPS["10_repeats"], "10_repeats"]
+        if find_mismatch(file.parents[1], steps):
             continue
-        repeats = pd.read_csv(folder / "repeats.csv")
+        repeats = pd.read_csv(file)
         others = (repeats["kind"] == "seeds") & (repeats["seed"] != step.study.seed)
-        tables.append(repeats[others & (repeats["profile"] == step.values["profile"])])
+        others &= repeats["profile"] == step.values["profile"]
+        others &= repeats["site"].isin(set(scores["site"]))
+        tables.append(repeats[others])
     found = pd.concat(tables, ignore_index=True)
     counts = found.groupby("site")["seed"].nunique()
     low, high = counts.min(), counts.max()
     number = f"{low}" if low == high else f"{low} to {high}"
-    return found, f"{number} seed{'s' if high > 1 else ''} each"
+    return found, f"{number} seed{'s' if high > 1 else ''} of the nine models"
 
 
 def _setting(facts: Mapping[str, Any], name: str) -> Any:
