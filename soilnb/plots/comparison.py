@@ -181,7 +181,7 @@ def plot_choice(
         The method that was recommended, filled.
     margin : float
         Share by which a method must be below the reference to be chosen over it,
-        for example 0.05; the dashed line.
+        for example 0.1; the dashed line.
     reference : str, default "local"
         The method that is kept unless another one is below the margin.
 

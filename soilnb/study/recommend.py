@@ -136,8 +136,8 @@ def nested_predictions(
     watched rows, in each fold by itself.
 
     The architectures are taken as they are. Where a search has found them, it saw all
-    local samples: a small leak, which favours most the candidate whose search scored
-    nothing but local samples, and that is `local`.
+    local samples, in the same folds: a leak, which favours most the candidate whose
+    search scored nothing but local samples, and that is `local`.
     """
     check_int(n_networks, "n_networks", 1, study.n_folds, " (the folds of the study)")
     for name in architectures:
