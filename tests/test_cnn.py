@@ -655,9 +655,9 @@ def test_one_fold_that_diverges_leaves_the_others_alone():
     X, y = planted(30)
     parts = make_folds(X, y, np.arange(30) % 3)
     calm, upset = (
-        _Run(FULL, 20, X.astype(np.float32), y, None, 1, 4, None, None)._make_stack(
-            parts
-        )
+        _Run(
+            FULL, N_WAVELENGTHS, X.astype(np.float32), y, None, 1, 4, None, None
+        )._make_stack(parts)
         for _ in range(2)
     )
     kernel = upset.weights[0].numpy()
