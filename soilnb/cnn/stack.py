@@ -288,11 +288,9 @@ class FoldStack:
         running = self._waited < self.architecture.patience
         finite = tf.math.is_finite(rmse)
         improved = running & (rmse < self._best_rmse)
-        tf.cond(
-            tf.reduce_all(improved),
-            self._keep_all,
-            lambda: self._keep(tf.where(improved)[:, 0]),
-        )
+        which = tf.where(improved)[:, 0]
+        for best, weight in zip(self.best_weights, self.weights, strict=True):
+            best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
         self._best_rmse.assign(tf.where(improved, rmse, self._best_rmse))
         # No later step mends a weight that is not a number: such a fold stops at once.
         given_up = tf.fill([self.n_folds], np.int64(self.architecture.patience))
@@ -300,18 +298,6 @@ class FoldStack:
         self._waited.assign(tf.where(improved, tf.zeros_like(waited), waited))
         self._diverged.assign(self._diverged | (running & ~finite))
         return tf.where(running, rmse, np.nan)
-
-    def _keep(self, which: tf.Tensor) -> tf.Tensor:
-        """Keep the weights of some folds as their best."""
-        for best, weight in zip(self.best_weights, self.weights, strict=True):
-            best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
-        return which[:0]
-
-    def _keep_all(self) -> tf.Tensor:
-        """Keep the weights of all folds: quick, and in the first epochs the rule."""
-        for best, weight in zip(self.best_weights, self.weights, strict=True):
-            best.assign(weight)
-        return tf.zeros([0], tf.int64)
 
     def _watched_rmse(self) -> tf.Tensor:
         """Return the RMSE of each fold's watched rows (K,), scaled."""

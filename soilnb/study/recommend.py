@@ -182,11 +182,12 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     Notes
     -----
     Rule and margin were fixed on five sites (skane, uppsala and the three of the twin)
-    before any other site's test samples were looked at. With 30 samples the ratio of
-    two nested RMSEs is known to a tenth or so only: the margin is one standard error,
-    so a choice may still be wrong, and a real gain of less than a tenth is missed. In
-    22 runs at these sites (other seeds, random parts of a site) the method chosen was
-    4 % better than `local` on average, and 11 % worse once.
+    before the choice was made at any other site; a first probe of single models at some
+    others had been seen. With 30 samples the ratio of two nested RMSEs is known to a
+    tenth or so only: the margin is one standard error, so a choice may still be wrong,
+    and a real gain of less than a tenth is missed. In 22 runs at these sites (other
+    seeds, random parts of a site) the method chosen was 4 % better than `local` on
+    average, and 11 % worse once.
 
     The nested RMSE is no estimate of the test error. Samples that Kennard-Stone
     selected lie apart from each other, and are harder to predict than those left over:

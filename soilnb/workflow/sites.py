@@ -1,0 +1,131 @@
+"""The scores that the steps of one site left, and those of all sites of a library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from soilnb.metrics import delta_rmse
+from soilnb.study import METHODS
+from soilnb.workflow.params import STEPS
+from soilnb.workflow.step import Step, find_mismatch
+
+# What two sites must share to be compared in one table.
+_SAME = ("library", "profile", "seed", "n_local", "n_folds", "wavelength_range")
+
+
+def _read_scores(site_folder: Path) -> pd.DataFrame:
+    """Return the scores of one site's steps, with the change against `local`."""
+    files = sorted(site_folder.glob("0[2-7]_*/scores.csv"))
+    scores = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    reference = scores.loc[scores["method"] == "local", "rmse"]
+    if len(reference):
+        scores["delta_rmse"] = [
+            delta_rmse(reference.iloc[0], rmse) for rmse in scores["rmse"]
+        ]
+    order = {method: number for number, method in enumerate(METHODS)}
+    ordered = scores.sort_values("method", key=lambda names: names.map(order))
+    return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)
+
+
+def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores and predictions of all steps of this site.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per method, with `delta_rmse` against `local` (Eq. 1, percent).
+    predictions : DataFrame
+        One row per method and test sample.
+    """
+    files = sorted(step.place.parent.glob("0[2-7]_*/predictions.parquet"))
+    predictions = pd.concat([pd.read_parquet(file) for file in files])
+    return _read_scores(step.place.parent), predictions.reset_index(drop=True)
+
+
+def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
+    """Return the scores of every site that may be compared with this one.
+
+    Those are the sites whose results belong together and were made with the same
+    library, profile, seed, split and working range.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+
+    Returns
+    -------
+    scores : DataFrame
+        As `merge_scores`, for all these sites.
+    skipped : list of str
+        The other sites, each with the reason.
+    """
+    tables, skipped = [], []
+    own = json.loads(step.read("01_data", "step.json").read_text())
+    for folder in sorted(step.place.parents[1].glob("*")):
+        if not (folder / "01_data").is_dir():
+            continue
+        problem = find_mismatch(folder, STEPS["08_compare"])
+        if problem:
+            skipped.append(f"{folder.name}: {problem[1]}")
+            continue
+        facts = json.loads((folder / "01_data" / "step.json").read_text())
+        differ = [
+            name for name in _SAME if _setting(facts, name) != _setting(own, name)
+        ]
+        if differ:
+            skipped.append(f"{folder.name}: made with another {', '.join(differ)}")
+            continue
+        tables.append(_read_scores(folder))
+    return pd.concat(tables, ignore_index=True), skipped
+
+
+def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the scores of all sites with those of their other seeds, where there are.
+
+    Parameters
+    ----------
+    step : Step
+        The running step 08_compare.
+    scores : DataFrame
+        As of `read_sites`.
+
+    Returns
+    -------
+    scores : DataFrame
+        With a row for each site, seed and method.
+    seeds : str
+        How many seeds the sites have, in words.
+    """
+    tables = [scores.assign(kind="seeds")]
+    for file in sorted(step.place.parents[1].glob("*/10_repeats/repeats.csv")):
+        steps = [*STEPS["10_repeats"], "10_repeats"]
+        if find_mismatch(file.parents[1], steps):
+            continue
+        repeats = pd.read_csv(file)
+        others = (repeats["kind"] == "seeds") & (repeats["seed"] != step.study.seed)
+        others &= repeats["profile"] == step.values["profile"]
+        others &= repeats["site"].isin(set(scores["site"]))
+        tables.append(repeats[others])
+    found = pd.concat(tables, ignore_index=True)
+    counts = found.groupby("site")["seed"].nunique()
+    low, high = counts.min(), counts.max()
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return found, f"{number} seed{'s' if high > 1 else ''} of the nine models"
+
+
+def _setting(facts: Mapping[str, Any], name: str) -> Any:
+    """Return a parameter of 01_data, or the digest of its library."""
+    if name == "library":
+        return next(v for k, v in facts["data"].items() if k.startswith("library "))
+    return facts["parameters"][name]
