@@ -290,7 +290,9 @@ class FoldStack:
         improved = running & (rmse < self._best_rmse)
         which = tf.where(improved)[:, 0]
         for best, weight in zip(self.best_weights, self.weights, strict=True):
-            best.scatter_update(tf.IndexedSlices(tf.gather(weight, which), which))
+            # Of the tensor: a variable that was gathered from is copied at every read.
+            values = tf.gather(tf.convert_to_tensor(weight), which)
+            best.scatter_update(tf.IndexedSlices(values, which))
         self._best_rmse.assign(tf.where(improved, rmse, self._best_rmse))
         # No later step mends a weight that is not a number: such a fold stops at once.
         given_up = tf.fill([self.n_folds], np.int64(self.architecture.patience))
