@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	if $$p -c '$(KNOWN)' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
 BIN = .venv/bin
 
-.PHONY: study install run book test format clean
+.PHONY: study install run book reference test format clean
 
 study: run book
 
@@ -29,6 +29,12 @@ run: install
 
 book: install
 	@$(BIN)/soilnb book --site $(SITE) --library $(LIBRARY)
+
+# All real farms, and the tables of data/reference_results made of them: hours.
+SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland wheatbelt
+reference: install
+	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -j 2
+	@$(BIN)/python -c "from soilnb.workflow import reference; print(*reference.collect_results(), sep='\n')"
 
 test: install
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from soilnb.metrics import evaluate
 from soilnb.study import METHODS, NINE_MODELS
 from soilnb.workflow import build
 from soilnb.workflow.params import ROOT, STEPS, check_parameters, notebook_path
+from soilnb.workflow.reference import collect_results
 
 pytestmark = pytest.mark.slow
 # Trained with the profile full only; with an optional package only.
@@ -69,6 +70,27 @@ def book(results, tmp_path_factory):
     """The book of that run; its strict build fails on any warning."""
     values = check_parameters("08_compare", {"results": str(results)})
     return build.build_book(values, tmp_path_factory.mktemp("build")).parent
+
+
+def test_reference_results_are_those_of_the_run(results, site, tmp_path):
+    assert collect_results(results, tmp_path) == []
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    first = scores[scores["kind"] == "seeds"].set_index("method")["rmse"]
+    merged = pd.read_csv(site / "scores.csv").set_index("method")["rmse"]
+    pd.testing.assert_series_equal(first, merged, rtol=1e-4)  # five digits are kept
+    assert set(scores["kind"]) == {"seeds", "random_splits", "learning_curve"}
+    assert not scores.duplicated(["kind", "n_local", "seed", "method"]).any()
+    choice = pd.read_csv(tmp_path / "choices.csv").iloc[0]
+    assert choice["test_ratio"] == pytest.approx(
+        merged["recommended"] / merged["local"], rel=1e-4
+    )
+    assert choice["best_ratio"] <= choice["test_ratio"]
+    over = pd.read_csv(tmp_path / "over_sites.csv")
+    split = over[(over["kind"] == "seeds") & (over["method"] == "global")]
+    assert split["ratio"].item() == pytest.approx(
+        merged["global"] / merged["local"], rel=1e-4
+    )
+    assert pd.read_csv(tmp_path / "runs.csv")["profile"].tolist() == ["tiny"]
 
 
 def test_every_step_leaves_its_results_and_nothing_half_done(site):

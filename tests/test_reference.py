@@ -3,13 +3,15 @@
 import pandas as pd
 import pytest
 
+from soilnb.study import over_sites
 from soilnb.workflow import build
-from soilnb.workflow.reference import reference_page
+from soilnb.workflow.reference import collect_results, reference_page
 
 SCORES = pd.DataFrame(
     {
         "library": "farms",
         "site": ["a", "a", "a", "a", "b", "b"],
+        "kind": "seeds",
         "method": ["local", "local", "plsr_local", "plsr_local", "local", "country"],
         "profile": "full",
         "seed": [1, 2, 1, 2, 1, 1],
@@ -43,27 +45,49 @@ def test_rmse_is_the_mean_over_the_seeds_with_its_spread(tmp_path):
     ]
 
 
-def test_libraries_and_sizes_have_tables_of_their_own(tmp_path):
-    more = [SCORES, SCORES.assign(library="twin"), SCORES.assign(n_local=10)]
-    write(tmp_path, scores=pd.concat(more))
-    page = reference_page(tmp_path)
-    assert page.count("## RMSE:") == 3
-    assert "## RMSE: library `twin`, profile `full`, 30 local samples" in page
+def test_libraries_and_kinds_of_repetition_have_tables_of_their_own(tmp_path):
+    splits = SCORES.assign(kind="random_splits")
+    write(tmp_path, scores=pd.concat([SCORES, SCORES.assign(library="twin"), splits]))
+    headings = [
+        line for line in reference_page(tmp_path).splitlines() if line[:1] == "#"
+    ]
+    assert headings == [
+        "## Library `farms`, profile `full`",
+        "### RMSE, Kennard-Stone split",
+        "### RMSE, random splits",
+        "## Library `twin`, synthetic, profile `full`",
+        "### RMSE, Kennard-Stone split",
+        "## The files",
+    ]
 
 
 def test_other_tables_are_shown_with_three_digits_and_all_are_linked(tmp_path):
-    sites = pd.DataFrame(
-        {"method": ["global"], "ratio": [1.2], "low": [0.12345], "n_sites": [7]}
-    )
-    choices = pd.DataFrame(
-        {"site": ["a"], "method": ["local"], "ratio": [float("nan")]}
-    )
-    write(tmp_path, over_sites=sites, choices=choices)
+    choices = pd.DataFrame({"library": "farms", "site": ["a"], "ratio": [0.98765]})
+    runs = pd.DataFrame({"site": ["a"], "minutes": [12.345], "python": ["3.11.7"]})
+    other = SCORES.iloc[[2]].assign(site="b", rmse=0.2)
+    both = over_sites(pd.concat([SCORES, other]))
+    tables = {"over_sites": both, "choices": choices, "runs": runs}
+    write(tmp_path, scores=SCORES, **tables)
     page = reference_page(tmp_path)
-    assert "| global | 1.20 | 0.123 | 7 |" in page
-    assert "| a | local | – |" in page
-    for name in ("over_sites.csv", "choices.csv"):
-        assert f"{{download}}`{name} <../data/reference_results/{name}>`" in page
+    assert "| a | 0.988 |" in page
+    assert "| a | 12.3 | 3.11.7 |" in page
+    # Site a: sqrt(0.5 / 0.3 * 0.5 / 0.4) = 1.443, b: 1; half the t of one degree times
+    # the difference of their logarithms to each side; two sites give 0.5 at best.
+    assert "| plsr_local | 1.20 | 0.117 | 12.4 | 2 | 0 | 1.00 | 0.500 |" in page
+    for name in ("scores", *tables):
+        link = f"{{download}}`{name}.csv <../data/reference_results/{name}.csv>`"
+        assert link in page
+
+
+def test_learning_curve_is_shown_over_the_sites_with_its_sizes(tmp_path):
+    both = SCORES[SCORES["seed"] == 1].replace("plsr_local", "country")
+    sizes = pd.concat(both.assign(kind="learning_curve", n_local=n) for n in (10, 50))
+    write(tmp_path, scores=sizes, over_sites=over_sites(sizes))
+    rows = [
+        line for line in reference_page(tmp_path).splitlines() if "| country" in line
+    ]
+    # 0.5 / 0.3 at site a, 0.1234 / 0.2 at b: their geometric mean is 1.014.
+    assert [row.split(" | ")[1:3] for row in rows] == [["10", "1.01"], ["50", "1.01"]]
 
 
 def test_readme_without_its_title_comes_first(tmp_path):
@@ -91,3 +115,13 @@ def test_stage_holds_the_tables_and_their_page(tmp_path, monkeypatch):
     place = tmp_path / "stage" / "data" / "reference_results"
     assert (place / "scores.csv").read_bytes() == (source / "scores.csv").read_bytes()
     assert (place / "page.md").read_text() == reference_page(source)
+    picture = place / "sites_farms.png"  # of the two sites
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert f"../data/reference_results/{picture.name}" in reference_page(source)
+
+
+def test_nothing_is_collected_where_no_site_is_complete(tmp_path):
+    (tmp_path / "farms" / "a" / "01_data").mkdir(parents=True)
+    with pytest.raises(ValueError, match="'results' must hold a complete run"):
+        collect_results(tmp_path, tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()

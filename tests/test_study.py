@@ -369,6 +369,14 @@ def test_first_local_samples_are_those_that_kennard_stone_selects_first(farms, s
     assert first.fingerprint != small.fingerprint
 
 
+def test_site_of_another_country_is_another_study(farms, skane):
+    site = load_site("skane")
+    info = site.info.assign(country="Brazil")
+    elsewhere = prepare(farms, replace(site, info=info))
+    assert elsewhere.local.tolist() == skane.local.tolist()
+    assert elsewhere.fingerprint != skane.fingerprint
+
+
 def test_first_local_is_another_study_unless_it_keeps_all(skane, fewer):
     assert len({skane.fingerprint, fewer.fingerprint}) == 2
     assert skane.first_local(30).fingerprint == skane.fingerprint

@@ -218,10 +218,11 @@ class Study:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the spectra, SOC, split, folds and seed."""
+        """Digest of the spectra, SOC, countries, split, folds and seed."""
         digest = hashlib.sha256(f"{self.n_folds} {self.seed}".encode())
         for part in (self.library, self.site):
-            digest.update("\n".join(part.info["sample_id"]).encode())
+            for column in ("sample_id", "country"):
+                digest.update("\n".join(part.info[column]).encode())
             digest.update(part.reflectance.tobytes())
             digest.update(part.soc.tobytes())
         for rows in (self.local, self.test, self.local_folds, self.library_folds):

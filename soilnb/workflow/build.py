@@ -20,7 +20,7 @@ import nbformat
 import yaml
 
 from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.reference import reference_page
+from soilnb.workflow.reference import draw_reference, reference_page
 from soilnb.workflow.run import StepError, digest_files, only_run
 from soilnb.workflow.show import duration
 from soilnb.workflow.step import find_mismatch, replace_folder, results_folder
@@ -104,13 +104,14 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def _stage_reference(stage: Path) -> None:
-    """Copy the reference results, and write what their page shows of them."""
+    """Copy the reference results, and write and draw what their page shows of them."""
     source = ROOT / "data" / "reference_results"
     place = stage / "data" / "reference_results"
     place.mkdir(parents=True)
     for table in source.glob("*.csv"):
         shutil.copy(table, place)
     (place / "page.md").write_text(reference_page(source))
+    draw_reference(source, place)
 
 
 def _write_config(stage: Path) -> None:

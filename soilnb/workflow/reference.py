@@ -1,40 +1,124 @@
-"""The reference results as a page of the book.
+"""The reference results: collected from finished runs, and shown as a page of the book.
 
-The tables in data/reference_results are what a long run left. Here they become
-Markdown, rounded; the book adds no number of its own to them.
+The tables in data/reference_results are what a long run left. On the page they become
+Markdown and pictures, rounded; the book adds no number of its own to them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from soilnb.study import METHODS
+from soilnb.plots import plot_sites
+from soilnb.study import METHODS, over_sites
+from soilnb.workflow.params import ROOT, STEPS
+from soilnb.workflow.sites import read_site_scores
+from soilnb.workflow.step import find_mismatch
 
-TABLES = {  # file without ending: heading, and what its columns mean
-    "choices": (
-        "The choice made without the test samples",
-        "One row for each choice; the RMSE of the test samples decided nothing.",
-    ),
-    "over_sites": (
-        "Over the sites",
-        "`ratio` is the geometric mean, over the sites, of the RMSE over that of "
-        "`local`: below 1 is better. `low` and `high` are its 95 % interval with the "
-        "sites as the sample, `n_better` counts the sites with a ratio below 1, "
-        "`p_value` is that of the sign-flip test and `smallest_p` the smallest that so "
-        "many sites could have given.",
-    ),
-}
-_APART = {  # what is never averaged over, where a table has it: in words
-    "library": "library `{}`",
-    "kind": "`{}`",
-    "profile": "profile `{}`",
-    "n_local": "{} local samples",
-}
+TABLES = ROOT / "data" / "reference_results"
 NONE_YET = "There are no reference results in this copy of the repository."
+KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
+    "seeds": "Kennard-Stone split",
+    "random_splits": "random splits",
+    "learning_curve": "learning curve",
+}
+_RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
+_OVER_SITES = (
+    "Mean ratio of the RMSE to that of `local`, below 1 is better, with its 95 % "
+    "interval and the sites as the sample; sites with a ratio below 1; p-value of the "
+    "sign-flip test and the smallest that so many sites could have given."
+)
+
+
+# Collecting ---------------------------------------------------------------------------
+
+
+def collect_results(
+    results: Path = ROOT / "results", folder: Path = TABLES
+) -> list[str]:
+    """Write the tables of all sites whose runs are complete.
+
+    Parameters
+    ----------
+    results : Path, default results
+        Where runs leave their results, in <library>/<site>.
+    folder : Path, default data/reference_results
+        Where the tables go: scores.csv, over_sites.csv, choices.csv and runs.csv. What
+        was there is replaced.
+
+    Returns
+    -------
+    list of str
+        The sites that were left out, each with the reason.
+
+    Raises
+    ------
+    ValueError
+        If no site is complete.
+    """
+    steps = [step for step in STEPS if step != "08_compare"]
+    scores, choices, runs, left_out = [], [], [], []
+    for place in sorted(path.parent for path in results.glob("*/*/01_data")):
+        problem = find_mismatch(place, steps)
+        if problem:
+            left_out.append(f"{place.parent.name}/{place.name}: {problem[1]}")
+            continue
+        scores.append(read_site_scores(place))
+        choices.append(_choice(place, scores[-1]))
+        runs.append(_facts(place, steps))
+    if not scores:
+        msg = f"'results' must hold a complete run of a site, got none in {results}."
+        raise ValueError(msg)
+    together = pd.concat(scores, ignore_index=True)
+    tables = {
+        "scores": together,
+        "over_sites": over_sites(together),
+        "choices": pd.DataFrame(choices),
+        "runs": pd.DataFrame(runs),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
+    return left_out
+
+
+def _choice(place: Path, scores: pd.DataFrame) -> dict[str, Any]:
+    """Return what was chosen without the test samples, and what they say of it."""
+    nested = pd.read_csv(place / "07_dtl_both" / "choice.csv").set_index("candidate")
+    tested = scores.drop_duplicates("method").set_index("method")
+    rmse = tested["rmse"].reindex([*nested.index, "recommended"])
+    ratio = rmse / rmse["local"]
+    best = ratio[nested.index].idxmin()
+    chosen = nested.index[nested["chosen"]][0]
+    keys = ["library", "site", "profile", "seed"]
+    return tested.loc["recommended", keys].to_dict() | {
+        "chosen": chosen,
+        "nested_ratio": nested.at[chosen, "ratio"],
+        "test_ratio": ratio["recommended"],
+        "best": best,
+        "best_ratio": ratio[best],
+    }
+
+
+def _facts(place: Path, steps: list[str]) -> dict[str, Any]:
+    """Return how the results of a site were made."""
+    notes = [json.loads((place / step / "step.json").read_text()) for step in steps]
+    parameters, versions = notes[0]["parameters"], notes[0]["versions"]
+    return {
+        "library": place.parent.name,
+        "site": place.name,
+        "profile": parameters["profile"],
+        "seed": parameters["seed"],
+        "minutes": sum(note["seconds"] for note in notes) / 60,
+        **{name: versions[name] for name in _RUN_VERSIONS},
+    }
+
+
+# Showing ------------------------------------------------------------------------------
 
 
 def reference_page(folder: Path) -> str:
@@ -43,14 +127,15 @@ def reference_page(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        Holds README.md (how they were made) and scores.csv, choices.csv, over_sites.csv
-        as far as there are any. It may be missing.
+        Holds README.md (what the tables are) and what `collect_results` writes, as far
+        as there is any. It may be missing.
 
     Returns
     -------
     str
-        The README without its title, a table of RMSE for every library, the other
-        tables, and links to the files; one sentence where there is nothing.
+        The README without its title, for every library the pictures that
+        `draw_reference` makes and tables, how they were made, and links to the files;
+        one sentence where there is nothing.
 
     Raises
     ------
@@ -60,35 +145,94 @@ def reference_page(folder: Path) -> str:
     parts = []
     if (folder / "README.md").is_file():
         parts.append((folder / "README.md").read_text().partition("\n")[2].strip())
-    scores = folder / "scores.csv"
-    if scores.is_file():
-        parts += _rmse_parts(pd.read_csv(scores))
-    for name, (heading, text) in TABLES.items():
-        if (file := folder / f"{name}.csv").is_file():
-            parts += [f"## {heading}", text, _pipe_table(pd.read_csv(file))]
-    files = sorted(file.name for file in folder.glob("*.csv"))
+    tables = {file.stem: pd.read_csv(file) for file in sorted(folder.glob("*.csv"))}
+    if "scores" in tables:
+        _check_scores(tables["scores"])
+        for library, scores in tables["scores"].groupby("library", sort=False):
+            parts += _library_parts(str(library), scores, tables)
+    if "runs" in tables:
+        text = "Minutes of all steps of a site, on two cores that two sites shared."
+        parts += ["## How they were made", text, _pipe_table(tables["runs"])]
     links = [
-        f"- {{download}}`{name} <../data/reference_results/{name}>`" for name in files
+        f"- {{download}}`{name}.csv <../data/reference_results/{name}.csv>`"
+        for name in tables
     ]
-    parts += ["## The files", "\n".join(links)] if files else [NONE_YET]
+    parts += ["## The files", "\n".join(links)] if tables else [NONE_YET]
     return "\n\n".join(parts) + "\n"
 
 
-def _rmse_parts(scores: pd.DataFrame) -> Iterator[str]:
-    """Yield heading, explanation and table of RMSE for each library and setting."""
-    for column in ("library", "site", "method", "seed", "rmse"):
+def draw_reference(folder: Path, place: Path) -> None:
+    """Draw the pictures of `reference_page`, one for each library with several sites.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds scores.csv; without it nothing is drawn.
+    place : Path
+        Folder for sites_<library>.png.
+    """
+    from matplotlib import pyplot as plt
+
+    if not (folder / "scores.csv").is_file():
+        return
+    scores = pd.read_csv(folder / "scores.csv")
+    for library, part in scores.groupby("library", sort=False):
+        if not _has_picture(part):
+            continue
+        seeds = part[part["kind"] == "seeds"]
+        figure = plot_sites(seeds, summary=over_sites(seeds))
+        figure.savefig(place / f"sites_{library}.png", dpi=150, bbox_inches="tight")
+        plt.close(figure)
+
+
+def _check_scores(scores: pd.DataFrame) -> None:
+    """Raise ValueError where a column is missing."""
+    for column in ("library", "site", "kind", "method", "seed", "n_local", "rmse"):
         if column not in scores:
             msg = (
                 f"'scores.csv' of the reference results must have the column "
                 f"{column!r}, got {', '.join(scores)}. Make the file again."
             )
             raise ValueError(msg)
-    apart = [name for name in _APART if name in scores]
-    for names, part in scores.groupby(apart, sort=False, dropna=False):
-        facts = [
-            _APART[key].format(name) for key, name in zip(apart, names, strict=True)
-        ]
-        yield f"## RMSE: {', '.join(facts)}"
+
+
+def _has_picture(scores: pd.DataFrame) -> bool:
+    """Return whether the sites of a library can be compared in a picture."""
+    seeds = scores[scores["kind"] == "seeds"]
+    return bool(seeds.loc[seeds["method"] == "local", "site"].nunique() > 1)
+
+
+def _library_parts(
+    library: str, scores: pd.DataFrame, tables: dict[str, pd.DataFrame]
+) -> Iterator[str]:
+    """Yield what there is to show of one library."""
+    profiles = " and ".join(f"`{name}`" for name in scores["profile"].unique())
+    synthetic = ", synthetic" if library == "twin" else ""
+    yield f"## Library `{library}`{synthetic}, profile {profiles}"
+    if _has_picture(scores):
+        yield (
+            f"```{{figure}} ../data/reference_results/sites_{library}.png\n"
+            ":alt: Ratio of RMSE to that of local by method, a dot for each site and "
+            "the mean with its interval; left of one is better.\n\n"
+            "RMSE relative to the local network with the Kennard-Stone split: a dot "
+            "for each site, the mean of the sites and its 95 % interval.\n```"
+        )
+    if "choices" in tables:
+        yield "### The choice made without the test samples"
+        yield (
+            "`nested_ratio` is the RMSE over that of `local` by which the method was "
+            "chosen, `test_ratio` what the test samples say of it; `best` is the "
+            "candidate with the lowest test RMSE, which nobody could know."
+        )
+        choices = tables["choices"]
+        yield _pipe_table(
+            choices[choices["library"] == library].drop(columns="library")
+        )
+    for kind, words in KINDS.items():
+        part = scores[scores["kind"] == kind]
+        if part.empty or kind == "learning_curve":
+            continue
+        yield f"### RMSE, {words}"
         yield (
             "RMSE of the test samples, % SOC: mean over the seeds ± their standard "
             "deviation where there are several. The lowest mean of each site is bold. "
@@ -96,6 +240,23 @@ def _rmse_parts(scores: pd.DataFrame) -> Iterator[str]:
             "and the seeds."
         )
         yield _pipe_table(_rmse_table(part))
+    if "over_sites" in tables:
+        over = tables["over_sites"]
+        yield from _over_parts(over[over["library"] == library])
+
+
+def _over_parts(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the comparison over the sites of one library, by kind of repetition."""
+    for kind, words in KINDS.items():
+        part = table[table["kind"] == kind].dropna(axis="columns", how="all")
+        if part.empty or part["n_sites"].max() < 2:
+            continue
+        yield f"### Over the sites, {words}"
+        yield _OVER_SITES
+        columns = ["method"] + ["n_local"] * (kind == "learning_curve")
+        columns += ["ratio", "low", "high", "n_sites", "n_better"]
+        columns += ["p_value", "smallest_p"]
+        yield _pipe_table(part[columns])
 
 
 def _rmse_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -32,6 +32,28 @@ def _read_scores(site_folder: Path) -> pd.DataFrame:
     return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)
 
 
+def read_site_scores(site_folder: Path) -> pd.DataFrame:
+    """Return the scores of one site's steps and of all its repetitions.
+
+    Parameters
+    ----------
+    site_folder : Path
+        results/<library>/<site>, complete.
+
+    Returns
+    -------
+    DataFrame
+        One row per kind of repetition, number of local samples, seed and method, as of
+        `soilnb.study.score_cases`; the steps' own seed counts as kind "seeds".
+    """
+    scores = _read_scores(site_folder).assign(kind="seeds")
+    repeats = pd.read_csv(site_folder / "10_repeats" / "repeats.csv")
+    known = (repeats["kind"] == "seeds") & repeats["seed"].isin(scores["seed"])
+    columns = ["library", "site", "kind", "n_local", "profile", "seed", "method"]
+    both = pd.concat([scores, repeats[~known]], ignore_index=True)
+    return both[[*columns, *(name for name in repeats if name not in columns)]]
+
+
 def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the scores and predictions of all steps of this site.
 
