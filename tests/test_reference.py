@@ -5,7 +5,7 @@ import pytest
 
 from soilnb.study import over_sites
 from soilnb.workflow import build
-from soilnb.workflow.reference import collect_results, reference_page
+from soilnb.workflow.reference import collect_results, reference_answer, reference_page
 
 SCORES = pd.DataFrame(
     {
@@ -90,6 +90,33 @@ def test_learning_curve_is_shown_over_the_sites_with_its_sizes(tmp_path):
     assert [row.split(" | ")[1:3] for row in rows] == [["10", "1.01"], ["50", "1.01"]]
 
 
+def test_answer_is_that_of_the_real_library_with_most_sites(tmp_path):
+    over = pd.DataFrame(
+        {
+            "library": ["farms", "farms", "twin"],
+            "kind": "seeds",
+            "profile": "quick",
+            "method": ["recommended", "mbl", "recommended"],
+            "ratio": [0.974, 2.0, 0.1],
+            "low": 0.9,
+            "high": 1.1,
+            "n_sites": [7, 7, 9],
+        }
+    )
+    choices = pd.DataFrame(
+        {
+            "library": ["farms", "farms", "twin"],
+            "site": ["a", "b", "c"],
+            "test_ratio": [1.052, 0.8, 3.0],
+        }
+    )
+    write(tmp_path, over_sites=over, choices=choices)
+    answer = reference_answer(tmp_path)
+    assert answer.startswith("On 7 real farms with the library `farms`")
+    assert "over the farms): recommended 0.97 (0.90 to 1.10). The worst" in answer
+    assert "recommended ones is 1.05 (`a`)." in answer
+
+
 def test_readme_without_its_title_comes_first(tmp_path):
     (tmp_path / "README.md").write_text("# Reference results\n\nMade in an hour.\n")
     assert reference_page(tmp_path).startswith("Made in an hour.\n\nThere are no")
@@ -98,6 +125,7 @@ def test_readme_without_its_title_comes_first(tmp_path):
 def test_copy_without_reference_results_says_so(tmp_path):
     page = reference_page(tmp_path / "nowhere")
     assert page == "There are no reference results in this copy of the repository.\n"
+    assert reference_answer(tmp_path / "nowhere") == page
 
 
 def test_scores_without_a_column_are_refused(tmp_path):

@@ -20,7 +20,7 @@ import nbformat
 import yaml
 
 from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.reference import draw_reference, reference_page
+from soilnb.workflow.reference import draw_reference, reference_answer, reference_page
 from soilnb.workflow.run import StepError, digest_files, only_run
 from soilnb.workflow.show import duration
 from soilnb.workflow.step import find_mismatch, replace_folder, results_folder
@@ -111,6 +111,7 @@ def _stage_reference(stage: Path) -> None:
     for table in source.glob("*.csv"):
         shutil.copy(table, place)
     (place / "page.md").write_text(reference_page(source))
+    (place / "answer.md").write_text(reference_answer(source))
     draw_reference(source, place)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from soilnb.plots import plot_sites
+from soilnb.plots import LABELS, plot_sites
 from soilnb.study import METHODS, over_sites
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.sites import read_site_scores
@@ -26,6 +26,14 @@ KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
     "random_splits": "random splits",
     "learning_curve": "learning curve",
 }
+ANSWER_METHODS = (
+    "recommended",
+    "dtl_i_global",
+    "dtl_r_global",
+    "dtl_ir_global",
+    "plsr_local",
+    "plsr_rs_local",
+)
 _RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
 _OVER_SITES = (
     "Mean ratio of the RMSE to that of `local`, below 1 is better, with its 95 % "
@@ -159,6 +167,42 @@ def reference_page(folder: Path) -> str:
     ]
     parts += ["## The files", "\n".join(links)] if tables else [NONE_YET]
     return "\n\n".join(parts) + "\n"
+
+
+def reference_answer(folder: Path) -> str:
+    """Return what the real farms say together, as one paragraph of Markdown.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds what `collect_results` writes.
+
+    Returns
+    -------
+    str
+        Mean ratios of some methods in the library with most real sites, and the worst
+        one of `recommended`; one sentence where there is nothing to say.
+    """
+    if not (folder / "over_sites.csv").is_file():
+        return NONE_YET + "\n"
+    over, choices = (
+        pd.read_csv(folder / f"{n}.csv") for n in ("over_sites", "choices")
+    )
+    over = over[(over["kind"] == "seeds") & (over["library"] != "twin")]
+    library = over.loc[over["n_sites"].idxmax(), "library"]
+    over = over[over["library"] == library].set_index("method")
+    worst = choices[choices["library"] == library].set_index("site")["test_ratio"]
+    texts = [
+        f"{LABELS[method]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        for method, row in over.loc[over.index.isin(ANSWER_METHODS)].iterrows()
+    ]
+    return (
+        f"On {over['n_sites'].max():.0f} real farms with the library `{library}` and "
+        f"the profile `{over['profile'].iloc[0]}`, the RMSE relative to that of the "
+        "local network is on average (95 % interval over the farms): "
+        f"{', '.join(texts)}. The worst of the recommended ones is {worst.max():.2f} "
+        f"(`{worst.idxmax()}`). [Reference results](results.md) has every farm.\n"
+    )
 
 
 def draw_reference(folder: Path, place: Path) -> None:
