@@ -6,8 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from layouts_helpers import OSSL_BANDS, OSSL_ID, OSSL_MIR, OSSL_NM, OSSL_SOC, N
+from rslocal_helpers import make_regions
+from search_helpers import quick_training
 
-from soilnb.datasets import SpectralLibrary, load_site
+from soilnb.datasets import SpectralLibrary, load_farm, load_site
+from soilnb.preprocessing import resample
+
+pytest.register_assert_rewrite("cnn_helpers", "readers_helpers")  # to show values
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -35,6 +41,12 @@ def nirsoil(shared_data):
     contents["absorbance"] = contents.pop("spc").astype(np.float64)
     contents["wavelengths"] = np.arange(1100.0, 2500.0, 2.0)
     return contents
+
+
+@pytest.fixture
+def rng():
+    """Random numbers, the same ones in every test."""
+    return np.random.default_rng(1)
 
 
 @pytest.fixture
@@ -87,3 +99,51 @@ def write_csv(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def small():
+    """300 samples of seven regions, and a site in one of them."""
+    return make_regions(300, seed=1)
+
+
+@pytest.fixture(scope="module")
+def farm():
+    """50 samples of Vaud, which was measured over the full range."""
+    return load_farm("CV.98").take(np.arange(N))
+
+
+@pytest.fixture
+def ossl(farm):
+    """Level 1 of OSSL as one table: 50 soils, and 6 with mid-infrared only."""
+    spectra = resample(farm.reflectance, farm.wavelengths, OSSL_NM).round(5)
+    n = N + 6
+    table = pd.DataFrame(
+        {
+            "dataset.code_ascii_txt": ["KSSL.SSL"] * 20 + ["LUCAS.SSL"] * (n - 20),
+            OSSL_ID: [f"{number:032x}" for number in range(n)],
+            "id.layer_local_c": [str(number) for number in range(n)],
+            "longitude.point_wgs84_dd": [np.nan] * 5 + [7.25] * (n - 5),
+            "latitude.point_wgs84_dd": [np.nan] * 5 + [46.5] * (n - 5),
+            "layer.upper.depth_usda_cm": 0.0,
+            "layer.lower.depth_usda_cm": 20.0,
+            "location.country_iso.3166_txt": ["USA"] * 20 + [""] * (n - 20),
+            "dataset.license.title_ascii_txt": "CC-BY",
+            "id.dataset.site_ascii_txt": [str(number // 4) for number in range(n)],
+            "clay.tot_usda.a334_w.pct": 20.0,
+            OSSL_SOC: [*farm.soc, *[1.5] * 6],
+            "id.scan_local_c": "scan",
+        }
+    )
+    bands = pd.DataFrame(spectra, columns=OSSL_BANDS).reindex(range(n))
+    mir = pd.DataFrame(0.7, index=range(n), columns=OSSL_MIR)
+    return pd.concat([table, bands, mir], axis=1)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Train nothing: every trial scores by `quick_rmse` at once."""
+    from soilnb.cnn.tuning import trials  # loads TensorFlow
+
+    monkeypatch.setattr(trials, "_cross_validate", quick_training)
+    monkeypatch.setattr(trials.keras.backend, "clear_session", lambda: None)

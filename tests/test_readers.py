@@ -1,33 +1,19 @@
+"""Reading a user's file: its format, its columns, and the report on it."""
+
 import csv
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
+from readers_helpers import BANDS, put, refused
 
 from soilnb.datasets import inspect_file, load_site, read_file
 from soilnb.datasets.columns import find_columns
 
-BANDS = [str(wavelength) for wavelength in range(420, 2481, 10)]
-
 
 def rename_bands(style):
     return lambda frame: frame.rename(columns={band: style(band) for band in BANDS})
-
-
-def scale_soc(factor):
-    def change(frame):
-        frame["soc"] *= factor
-
-    return change
-
-
-def put(column, row, value):
-    def change(frame):
-        frame[column] = frame[column].astype(object)
-        frame.loc[row, column] = value
-
-    return change
 
 
 def write_header(path, header, n_rows=1):
@@ -35,17 +21,6 @@ def write_header(path, header, n_rows=1):
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
     return path
-
-
-def refused(path, message, **options):
-    """The file is refused with `message`, by both functions."""
-    with pytest.raises(ValueError, match=message):
-        read_file(path, **options)
-    report = inspect_file(path, **options)
-    assert report.library is None
-    assert report.problems[0].endswith(".")
-    assert "Wrong:" in report.lines()
-    return report
 
 
 # What is read
@@ -163,209 +138,6 @@ def test_repeated_spectra_are_a_note_only(write_csv):
 
     notes = read_file(write_csv(change)).notes
     assert "Spectra equal to that of an earlier sample: 1." in notes
-
-
-# Quantity
-
-
-def percent(frame):
-    frame[BANDS] *= 100
-
-
-def to_absorbance(frame):
-    frame[BANDS] = -np.log10(frame[BANDS])
-
-
-def brighten(frame):
-    frame[BANDS] = 0.2 + 0.5 * frame[BANDS]
-
-
-@pytest.mark.parametrize(
-    ("change", "quantity"),
-    [(None, "reflectance"), (percent, "percent"), (to_absorbance, "absorbance")],
-)
-@pytest.mark.parametrize("told", [True, False])
-def test_every_quantity_becomes_reflectance(write_csv, change, quantity, told):
-    library = read_file(write_csv(change), quantity=quantity if told else "")
-    good = read_file(write_csv())
-    assert np.allclose(library.reflectance, good.reflectance, rtol=1e-5)
-    assert any("spectra were taken as" in note for note in library.notes) != told
-
-
-def test_a_few_noisy_bands_do_not_decide_the_quantity(write_csv):
-    def change(frame):
-        frame["420"] = 4.5  # one of 207 bands is noise
-
-    report = refused(
-        write_csv(change), r"30 values of reflectance \(fraction\) that ar"
-    )
-    assert len(report.problems) == 1
-
-
-def test_an_undecidable_quantity_is_asked_for(write_csv):
-    refused(
-        write_csv(brighten),
-        r"'quantity' could be reflectance or absorbance \(values from 0\.2.* to 0\..*"
-        r"say quantity='reflectance' or quantity='absorbance'\.",
-    )
-    assert read_file(write_csv(brighten), quantity="reflectance")
-    assert read_file(write_csv(brighten), quantity="absorbance")
-
-
-@pytest.mark.parametrize(
-    ("change", "told", "message"),
-    [
-        (percent, "reflectance", "looks like percent .*: say quantity='percent'"),
-        (to_absorbance, "reflectance", "looks like percent or absorbance"),
-        (None, "percent", "looks like a fraction .*: say quantity='reflectance'"),
-        (percent, "absorbance", "looks like percent .*: say quantity='percent'"),
-    ],
-)
-def test_a_quantity_that_cannot_be_is_refused(write_csv, change, told, message):
-    refused(write_csv(change), message, quantity=told)
-
-
-@pytest.mark.parametrize("value", [0.0, -0.02])
-def test_zero_or_negative_reflectance_is_refused(write_csv, value):
-    path = write_csv(put("1000", 4, value))
-    place = "sample '005', data row 5, column '1000'"
-    refused(path, rf"1 values of .* zero or negative \(first: {value:g}, {place}\)")
-
-
-def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
-    write_csv,
-):
-    def change(value):
-        def spoil(frame):
-            to_absorbance(frame)
-            frame.loc[0, "1000"] = value
-
-        return spoil
-
-    # 10 ** 0.17 = 1.48
-    library = read_file(write_csv(change(-0.17)), quantity="absorbance")
-    assert library.reflectance.max() == pytest.approx(1.48, abs=0.005)
-    message = r"absorbance that are below -0\.18 \(first: -0\.2, sample '001'"
-    refused(write_csv(change(-0.2)), message, quantity="absorbance")
-
-
-def test_values_far_above_percent_are_refused(write_csv):
-    def raw_counts(frame):
-        frame[BANDS] *= 10_000
-
-    refused(write_csv(raw_counts), "reflectance in percent that are above 150")
-
-
-# SOC
-
-
-def test_soc_in_g_per_kg_is_divided_by_ten(write_csv):
-    library = read_file(write_csv(scale_soc(10)), soc_unit="g/kg")
-    assert np.allclose(library.soc, read_file(write_csv()).soc)
-    assert "SOC in g/kg was divided by 10 to give %." in library.notes
-
-
-def test_soc_that_looks_like_g_per_kg_is_asked_for(write_csv):
-    def bright(frame):
-        brighten(frame)
-        scale_soc(10)(frame)
-
-    message = "median of 1.*: this looks like g/kg. Say soc_unit='g/kg' or soc_unit='%'"
-    refused(write_csv(bright), message, quantity="reflectance")
-    near_infrared = write_csv(
-        lambda frame: frame.drop(columns=BANDS[:60]).assign(soc=10 * frame["soc"])
-    )
-    refused(near_infrared, "this looks like g/kg")
-
-
-def test_high_soc_of_dark_soils_may_be_percent(write_csv):
-    # the moist soils of Vaud reflect about 7 % at 600 nm
-    path = write_csv(scale_soc(10))
-    refused(path, "this could be g/kg or the percent of an organic soil")
-    assert read_file(path, soc_unit="%").soc.max() > 20
-
-
-@pytest.mark.parametrize(
-    ("change", "unit", "message"),
-    [
-        (put("soc", 2, -0.5), "", r"1 values that are negative \(first: -0.5, sample"),
-        (put("soc", 2, 61), "", r"above 60 % .* \(first: 61, sample '003', data row 3"),
-        (put("soc", 2, 601), "g/kg", r"above 600 g/kg .* \(first: 601"),
-        (lambda frame: frame.assign(soc=2.0), "", "'soc' is 2 for every sample"),
-    ],
-)
-def test_soc_that_cannot_be_is_refused(write_csv, change, unit, message):
-    refused(write_csv(change), message, soc_unit=unit)
-
-
-# Cells
-
-
-@pytest.mark.parametrize("column", ["soc", "1000"])
-def test_text_where_a_number_should_be_is_refused_with_its_place(write_csv, column):
-    report = refused(
-        write_csv(put(column, 11, "n.d.")),
-        f"Column '{column}' must hold numbers, got the text 'n.d.' "
-        r"\(sample '012', data row 12\)",
-    )
-    assert len(report.problems) == 1  # not counted as missing too
-
-
-def test_more_cells_with_text_are_counted(write_csv):
-    refused(write_csv(lambda frame: frame.assign(soc="low")), "; 29 more such cells")
-
-
-def test_a_decimal_comma_in_a_comma_file_is_text(write_csv):
-    refused(write_csv(put("1000", 0, "0,25")), "got the text '0,25'")
-
-
-@pytest.mark.parametrize("name", ["farm.csv", "farm.parquet"])
-@pytest.mark.parametrize("value", [None, np.nan, np.inf])
-def test_missing_and_infinite_values_are_refused(write_csv, value, name):
-    def change(column):
-        def spoil(frame):
-            frame.loc[[6, 8], column] = value
-
-        return spoil
-
-    refused(
-        write_csv(change("soc"), name=name),
-        r"Column 'soc' has 2 missing or infinite values \(first: sample '007'",
-    )
-    refused(
-        write_csv(change("1000"), name=name),
-        r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
-    )
-
-
-@pytest.mark.parametrize("word", ["", "NA", "n/a", "null", "#N/A"])
-def test_words_for_missing_are_missing_and_not_text(write_csv, word):
-    refused(write_csv(put("1000", 0, word)), "1 missing or infinite")
-
-
-def test_repeated_sample_ids_are_refused(write_csv):
-    refused(
-        write_csv(put("sample_id", 6, "003")),
-        r"1 ids that are used more than once \(first: '003' in data rows 3 and 7\)",
-    )
-
-
-def test_empty_sample_ids_are_refused(write_csv):
-    refused(write_csv(put("sample_id", 6, "")), r"1 empty cells \(first: data row 7\)")
-
-
-def test_rows_of_another_length_are_refused(write_csv):
-    path = write_csv()
-    path.write_text(path.read_text() + "031,1.2,0.1\n")
-    refused(path, "Data row 31 has 3 cells but the header has 209")
-
-
-@pytest.mark.parametrize("column", ["soc", "1000"])
-@pytest.mark.parametrize("value", ["1e308", "-1e308", "1e400", "1e-50"])
-def test_absurd_numbers_are_a_problem_and_never_a_warning(write_csv, column, value):
-    report = inspect_file(write_csv(put(column, 0, value)))
-    allowed = column == "soc" and value == "1e-50"  # as good as no carbon
-    assert bool(report.problems) != allowed
 
 
 # Columns
@@ -560,39 +332,6 @@ def test_reading_leaves_no_warning_and_is_quick_on_a_wide_file(tmp_path):
     start = time.perf_counter()
     assert len(read_file(path)) == 200
     assert time.perf_counter() - start < 5
-
-
-def _in_two_quantities(frame):
-    frame.iloc[:3, 2:] *= 100
-
-
-def _pretreated(frame):
-    spectra = frame.iloc[:, 2:].to_numpy()
-    frame.iloc[:, 2:] = (spectra - spectra.mean(1, keepdims=True)) / spectra.std()
-
-
-def _flat(frame):
-    frame.iloc[4, 2:] = 0.2
-
-
-def _as_mass_fraction(frame):
-    frame["soc"] /= 100
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (_in_two_quantities, "seem to be of different quantities"),
-        (_pretreated, "look like pre-treated spectra"),
-        (_flat, "The spectra of 1 samples are constant .*'005', data row 5"),
-        (_as_mass_fraction, "this looks like a fraction of mass"),
-    ],
-)
-def test_values_that_are_no_raw_spectra_or_percent_are_refused(
-    write_csv, change, message
-):
-    with pytest.raises(ValueError, match=message):
-        read_file(write_csv(change))
 
 
 def test_line_that_tells_excel_the_separator_is_skipped(write_csv):

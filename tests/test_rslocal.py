@@ -1,80 +1,15 @@
-"""RS-LOCAL against plain loops, planted truths, and itself on other workers."""
+"""RS-LOCAL against plain loops, planted truths and its own settings."""
 
-import os
-import signal
-import threading
-import time
 import tracemalloc
 
-import dask
 import numpy as np
 import pytest
-from dask.distributed import Client, LocalCluster
+from rslocal_helpers import check_same, make_regions, select
 from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.metrics import rmse
 from soilnb.pls import PLS1, choose_n_components
-from soilnb.rslocal import (
-    crew,
-    inputs,
-    search,
-    select_instances,
-    selection_size,
-    subsets,
-)
-
-WAVELENGTHS = np.arange(400, 2501, 10)
-N_CONSTITUENTS = 14
-
-
-def make_regions(n_library, seed, n_local=30, n_test=200, useful_share=0.2):
-    """A library of one region like the site and six with laws of their own.
-
-    Spectra are mixtures of 14 constituents with scatter, a baseline and noise; the
-    property is a linear law of the constituents, measured with an error of 5 % of
-    its standard deviation.
-    """
-    rng = np.random.default_rng(seed)
-    pure = np.zeros((N_CONSTITUENTS, len(WAVELENGTHS)))
-    for spectrum in pure:
-        for _ in range(rng.integers(2, 6)):
-            width = np.exp(rng.uniform(np.log(20), np.log(400)))
-            distance = (WAVELENGTHS - rng.uniform(400, 2500)) / width
-            spectrum += rng.uniform(0.05, 1) * np.exp(-0.5 * distance**2)
-
-    def mixtures(n, composition):
-        return np.exp(composition + 0.5 * rng.normal(size=(n, N_CONSTITUENTS)))
-
-    def law():
-        weights = rng.normal(size=N_CONSTITUENTS)
-        return weights / np.linalg.norm(weights)
-
-    def spectra(parts):
-        scatter, offset, slope = rng.normal(size=(3, len(parts), 1))
-        signal = (parts @ pure * 0.1 + 0.3) * (1 + 0.03 * scatter)
-        baseline = 0.02 * (offset + slope * (WAVELENGTHS - 1450) / 1050)
-        return signal + baseline + 5e-4 * rng.normal(size=signal.shape)
-
-    def measured(y):
-        return y + 0.05 * y.std() * rng.normal(size=len(y))
-
-    home, home_law = rng.normal(scale=0.3, size=N_CONSTITUENTS), law()
-    useful = np.zeros(n_library, bool)
-    useful[rng.permutation(n_library)[: round(useful_share * n_library)]] = True
-    parts = mixtures(n_library, home)
-    y = parts @ home_law
-    for region in np.array_split(np.flatnonzero(~useful), 6):
-        composition = rng.normal(scale=0.6, size=N_CONSTITUENTS)
-        parts[region] = mixtures(len(region), composition)
-        y[region] = parts[region] @ (0.4 * home_law + 0.9 * law())
-    site = mixtures(n_local + n_test, home)
-    X_site, y_site = spectra(site), measured(site @ home_law)
-    return {
-        "library": (spectra(parts), measured(y)),
-        "local": (X_site[:n_local], y_site[:n_local]),
-        "test": (X_site[n_local:], y_site[n_local:]),
-        "useful": useful,
-    }
+from soilnb.rslocal import inputs, search, select_instances, selection_size, subsets
 
 
 def error_on_test(case, X, y):
@@ -85,27 +20,6 @@ def error_on_test(case, X, y):
     X_test, y_test = case["test"]
     model = PLS1(10 if len(y) > 30 else 8).fit(X, y)
     return rmse(y_test, model.predict(X_test))
-
-
-@pytest.fixture(scope="module")
-def small():
-    return make_regions(300, seed=1)
-
-
-def select(case, **settings):
-    """Select 20 rows quickly, unless told otherwise."""
-    settings = {"n_selected": 20, "n_repeats": 10, "n_components": 5, **settings}
-    return select_instances(*case["library"], *case["local"], **settings)
-
-
-def check_same(first, second):
-    """Both selections agree to the last bit."""
-    np.testing.assert_array_equal(first.indices, second.indices)
-    np.testing.assert_array_equal(first.searches, second.searches)
-    np.testing.assert_array_equal(first.frequency, second.frequency)
-    np.testing.assert_array_equal(first.scores, second.scores)
-    same = [name for name in first.history if name != "seconds"]
-    assert first.history[same].equals(second.history[same])
 
 
 def search_by_definition(library, local, k, b, r, n_components, seed):
@@ -189,94 +103,6 @@ def test_useful_samples_are_found_among_six_other_regions():
     assert np.mean(selected) < 0.5 * np.mean(random)
     assert np.mean(selected) < 0.5 * np.mean(whole)
     assert np.mean(selected) < np.mean(local)
-
-
-@pytest.mark.parametrize("per_worker", [1, 3, 50])
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_chunks_and_threads_do_not_change_a_bit(
-    small, monkeypatch, n_threads, per_worker
-):
-    expected = select(small)
-    monkeypatch.setattr(crew, "_TASKS_PER_THREAD", per_worker)
-    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_TASK", 1)
-    with dask.config.set(num_workers=n_threads):
-        check_same(select(small), expected)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two processes of one thread each, which come back when they die."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def client(cluster, monkeypatch):
-    """A client whose workers also get the short iterations of these tests."""
-    monkeypatch.setattr(crew, "_FEWEST_FITS_FOR_CLUSTER", 100)
-    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_REMOTE_TASK", 10)
-    with Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        yield client
-
-
-def test_processes_of_a_cluster_do_not_change_a_bit(small, client):
-    check_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
-    settings = {"n_components": "cv", "drop_fraction": 0.3}
-    check_same(select(small, client=client, **settings), select(small, **settings))
-
-
-@pytest.mark.parametrize("n_killed", [1, 2])
-def test_workers_killed_in_an_iteration_do_not_change_a_bit(small, client, n_killed):
-    victims = list(client.run(os.getpid).values())[:n_killed]
-
-    def kill_soon(done, total, text):
-        if done == first_models:
-            for process in victims:
-                threading.Timer(0.01, os.kill, (process, signal.SIGKILL)).start()
-
-    expected = select(small, n_repeats=50)
-    first_models = expected.history["n_models"][0]
-    check_same(select(small, n_repeats=50, client=client, progress=kill_soon), expected)
-    assert set(client.run(os.getpid).values()).isdisjoint(victims)
-
-
-def test_says_so_when_no_worker_is_left(small, client):
-    with (
-        LocalCluster(n_workers=0, dashboard_address=":0") as nobody,
-        Client(nobody, timeout="2s") as lonely,
-        pytest.raises(RuntimeError, match=r"The workers of 'client' are lost\. Start"),
-    ):
-        select(small, client=lonely)
-    client.close()
-    with pytest.raises(RuntimeError, match="The workers of 'client' are lost"):
-        select(small, client=client)
-
-
-@pytest.fixture
-def interruptible():
-    """Ctrl-C interrupts, also where the tests run in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_search_leaves_nothing_behind(small):
-    expected = select(small)
-    main = threading.main_thread().ident
-    interrupt = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT))
-    interrupt.start()
-    start, n_threads = time.perf_counter(), threading.active_count()
-    with pytest.raises(KeyboardInterrupt) as traceback:  # as a notebook keeps it
-        select(small, n_searches=100_000)
-    assert time.perf_counter() - start < 30
-    interrupt.join()
-    assert threading.active_count() < n_threads  # the timer is gone, no thread more
-    assert traceback.tb is not None
-    check_same(select(small), expected)
 
 
 def test_number_of_models_at_the_papers_scale():

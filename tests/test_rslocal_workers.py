@@ -1,0 +1,101 @@
+"""RS-LOCAL on several threads and processes, also those that die or are stopped."""
+
+import os
+import signal
+import threading
+import time
+
+import dask
+import pytest
+from dask.distributed import Client, LocalCluster
+from rslocal_helpers import check_same, select
+
+from soilnb.rslocal import crew
+
+
+@pytest.mark.parametrize("per_worker", [1, 3, 50])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_chunks_and_threads_do_not_change_a_bit(
+    small, monkeypatch, n_threads, per_worker
+):
+    expected = select(small)
+    monkeypatch.setattr(crew, "_TASKS_PER_THREAD", per_worker)
+    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_TASK", 1)
+    with dask.config.set(num_workers=n_threads):
+        check_same(select(small), expected)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of one thread each, which come back when they die."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster, monkeypatch):
+    """A client whose workers also get the short iterations of these tests."""
+    monkeypatch.setattr(crew, "_FEWEST_FITS_FOR_CLUSTER", 100)
+    monkeypatch.setattr(crew, "_FEWEST_FITS_PER_REMOTE_TASK", 10)
+    with Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+def test_processes_of_a_cluster_do_not_change_a_bit(small, client):
+    check_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
+    settings = {"n_components": "cv", "drop_fraction": 0.3}
+    check_same(select(small, client=client, **settings), select(small, **settings))
+
+
+@pytest.mark.parametrize("n_killed", [1, 2])
+def test_workers_killed_in_an_iteration_do_not_change_a_bit(small, client, n_killed):
+    victims = list(client.run(os.getpid).values())[:n_killed]
+
+    def kill_soon(done, total, text):
+        if done == first_models:
+            for process in victims:
+                threading.Timer(0.01, os.kill, (process, signal.SIGKILL)).start()
+
+    expected = select(small, n_repeats=50)
+    first_models = expected.history["n_models"][0]
+    check_same(select(small, n_repeats=50, client=client, progress=kill_soon), expected)
+    assert set(client.run(os.getpid).values()).isdisjoint(victims)
+
+
+def test_says_so_when_no_worker_is_left(small, client):
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as nobody,
+        Client(nobody, timeout="2s") as lonely,
+        pytest.raises(RuntimeError, match=r"The workers of 'client' are lost\. Start"),
+    ):
+        select(small, client=lonely)
+    client.close()
+    with pytest.raises(RuntimeError, match="The workers of 'client' are lost"):
+        select(small, client=client)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupted_search_leaves_nothing_behind(small):
+    expected = select(small)
+    main = threading.main_thread().ident
+    interrupt = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT))
+    interrupt.start()
+    start, n_threads = time.perf_counter(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt) as traceback:  # as a notebook keeps it
+        select(small, n_searches=100_000)
+    assert time.perf_counter() - start < 30
+    interrupt.join()
+    assert threading.active_count() < n_threads  # the timer is gone, no thread more
+    assert traceback.tb is not None
+    check_same(select(small), expected)
