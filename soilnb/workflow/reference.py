@@ -31,6 +31,7 @@ ANSWER_METHODS = (
     "dtl_i_global",
     "dtl_r_global",
     "dtl_ir_global",
+    "cnn_small",
     "plsr_local",
     "plsr_rs_local",
 )
@@ -194,13 +195,13 @@ def reference_answer(folder: Path) -> str:
     worst = choices[choices["library"] == library].set_index("site")["test_ratio"]
     texts = [
         f"{LABELS[method]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for method, row in over.loc[over.index.isin(ANSWER_METHODS)].iterrows()
+        for method, row in over.reindex(ANSWER_METHODS).dropna(how="all").iterrows()
     ]
     return (
         f"On {over['n_sites'].max():.0f} real farms with the library `{library}` and "
         f"the profile `{over['profile'].iloc[0]}`, the RMSE relative to that of the "
         "local network is on average (95 % interval over the farms): "
-        f"{', '.join(texts)}. The worst of the recommended ones is {worst.max():.2f} "
+        f"{'; '.join(texts)}. The worst of the recommended ones is {worst.max():.2f} "
         f"(`{worst.idxmax()}`). [Reference results](results.md) has every farm.\n"
     )
 
