@@ -5,7 +5,15 @@ A notebook calls `begin` first and `Step.finish` last, and shows what it found w
 """
 
 from soilnb.workflow import show
-from soilnb.workflow.sites import merge_scores, read_repeats, read_sites
+from soilnb.workflow.sites import merge_scores, read_reference, read_repeats, read_sites
 from soilnb.workflow.step import Step, begin
 
-__all__ = ["Step", "begin", "merge_scores", "read_repeats", "read_sites", "show"]
+__all__ = [
+    "Step",
+    "begin",
+    "merge_scores",
+    "read_reference",
+    "read_repeats",
+    "read_sites",
+    "show",
+]

@@ -16,10 +16,9 @@ import pandas as pd
 from soilnb.plots import LABELS, plot_sites
 from soilnb.study import METHODS, over_sites
 from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.sites import read_site_scores
+from soilnb.workflow.sites import REFERENCE, read_site_scores
 from soilnb.workflow.step import find_mismatch
 
-TABLES = ROOT / "data" / "reference_results"
 NONE_YET = "There are no reference results in this copy of the repository."
 KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
     "seeds": "Kennard-Stone split",
@@ -47,7 +46,7 @@ _OVER_SITES = (
 
 
 def collect_results(
-    results: Path = ROOT / "results", folder: Path = TABLES
+    results: Path = ROOT / "results", folder: Path = REFERENCE
 ) -> list[str]:
     """Write the tables of all sites whose runs are complete.
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from soilnb.metrics import delta_rmse
 from soilnb.study import METHODS
-from soilnb.workflow.params import STEPS
+from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.step import Step, find_mismatch
 
+REFERENCE = ROOT / "data" / "reference_results"
 # What two sites must share to be compared in one table.
 _SAME = ("library", "profile", "seed", "n_local", "n_folds", "wavelength_range")
 
@@ -144,6 +145,21 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     low, high = counts.min(), counts.max()
     number = f"{low}" if low == high else f"{low} to {high}"
     return found, f"{number} seed{'s' if high > 1 else ''} of the nine models"
+
+
+def read_reference(name: str) -> pd.DataFrame:
+    """Return a table of the reference results, which come with the notebooks.
+
+    Parameters
+    ----------
+    name : str
+        "scores", "over_sites", "choices" or "runs".
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.read_csv(REFERENCE / f"{name}.csv")
 
 
 def _setting(facts: Mapping[str, Any], name: str) -> Any:
