@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import SITES, TWIN_SITES, load_library, load_site
 from soilnb.selection import random_folds
-from soilnb.study import fit_models, fit_network, prepare
+from soilnb.study import RULE_SITES, fit_models, fit_network, prepare
 from soilnb.study.nested import Nest
 from soilnb.study.recommend import CANDIDATES, choose, nested_predictions
 
@@ -278,6 +278,10 @@ def test_a_single_candidate_is_chosen():
 def test_equal_candidates_go_to_the_first():
     nested = made_up(local=[1, 1], dtl_r_global=[0.5, 0.5], dtl_i_global=[0.5, 0.5])
     assert choose(nested).method == "dtl_r_global"
+
+
+def test_sites_that_shaped_the_rule_are_known_ones_and_all_of_the_twin():
+    assert set(TWIN_SITES) < set(RULE_SITES) < set(SITES)
 
 
 @pytest.mark.parametrize("margin", [-0.1, 1.0, 5, np.nan])

@@ -93,28 +93,31 @@ def test_learning_curve_is_shown_over_the_sites_with_its_sizes(tmp_path):
 def test_answer_is_that_of_the_real_library_with_most_sites(tmp_path):
     over = pd.DataFrame(
         {
-            "library": ["farms", "farms", "twin"],
+            "library": ["farms", "farms", "farms", "twin"],
             "kind": "seeds",
-            "profile": "quick",
-            "method": ["recommended", "mbl", "recommended"],
-            "ratio": [0.974, 2.0, 0.1],
+            "n_local": 30,
+            "profile": ["quick", "quick", "full", "quick"],
+            "method": ["recommended", "mbl", "recommended", "recommended"],
+            "ratio": [0.974, 2.0, 0.3, 0.1],
             "low": 0.9,
             "high": 1.1,
-            "n_sites": [7, 7, 9],
+            "n_sites": [7, 7, 6, 9],
         }
     )
     choices = pd.DataFrame(
         {
-            "library": ["farms", "farms", "twin"],
-            "site": ["a", "b", "c"],
-            "test_ratio": [1.052, 0.8, 3.0],
+            "library": ["farms", "farms", "farms", "twin"],
+            "profile": "quick",
+            "site": ["a", "b", "skane", "c"],
+            "test_ratio": [0.9, 0.4, 2.0, 3.0],
         }
     )
     write(tmp_path, over_sites=over, choices=choices)
     answer = reference_answer(tmp_path)
-    assert answer.startswith("On 7 real farms with the library `farms`")
-    assert "over the farms): recommended 0.97 (0.90 to 1.10). The worst" in answer
-    assert "recommended ones is 1.05 (`a`)." in answer
+    assert answer.startswith("On 7 real sites with the library `farms` and the profile")
+    assert "over the sites): recommended 0.97 (0.90 to 1.10). On the 2 sites" in answer
+    # The rule was fixed at skane; sqrt(0.9 * 0.4) = 0.6.
+    assert "its mean is 0.60, its worst 0.90 (`a`)." in answer
 
 
 def test_readme_without_its_title_comes_first(tmp_path):

@@ -1,4 +1,4 @@
-"""The prepared study: who may be used for what, and the paired comparison."""
+"""The prepared study: who may be used for what."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_library, load_site
-from soilnb.study import Fits, Study, compare, predict_with, prepare, verdict
+from soilnb.study import Fits, Study, predict_with, prepare
 from soilnb.study.prepared import _select_local
 
 
@@ -272,63 +272,6 @@ def test_constant_local_soc_is_refused(farms):
     object.__setattr__(changed, "soc", np.full(len(site), 2.0))
     with pytest.raises(ValueError, match="must vary among the 30 local samples"):
         prepare(farms, changed)
-
-
-def _predictions(**predicted):
-    measured = np.array([1.0, 2.0, 3.0, 4.0])
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "sample_id": list("abcd"),
-                "method": method,
-                "measured": measured,
-                "predicted": measured + np.asarray(errors),
-            }
-        )
-        for method, errors in predicted.items()
-    )
-
-
-def test_gain_is_the_difference_of_rmse_and_eq_1():
-    table = compare(
-        _predictions(local=[1, -1, 1, -1], dtl_i_global=[0.5, 0.5, -0.5, -0.5])
-    )
-    assert table.loc["dtl_i_global", "gain"] == pytest.approx(0.5)
-    assert table.loc["dtl_i_global", "delta_rmse"] == pytest.approx(50)
-    # every sample improves by the same share, so every resample gains 0.5
-    assert table.loc["dtl_i_global", "low"] == pytest.approx(0.5)
-
-
-def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
-    rng = np.random.default_rng(1)
-    measured = np.arange(100.0)
-    frames = [
-        pd.DataFrame(
-            {
-                "sample_id": range(100),
-                "method": method,
-                "measured": measured,
-                "predicted": measured + rng.normal(size=100),
-            }
-        )
-        for method in ("local", "global")
-    ]
-    table = compare(pd.concat(frames))
-    assert table.loc["local", ["gain", "low", "high"]].tolist() == [0, 0, 0]
-    assert table.loc["global", "low"] < 0 < table.loc["global", "high"]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [(0.01, 0.2, "helped"), (-0.2, -0.01, "did harm"), (-0.1, 0.1, "cannot tell")],
-)
-def test_verdict_follows_the_interval(low, high, word):
-    assert word in verdict(pd.Series({"low": low, "high": high}), "DTL-I")
-
-
-def test_comparison_without_its_reference_is_refused():
-    with pytest.raises(ValueError, match="'reference' must be one of rf_local"):
-        compare(_predictions(rf_local=[0, 0, 0, 1]))
 
 
 def test_prediction_with_no_library_rows_is_that_of_plsr_local(skane):

@@ -16,6 +16,7 @@ from soilnb.cnn import (
     build,
     cross_validate,
 )
+from soilnb.cnn.training import collect_result
 from soilnb.transfer import choose_base, dtl_i, dtl_ir, dtl_r, localised_data
 
 N_WAVELENGTHS = 21
@@ -249,6 +250,23 @@ def test_a_base_that_needs_no_retraining_is_still_only_the_reference(library, lo
     assert result.base == 1
     assert result.depths["rmse"].iloc[-1] < 1e-5 < result.depths["rmse"].iloc[:-1].min()
     assert result.n_frozen < 3
+
+
+@pytest.mark.parametrize(
+    ("rmse", "chosen"),
+    [([np.nan, 2.0, 1.0], 2), ([2.0, np.nan, 3.0], 0), ([np.nan] * 3, 0)],
+)
+def test_a_depth_without_an_rmse_never_wins(monkeypatch, library, local, rmse, chosen):
+    X, y, folds = local
+    given = iter(rmse)
+
+    def collect(*args):
+        return replace(collect_result(*args), rmse=next(given))
+
+    monkeypatch.setattr("soilnb.cnn.training.collect_result", collect)
+    result = dtl_r(QUICK, library, X, y, folds=folds, max_epochs=1)
+    assert result.n_frozen == chosen
+    np.testing.assert_equal(result.rmse, rmse[chosen])
 
 
 def test_inner_stopping_watches_no_held_out_row(library, local):

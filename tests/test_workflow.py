@@ -1,8 +1,11 @@
 """Parameters, steps and the command: what is refused, what is fresh, what is shown."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from soilnb.datasets import LIBRARIES, SITES, folder_name
-from soilnb.workflow import build, execute, params, run, show, step
+from soilnb.workflow import build, execute, folders, params, run, show, stamps, step
 
 
 def soilnb(*arguments, **options):
@@ -74,7 +77,7 @@ def test_drop_fraction_must_leave_something():
 
 
 def test_search_must_have_room_for_the_small_network():
-    with pytest.raises(ValueError, match=r"'max_weights' must be 0 .* got 5\. Raise"):
+    with pytest.raises(ValueError, match=r"'max_weights' must be 0 .*150,000.* got 5"):
         params.check_parameters("04_cnn", {"max_weights": 5})
     given = params.check_parameters("04_cnn", {"max_weights": 0})
     assert given["max_weights"] == params.profiles()["quick"]["max_weights"]
@@ -102,6 +105,29 @@ def test_plan_brings_the_steps_that_are_read():
         "04_cnn",
         "05_dtl_instances",
     ]
+
+
+def test_choice_and_comparison_read_all_models():
+    assert set(run.plan_steps(["07_dtl_both"])) >= {"05_dtl_instances"}
+    assert "06_dtl_representations" in run.plan_steps(["07_dtl_both"])
+
+
+def test_components_must_be_fewer_than_the_samples_of_a_subset():
+    given = {"n_selected": 10, "n_components": 10}
+    with pytest.raises(
+        ValueError, match=r"'n_components' must be between 1 and 9 \(n_"
+    ):
+        params.check_parameters("03_rs_local", given)
+    assert params.check_parameters("03_rs_local", given | {"n_components": 9})
+
+
+@pytest.mark.parametrize(
+    ("step_name", "name"), [("03_rs_local", "n_searches"), ("04_cnn", "n_library")]
+)
+def test_numbers_of_the_profile_are_0_or_enough(step_name, name):
+    with pytest.raises(ValueError, match=rf"'{name}' must be 0 \(the profile's\) or"):
+        params.check_parameters(step_name, {name: 1})
+    assert params.check_parameters(step_name, {name: 0})[name] > 1
 
 
 @pytest.mark.parametrize(
@@ -280,7 +306,7 @@ def test_folder_is_replaced_whole(tmp_path):
     for folder, name in ((new, "fresh"), (place, "stale")):
         folder.mkdir()
         (folder / name).touch()
-    step.replace_folder(new, place)
+    folders.replace_folder(new, place)
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
     assert [path.name for path in place.iterdir()] == ["fresh"]
 
@@ -297,7 +323,7 @@ def _stamp(folder, name, **changes):
     values = {"site": "skane", "library": "farms"}
     facts = {
         "study": "x",
-        "data": step.data_digests(values),
+        "data": stamps.data_digests(values),
         "parameters": {"seed": 1, "profile": "quick"},
         "upstream": {},
     } | changes
@@ -318,11 +344,105 @@ def test_step_after_another_file_of_the_same_name_is_refused(tmp_path):
         step.begin("02_benchmarks", namespace)
 
 
+def test_advice_keeps_the_parameters_of_the_earlier_run(tmp_path):
+    values = {"site": "skane", "library": "farms", "results": str(tmp_path)}
+    place = tmp_path / "farms" / "skane"
+    full = params.check_parameters("01_data", values | {"profile": "full"})
+    _stamp(place, "01_data", parameters=full | {"n_local": 40})
+    search = params.check_parameters("04_cnn", values | {"profile": "full"})
+    _stamp(place, "04_cnn", parameters=search | {"n_trials": 7})
+    assert stamps.run_command("all", values) == (
+        "soilnb run all --site skane --library farms --profile full "
+        f"-p n_local=40 -p n_trials=7 -p results={tmp_path}"
+    )
+    # What is wanted now goes first; what a profile had set is not named.
+    assert stamps.run_command("04_cnn", values | {"profile": "quick", "seed": 2}) == (
+        "soilnb run 04_cnn --site skane --library farms --profile quick "
+        f"-p n_local=40 -p n_trials=7 -p results={tmp_path} -p seed=2"
+    )
+
+
+def test_another_file_of_the_same_name_does_not_replace_results(tmp_path):
+    files = [tmp_path / name / "farm.csv" for name in "ab"]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(f"sample_id,soc\na,{number}\n")
+    values = [
+        {"site": str(file), "library": "farms", "results": str(tmp_path / "r")}
+        for file in files
+    ]
+    place = folders.results_folder(values[0])
+    _stamp(place, "01_data", data=stamps.data_digests(values[0]), parameters=values[0])
+    stamps.check_owner(values[0])
+    with pytest.raises(
+        ValueError, match="'site' must have a results folder of its own"
+    ):
+        stamps.check_owner(values[1])
+    files[1].write_text(files[0].read_text())
+    stamps.check_owner(values[1])  # a copy
+    files[1].write_text("sample_id,soc\na,5\n")
+    files[0].unlink()
+    stamps.check_owner(values[1])  # moved, then edited
+
+
+def test_step_that_another_process_runs_is_refused(tmp_path):
+    namespace = {"results": str(tmp_path)}
+    first = step.begin("01_data", namespace)
+    (first.folder / "half.csv").touch()
+    code = (
+        "from soilnb.workflow import begin;"
+        f"begin('01_data', {{'site': 'skane', 'results': {str(tmp_path)!r}}})"
+    )
+    other = [sys.executable, "-c", code]
+    done = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert "is being run by another process. Wait" in done.stderr
+    assert (first.folder / "half.csv").exists()
+    step.begin("01_data", namespace).finish()  # again in the same kernel
+    assert subprocess.run(other, check=False).returncode == 0
+
+
+def test_step_notes_what_it_read_when_it_began(tmp_path):
+    begun = step.begin("01_data", {"results": str(tmp_path)})
+    begun.study.save(begun.folder)
+    begun.finish()
+    second = step.begin("02_benchmarks", {"results": str(tmp_path)})
+    again = step.begin("01_data", {"results": str(tmp_path)})
+    again.study.save(again.folder)
+    again.finish()
+    second.finish()
+    place = tmp_path / "farms" / "skane"
+    assert stamps.find_mismatch(place, ["01_data", "02_benchmarks"]) == (
+        "02_benchmarks",
+        "01_data was run again after 02_benchmarks",
+    )
+
+
+def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
+    jobs = [
+        run.Job(name, {"site": "skane", "library": "farms", "results": str(tmp_path)})
+        for name in ("01_data", "02_benchmarks")
+    ]
+    (tmp_path / "farms" / "skane").mkdir(parents=True)
+    looked = []
+
+    def is_fresh(job):
+        looked.append(job.step)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # the interrupt is met in the other thread
+        return False
+
+    monkeypatch.setattr(run, "is_fresh", is_fresh)
+    monkeypatch.setattr(run, "execute", lambda *_: pytest.fail("a step began"))
+    with pytest.raises(KeyboardInterrupt):
+        run.run(jobs)
+    assert looked == ["01_data"]
+
+
 def test_results_of_two_studies_are_told_apart(tmp_path):
     _stamp(tmp_path, "01_data")
     _stamp(tmp_path, "02_benchmarks", study="y")
-    assert step.find_mismatch(tmp_path, ["01_data"]) is None
-    assert step.find_mismatch(tmp_path, ["01_data", "02_benchmarks", "03"]) == (
+    assert stamps.find_mismatch(tmp_path, ["01_data"]) is None
+    assert stamps.find_mismatch(tmp_path, ["01_data", "02_benchmarks", "03"]) == (
         "02_benchmarks",
         "the results of 02_benchmarks belong to another study",
     )
@@ -330,11 +450,11 @@ def test_results_of_two_studies_are_told_apart(tmp_path):
 
 def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
     _stamp(tmp_path, "01_data")
-    read = {"01_data": step._stamp_digest(tmp_path, "01_data")}
+    read = {"01_data": stamps.stamp_digest(tmp_path, "01_data")}
     _stamp(tmp_path, "03_rs_local", upstream=read)
-    assert step.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
+    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
     _stamp(tmp_path, "01_data", seconds=2)
-    assert step.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
+    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
         "03_rs_local",
         "01_data was run again after 03_rs_local",
     )
@@ -343,7 +463,7 @@ def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
 def test_notes_that_cannot_be_read_are_told_not_raised(tmp_path):
     _stamp(tmp_path, "01_data")
     (tmp_path / "01_data" / "step.json").write_text('{"study": ')
-    assert step.find_mismatch(tmp_path, ["01_data"]) == (
+    assert stamps.find_mismatch(tmp_path, ["01_data"]) == (
         "01_data",
         "the notes of 01_data (step.json) cannot be read",
     )
@@ -353,7 +473,7 @@ def test_library_and_site_files_of_one_name_are_both_watched(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "soil.csv").write_text(name)
-    found = step.data_digests(
+    found = stamps.data_digests(
         {
             "library": str(tmp_path / "a" / "soil.csv"),
             "site": str(tmp_path / "b" / "soil.csv"),

@@ -132,8 +132,9 @@ def cross_validate(
 
     Without dropout the same can be had from Keras alone, fold by fold:
     `soilnb.cnn.folds` gives the rows, scaling, initial weights and batches of each.
-    Float32 training is chaotic: after some tens of epochs two runs that differ by
-    rounding alone are as different as two seeds.
+    The same machine and the same versions give the same numbers. Float32 training is
+    chaotic: on another machine, which rounds in another way, expect differences as
+    between two seeds.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from soilnb.study.libraries import (
 )
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.prepared import Study, prepare
-from soilnb.study.recommend import Choice, choose, nested_predictions
+from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
 from soilnb.study.repeats import Case, repeat, score_cases
 from soilnb.study.scoring import METHODS, Fits, compare, predict_with, verdict
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
@@ -21,6 +21,7 @@ from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smalles
 __all__ = [
     "METHODS",
     "NINE_MODELS",
+    "RULE_SITES",
     "Case",
     "Choice",
     "Fits",

@@ -26,24 +26,36 @@ def country_rows(
     library: SpectralLibrary, site: SpectralLibrary
 ) -> npt.NDArray[np.int64]:
     """Return the library rows of the site's country, or none where too few."""
-    countries = site.info["country"].unique()
-    if len(countries) != 1 or not countries[0]:
+    countries = _countries(site)
+    if len(countries) != 1:
         return np.array([], dtype=np.int64)
-    of_rows = library.info["country"].str.casefold()
+    of_rows = library.info["country"].str.strip().str.casefold()
     rows = np.flatnonzero(of_rows == countries[0].casefold())
     return rows if len(rows) >= LIBRARY_ROWS_MIN else rows[:0]
 
 
 def why_no_country(library: SpectralLibrary, site: SpectralLibrary) -> str:
     """Return why there is no country library."""
-    of_site = set(site.info["country"])
-    name = f"({of_site.pop()}) " if len(of_site) == 1 and "" not in of_site else ""
-    known = sorted(set(library.info["country"]) - {""})
+    of_site = _countries(site)
+    if len(of_site) > 1:
+        return (
+            "The country models are not run: the site's rows name several countries: "
+            f"{', '.join(sorted(of_site))}."
+        )
+    name = f"({of_site[0]}) " if of_site else ""
+    known = sorted(_countries(library))
     return (
         f"The country models are not run: fewer than {LIBRARY_ROWS_MIN} library rows "
         f"are known to come from the site's country {name}"
         f"among {', '.join(known) or 'none named'}."
     )
+
+
+def _countries(part: SpectralLibrary) -> list[str]:
+    """Return the countries that rows name, each once, as it is spelt first."""
+    named = part.info["country"].str.strip()
+    named = named[named != ""]
+    return list(named[~named.str.casefold().duplicated()])
 
 
 def _shared_rows(

@@ -43,6 +43,11 @@ METHODS = (
     "recommended",
 )
 
+# With fewer, the interval of `compare` misses a true gain of zero in one case of eleven
+# or more, not in one of twenty (see its Notes).
+VERDICT_TEST_MIN = 30
+RESAMPLED_MOST = 5_000_000  # values that `compare` holds at once: 40 MB
+
 
 @dataclass
 class Fits:
@@ -181,12 +186,19 @@ def compare(
     -------
     DataFrame
         Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
-        low and high (its 95 % percentile interval) and delta_rmse (Eq. 1, percent).
+        low and high (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and
+        n_test (number of test samples).
 
     Raises
     ------
     ValueError
         Where the reference is not among the methods.
+
+    Notes
+    -----
+    With few test samples the interval is too narrow. Simulated with a true gain of
+    zero, it excludes zero in 17 % of cases at 5 test samples, 12.5 % at 10, 9 % at 20,
+    8 % at 32 and 6 % at 95, where 5 % are meant.
     """
     wide = predictions.pivot(index="sample_id", columns="method", values="predicted")
     if reference not in wide:
@@ -195,17 +207,32 @@ def compare(
     measured = predictions.drop_duplicates("sample_id").set_index("sample_id")
     errors = wide.sub(measured["measured"], axis=0) ** 2
     rmse = np.sqrt(errors.mean())
-    draws = np.random.default_rng(seed).integers(
-        len(errors), size=(n_resamples, len(errors))
-    )
-    resampled = np.sqrt(errors.to_numpy()[draws].mean(axis=1))
+    resampled = _resampled_rmse(errors.to_numpy(), n_resamples, seed)
     base = resampled[:, [errors.columns.get_loc(reference)]]
     low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
     table = pd.DataFrame(
         {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
     )
     table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
+    table["n_test"] = len(errors)
     return table.reindex([name for name in METHODS if name in table.index])
+
+
+def _resampled_rmse(
+    squares: npt.NDArray[np.float64], n_resamples: int, seed: int
+) -> npt.NDArray[np.float64]:
+    """Return the RMSE of each method (column) in each bootstrap sample (row).
+
+    The draws are made in parts, one after the other: the numbers are those of one part.
+    """
+    generator = np.random.default_rng(seed)
+    at_once = max(1, RESAMPLED_MOST // squares.size)
+    parts = []
+    for done in range(0, n_resamples, at_once):
+        size = (min(at_once, n_resamples - done), len(squares))
+        draws = generator.integers(len(squares), size=size)
+        parts.append(np.sqrt(squares[draws].mean(axis=1)))
+    return np.concatenate(parts)
 
 
 def verdict(gain: pd.Series, name: str) -> str:
@@ -214,19 +241,25 @@ def verdict(gain: pd.Series, name: str) -> str:
     Parameters
     ----------
     gain : Series
-        Row of `compare`: low and high, the limits of the gain over `local`.
+        Row of `compare`: low and high, the limits of the gain over `local`, and n_test.
     name : str
         What to call the method.
 
     Returns
     -------
     str
+        Fewer than 30 test samples never tell: their interval is too narrow.
 
     Examples
     --------
-    >>> verdict(pd.Series({"low": -0.1, "high": 0.2}), "DTL-I")
+    >>> verdict(pd.Series({"low": -0.1, "high": 0.2, "n_test": 95}), "DTL-I")
     'On this farm the test samples cannot tell DTL-I and local modelling apart.'
     """
+    if gain["n_test"] < VERDICT_TEST_MIN:
+        return (
+            f"On this farm there are {gain['n_test']:.0f} test samples: so few cannot "
+            f"tell {name} and local modelling apart."
+        )
     beyond = "beyond what its test samples leave open."
     if gain["low"] > 0:
         return f"On this farm {name} helped, {beyond}"

@@ -67,6 +67,7 @@ def paired(
     -----
     The interval says how sure the gain is for other samples of the same farm. It does
     not cover other local samples (see "random_splits") or other farms (`over_sites`).
+    With few test samples it is too narrow (see `compare`).
     With random splits every seed has its own test samples, and a sample's error is
     averaged over the splits that tested it.
     """
@@ -81,11 +82,8 @@ def paired(
             n_resamples=n_resamples,
             seed=seed,
         ).reset_index()
-        counts = {
-            "n_test": part["sample_id"].nunique(),
-            "n_seeds": part["seed"].nunique(),
-        }
-        tables.append(table.assign(**counts, **names)[[*names, *table, *counts]])
+        table["n_seeds"] = part["seed"].nunique()
+        tables.append(table.assign(**names)[[*names, *table]])
     return pd.concat(tables, ignore_index=True)
 
 

@@ -50,7 +50,7 @@ class Retraining:
         n_trained (weights that train), rmse (cross-validated). The last row, with
         every layer frozen, is the base as it is: a reference, never chosen.
     n_frozen : int
-        Depth with the lowest RMSE; of equal ones the first.
+        Depth with the lowest RMSE; of equal ones the first. A NaN is never lowest.
     result : CrossValidation
         The retrained networks of that depth, whole, with the base's scaling.
     """
@@ -439,6 +439,7 @@ def _try_depths(
     names = ("nothing", *architecture.block_names)
     rows: list[tuple[int, str, int, float]] = []
     best: list[CrossValidation] = []  # at most one: networks may be large
+    best_depth, lowest = 0, math.inf
     for n_frozen, name in enumerate(names):
         started = time.perf_counter()
         cut = FrozenNetwork(architecture, model, n_frozen)
@@ -452,13 +453,14 @@ def _try_depths(
         )
         result = collect_result(architecture, spectra, y, trained, started)
         rows.append((n_frozen, name, cut.n_trained, result.rmse))
-        if not best or not result.rmse >= best[0].rmse:
-            best = [result]
+        if not best or result.rmse < lowest:
+            best, best_depth = [result], n_frozen
+            lowest = math.inf if math.isnan(result.rmse) else result.rmse  # never wins
     errors = predict_one(model, spectra) - y
     everything = (len(names), "Output-block", 0, float(np.sqrt(np.mean(errors**2))))
     columns = ["n_frozen", "frozen", "n_trained", "rmse"]
     table = pd.DataFrame([*rows, everything], columns=columns)
-    return table, int(table["rmse"].iloc[:-1].argmin()), best[0]
+    return table, best_depth, best[0]
 
 
 def _share(progress: Progress | None, number: int, n_all: int) -> Progress | None:

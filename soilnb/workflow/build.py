@@ -19,11 +19,12 @@ from typing import Any
 import nbformat
 import yaml
 
+from soilnb.workflow.folders import replace_folder, results_folder
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.reference import draw_reference, reference_answer, reference_page
-from soilnb.workflow.run import StepError, digest_files, only_run
+from soilnb.workflow.run import StepError, only_run
 from soilnb.workflow.show import duration
-from soilnb.workflow.step import find_mismatch, replace_folder, results_folder
+from soilnb.workflow.stamps import digest_files, find_mismatch, run_command
 
 BUILD = ROOT / "_build"
 
@@ -79,9 +80,10 @@ def _check_results(parameters: Mapping[str, Any]) -> None:
         if not problem and not (folder / step / f"{step}.ipynb").is_file():
             problem = step, f"there is no executed notebook of {step}"
     if problem:
+        own = {key: parameters[key] for key in ("site", "library", "results")}
         msg = (
-            f"The book cannot be built: {problem[1]}. Run it first: soilnb run all "
-            f"--site {parameters['site']} --library {parameters['library']}"
+            f"The book cannot be built: {problem[1]}. Run it first: "
+            f"{run_command('all', own)}"
         )
         raise StepError(msg)
 

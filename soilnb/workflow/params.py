@@ -25,7 +25,13 @@ STEPS = {  # step: the steps whose results it reads
     "04_cnn": ("01_data",),
     "05_dtl_instances": ("01_data", "03_rs_local", "04_cnn"),
     "06_dtl_representations": ("01_data", "04_cnn"),
-    "07_dtl_both": ("01_data", "03_rs_local", "04_cnn"),
+    "07_dtl_both": (
+        "01_data",
+        "03_rs_local",
+        "04_cnn",
+        "05_dtl_instances",
+        "06_dtl_representations",
+    ),
     "08_compare": (
         "01_data",
         "02_benchmarks",
@@ -133,17 +139,20 @@ def _check_range(_: str, value: list[float]) -> None:
         check_wavelength_range(tuple(value))  # type: ignore[arg-type]
 
 
-def _check_weights(name: str, value: int) -> None:
-    """Raise where the small network, with which every search begins, is too large."""
-    if value and value < _SMALL_WEIGHTS:
-        msg = (
-            f"{name!r} must be 0 (the profile's) or at least {_SMALL_WEIGHTS:,}, which "
-            f"the small network needs, got {value}. Raise it."
-        )
-        raise ValueError(msg)
+def _profile_or(low: int, high: int) -> Callable[[str, Any], None]:
+    """Return a rule for whole numbers that are 0 for the profile's value."""
+
+    def check(name: str, value: int) -> None:
+        if value and not low <= value <= high:
+            msg = (
+                f"{name!r} must be 0 (the profile's) or between {low:,} and {high:,}, "
+                f"got {value}."
+            )
+            raise ValueError(msg)
+
+    return check
 
 
-_SMALL_WEIGHTS = 150_000
 _QUANTITIES = ("", "reflectance", "percent", "absorbance")
 _UNITS = ("", "%", "g/kg")
 RULES: dict[str, Callable[[str, Any], object]] = {
@@ -162,16 +171,16 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "extra_weight": _between(1, 1000),
     "n_selected": _between(10, 100_000),
     "n_repeats": _between(0, 10_000),
-    "n_searches": _between(0, 1000),
+    "n_searches": _profile_or(2, 1000),
     "n_components": _between(1, 50),
     "drop_fraction": _check_share,
     "epochs": _between(0, 100_000),
     "library_epochs": _between(0, 100_000),
     "retrain_epochs": _between(0, 100_000),
     "n_seeds": _between(0, 100),
-    "n_library": _between(0, 10_000_000),
+    "n_library": _profile_or(50, 10_000_000),
     "n_trials": _between(0, 9999),
-    "max_weights": _check_weights,
+    "max_weights": _profile_or(150_000, 10**9),  # SMALL, the first trial, needs as many
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),
@@ -240,6 +249,9 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
         _check_type(name, known[name][0], value)
         if name in RULES:
             RULES[name](name, value)
+    if {"n_components", "n_selected"} <= set(values):
+        most = values["n_selected"] - 1
+        check_int(values["n_components"], "n_components", 1, most, " (n_selected - 1)")
     if values.get("wavelength_range") == []:
         suits = wavelength_range(values["site"], values["library"])
         values["wavelength_range"] = list(suits)

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from soilnb.plots import LABELS, plot_sites
-from soilnb.study import METHODS, over_sites
+from soilnb.study import METHODS, RULE_SITES, over_sites
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.sites import REFERENCE, read_site_scores
-from soilnb.workflow.step import find_mismatch
+from soilnb.workflow.stamps import find_mismatch
 
 NONE_YET = "There are no reference results in this copy of the repository."
 KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
@@ -180,8 +181,9 @@ def reference_answer(folder: Path) -> str:
     Returns
     -------
     str
-        Mean ratios of some methods in the library with most real sites, and the worst
-        one of `recommended`; one sentence where there is nothing to say.
+        Mean ratios of some methods for the library, profile and number of local samples
+        with most real sites, and how `recommended` fares at those that its rule had not
+        seen; one sentence where there is nothing to say.
     """
     if not (folder / "over_sites.csv").is_file():
         return NONE_YET + "\n"
@@ -189,19 +191,23 @@ def reference_answer(folder: Path) -> str:
         pd.read_csv(folder / f"{n}.csv") for n in ("over_sites", "choices")
     )
     over = over[(over["kind"] == "seeds") & (over["library"] != "twin")]
-    library = over.loc[over["n_sites"].idxmax(), "library"]
-    over = over[over["library"] == library].set_index("method")
-    worst = choices[choices["library"] == library].set_index("site")["test_ratio"]
+    most = over.loc[over["n_sites"].idxmax()]
+    same = ["library", "profile", "n_local"]
+    over = over[(over[same] == most[same]).all(axis=1)].set_index("method")
+    choices = choices[(choices[same[:2]] == most[same[:2]]).all(axis=1)]
+    tested = choices.set_index("site")["test_ratio"]
+    others = tested.drop([*RULE_SITES], errors="ignore")
     texts = [
         f"{LABELS[method]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
         for method, row in over.reindex(ANSWER_METHODS).dropna(how="all").iterrows()
     ]
     return (
-        f"On {over['n_sites'].max():.0f} real farms with the library `{library}` and "
-        f"the profile `{over['profile'].iloc[0]}`, the RMSE relative to that of the "
-        "local network is on average (95 % interval over the farms): "
-        f"{'; '.join(texts)}. The worst of the recommended ones is {worst.max():.2f} "
-        f"(`{worst.idxmax()}`). [Reference results](results.md) has every farm.\n"
+        f"On {most['n_sites']} real sites with the library `{most['library']}` and the "
+        f"profile `{most['profile']}`, the RMSE relative to that of the local network "
+        f"is on average (95 % interval over the sites): {'; '.join(texts)}. On the "
+        f"{len(others)} sites that had no part in fixing the rule of `recommended` its "
+        f"mean is {np.exp(np.log(others).mean()):.2f}, its worst {others.max():.2f} "
+        f"(`{others.idxmax()}`). [Reference results](results.md) has every site.\n"
     )
 
 
@@ -315,13 +321,19 @@ def _rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
         texts = [_with_spread(mean[site][m], sd[site][m]) for m in order]
         best = order.index(str(mean[site].idxmin()))
         table[site] = [f"**{t}**" if i == best else t for i, t in enumerate(texts)]
+    by_site = scores.groupby("site")
     for name, column in (("test samples", "n_test"), ("seeds", "seed")):
         if column in scores:
-            values = scores.groupby("site")[column]
-            counts = values.first() if column == "n_test" else values.nunique()
-            row = {site: f"{counts[site]}" for site in table.columns[1:]}
+            values = by_site[column].agg(_range if column == "n_test" else "nunique")
+            row = {site: f"{values[site]}" for site in table.columns[1:]}
             table.loc[len(table)] = {"method": name, **row}
     return table
+
+
+def _range(counts: pd.Series) -> str:
+    """Return the lowest and highest number, or the only one."""
+    low, high = counts.min(), counts.max()
+    return f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
 
 
 def _with_spread(mean: float, sd: float) -> str:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from soilnb.datasets import SITES, data_folder
+from soilnb.workflow.folders import check_writable, resolve, results_folder
 from soilnb.workflow.params import (
     ROOT,
     STEPS,
@@ -32,16 +34,14 @@ from soilnb.workflow.params import (
     read_cells,
 )
 from soilnb.workflow.show import duration
-from soilnb.workflow.step import (
-    check_writable,
+from soilnb.workflow.stamps import (
+    check_owner,
     data_digests,
     digest_files,
     package_digest,
-    prepare_study,
-    resolve,
-    results_folder,
     versions,
 )
+from soilnb.workflow.step import prepare_study
 
 _RUN_STAMP = "run.json"
 _FOR_FILES = ("quantity", "soc_unit", "country")
@@ -148,6 +148,7 @@ def check_data(jobs: list[Job]) -> None:
     """Raise, before hours of work, where a site or its library cannot be used."""
     first = [job for job in jobs if job.step == "01_data"]
     for job in first:
+        check_owner(job.values)
         prepare_study(job.values)
     for job in first:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
@@ -217,15 +218,15 @@ def is_fresh(job: Job) -> bool:
     return left == _results_digest(job.place) and facts == fingerprint(job)
 
 
-def execute(job: Job, processes: list[subprocess.Popen]) -> None:
+def execute(job: Job, state: _State) -> None:
     """Run one notebook in a process of its own and file what it made.
 
     Parameters
     ----------
     job : Job
         The step to run.
-    processes : list of Popen
-        Holds the process while it runs, so that an interrupt can end it.
+    state : _State
+        Of the run: holds the process, so that an interrupt can end it.
 
     Raises
     ------
@@ -253,9 +254,11 @@ def execute(job: Job, processes: list[subprocess.Popen]) -> None:
                 "SOILNB_PROGRESS": str(_progress_file(job)),
             },
         )
-        processes.append(process)
+        state.processes.append(process)
+        if state.interrupted.is_set():  # before the process was there
+            process.terminate()
         code = process.wait()
-        processes.remove(process)
+        state.processes.remove(process)
         _progress_file(job).unlink(missing_ok=True)
         if code:
             errors.seek(0)
@@ -302,6 +305,25 @@ def only_run(folder: Path) -> Iterator[None]:
             msg = f"Another run is writing to {folder}. Wait until it has ended."
             raise StepError(msg) from error
         yield
+
+
+@dataclass
+class _State:
+    """What a run is at.
+
+    Attributes
+    ----------
+    jobs : list of Job
+        Now running.
+    processes : list of Popen
+        Theirs.
+    interrupted : Event
+        Set when no further job is to begin.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    interrupted: threading.Event = field(default_factory=threading.Event)
 
 
 class _Board:
@@ -373,11 +395,10 @@ def _run_chains(
     chains: list[list[Job]], n_parallel: int, board: _Board
 ) -> dict[Path, str]:
     """Run chains of jobs side by side; return what failed, by site folder."""
-    running: list[Job] = []
-    processes: list[subprocess.Popen] = []
+    state = _State()
     pool = ThreadPoolExecutor(n_parallel)
     futures: dict[Future, Path] = {
-        pool.submit(_run_chain, chain, running, processes, board): chain[0].site_folder
+        pool.submit(_run_chain, chain, state, board): chain[0].site_folder
         for chain in chains
         if chain
     }
@@ -385,9 +406,10 @@ def _run_chains(
         waiting = set(futures)
         while waiting:
             _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            board.move(running)
+            board.move(state.jobs)
     except KeyboardInterrupt:
-        for process in processes:
+        state.interrupted.set()
+        for process in state.processes:
             process.terminate()
         raise
     finally:
@@ -401,24 +423,22 @@ def _run_chains(
     return failed
 
 
-def _run_chain(
-    chain: list[Job],
-    running: list[Job],
-    processes: list[subprocess.Popen],
-    board: _Board,
-) -> None:
+def _run_chain(chain: list[Job], state: _State, board: _Board) -> None:
     """Run the jobs of one site in order, skipping the fresh ones."""
     for job in chain:
         label = f"{job.site_folder.parent.name}/{job.site_folder.name}"
-        if is_fresh(job):
+        is_done = is_fresh(job)  # takes a while where much data is read
+        if state.interrupted.is_set():
+            return
+        if is_done:
             board.line(f"{job.step:<18} {label:<24} fresh")
             continue
         start = time.perf_counter()
-        running.append(job)
+        state.jobs.append(job)
         try:
-            execute(job, processes)
+            execute(job, state)
         finally:
-            running.remove(job)
+            state.jobs.remove(job)
         board.line(
             f"{job.step:<18} {label:<24} {duration(time.perf_counter() - start)}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import pandas as pd
 from soilnb.metrics import delta_rmse
 from soilnb.study import METHODS
 from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.step import Step, find_mismatch
+from soilnb.workflow.stamps import find_mismatch
+from soilnb.workflow.step import Step
 
 REFERENCE = ROOT / "data" / "reference_results"
-# What two sites must share to be compared in one table.
-_SAME = ("library", "profile", "seed", "n_local", "n_folds", "wavelength_range")
+# What two sites need not share to be compared in one table.
+_OWN = {"site", "results", "quantity", "soc_unit", "country"}
 
 
 def _read_scores(site_folder: Path) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     """Return the scores of every site that may be compared with this one.
 
     Those are the sites whose results belong together and were made with the same
-    library, profile, seed, split and working range.
+    library, version and parameters, but for those that describe a file.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
         The other sites, each with the reason.
     """
     tables, skipped = [], []
-    own = json.loads(step.read("01_data", "step.json").read_text())
+    own = _settings(step.place.parent)
     for folder in sorted(step.place.parents[1].glob("*")):
         if not (folder / "01_data").is_dir():
             continue
@@ -102,10 +102,8 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
         if problem:
             skipped.append(f"{folder.name}: {problem[1]}")
             continue
-        facts = json.loads((folder / "01_data" / "step.json").read_text())
-        differ = [
-            name for name in _SAME if _setting(facts, name) != _setting(own, name)
-        ]
+        found = _settings(folder)
+        differ = sorted({key[1] for key in own if own[key] != found.get(key)})
         if differ:
             skipped.append(f"{folder.name}: made with another {', '.join(differ)}")
             continue
@@ -162,8 +160,14 @@ def read_reference(name: str) -> pd.DataFrame:
     return pd.read_csv(REFERENCE / f"{name}.csv")
 
 
-def _setting(facts: Mapping[str, Any], name: str) -> Any:
-    """Return a parameter of 01_data, or the digest of its library."""
-    if name == "library":
-        return next(v for k, v in facts["data"].items() if k.startswith("library "))
-    return facts["parameters"][name]
+def _settings(site_folder: Path) -> dict[tuple[str, str], Any]:
+    """Return all that a site must share with another, by step and name."""
+    found: dict[tuple[str, str], Any] = {}
+    for step in STEPS["08_compare"]:
+        facts = json.loads((site_folder / step / "step.json").read_text())
+        values = facts["parameters"] | {
+            "library": next(v for k, v in facts["data"].items() if k[:8] == "library "),
+            "version of soilnb": facts["versions"]["soilnb"],
+        }
+        found |= {(step, name): values[name] for name in set(values) - _OWN}
+    return found

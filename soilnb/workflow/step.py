@@ -9,35 +9,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
-import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from soilnb.cnn import Architecture
-from soilnb.datasets import (
-    LIBRARIES,
-    SITES,
-    SpectralLibrary,
-    describe_origin,
-    find_files,
-    folder_name,
-    is_table,
-    load_library,
-    load_site,
-)
+from soilnb.datasets import SpectralLibrary, load_library, load_site
 from soilnb.study import (
     Study,
     fit_network,
@@ -46,68 +33,32 @@ from soilnb.study import (
     prepare,
 )
 from soilnb.workflow import show
-from soilnb.workflow.params import ROOT, STEPS, assigned, check_parameters, declared
+from soilnb.workflow.folders import (
+    check_writable,
+    replace_folder,
+    resolve,
+    results_folder,
+)
+from soilnb.workflow.params import STEPS, assigned, check_parameters, declared
+from soilnb.workflow.stamps import (
+    check_owner,
+    code_digest,
+    data_digests,
+    find_mismatch,
+    read_parameters,
+    run_command,
+    stamp_digest,
+    versions,
+)
 
 if TYPE_CHECKING:
     from soilnb.cnn import CrossValidation
 
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "numba",
-    "tensorflow",
-    "keras",
-    "dask",
-    "LimeSoDa",
-)
 # What a step must have in common with those that it reads.
 _SHARED = ("profile", "seed", "library_epochs", "n_library")
 LARGE_LIBRARY = 2_000  # rows; more are trained in larger batches
+_held: dict[Path, IO[str]] = {}  # locks of the steps that this process has begun
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
-
-
-def results_folder(parameters: Mapping[str, Any]) -> Path:
-    """Return results/<library>/<site>, below the repository unless absolute."""
-    library, site = (folder_name(parameters[key], key) for key in ("library", "site"))
-    return ROOT / Path(parameters["results"]).expanduser() / library / site
-
-
-def check_writable(folder: Path) -> None:
-    """Raise ValueError where results cannot be written, before anything is computed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        msg = (
-            f"'results' must be a folder that can be written, got {folder} "
-            f"({error.strerror}). Choose another with results=FOLDER."
-        )
-        raise ValueError(msg) from error
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move a finished folder to its place; whatever was there goes."""
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def resolve(name_or_path: str) -> str:
-    """Return a path as absolute: first below here, then below the repository."""
-    if name_or_path in (*SITES, *LIBRARIES):
-        return name_or_path
-    for base in (Path.cwd(), ROOT):
-        path = base / Path(name_or_path).expanduser()
-        if is_table(path) and path.exists():
-            return str(path)
-    return name_or_path
 
 
 def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
@@ -147,94 +98,6 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
     )
 
 
-def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return what identifies the data: a file's SHA-256, or a name's origin."""
-    found = {}
-    for key in ("library", "site"):
-        folder_name(parameters[key], key)  # raises where there is no such name
-        path = Path(resolve(parameters[key]))
-        if is_table(path):
-            found[f"{key} {path.name}"] = f"SHA-256 {_digest(path)}"
-        else:
-            found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
-    return found
-
-
-def _digest(path: Path) -> str:
-    """Return the SHA-256 of a table, or of that of all files that belong to it."""
-    first, others = find_files(path)
-    digests = []
-    for file in (first, *others):
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    if not others:
-        return digests[0]
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
-
-
-def digest_files(files: list[Path], root: Path) -> str:
-    """Return one digest of the names and contents of files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(str(file.relative_to(root)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def package_digest() -> str:
-    """Return a digest of the package: with other code, results are other results."""
-    return digest_files(list((ROOT / "soilnb").rglob("*.py")), ROOT)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the results rest on."""
-    from soilnb import __version__
-
-    found = {"python": platform.python_version(), "soilnb": __version__}
-    return found | {name: version(name) for name in PACKAGES}
-
-
-def _stamp_digest(site_folder: Path, step: str) -> str:
-    """Return a digest of how a step's results were made."""
-    return hashlib.sha256((site_folder / step / "step.json").read_bytes()).hexdigest()
-
-
-def find_mismatch(site_folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first step whose results are missing or do not fit the others.
-
-    Parameters
-    ----------
-    site_folder : Path
-        results/<library>/<site>.
-    steps : iterable of str
-        Steps to look at, in order, with all that they read.
-
-    Returns
-    -------
-    tuple of str or None
-        The step to run again and why; None where all results belong together.
-    """
-    first: dict[str, Any] = {}
-    for step in steps:
-        stamp = site_folder / step / "step.json"
-        if not stamp.is_file():
-            return step, f"there are no results of {step}"
-        try:
-            facts = json.loads(stamp.read_text())
-            study, data, upstream = (
-                facts[key] for key in ("study", "data", "upstream")
-            )
-        except (KeyError, json.JSONDecodeError):
-            return step, f"the notes of {step} ({stamp.name}) cannot be read"
-        first = first or facts
-        if (study, data) != (first["study"], first["data"]):
-            return step, f"the results of {step} belong to another study"
-        for earlier, digest in upstream.items():
-            if digest != _stamp_digest(site_folder, earlier):
-                return step, f"{earlier} was run again after {step}"
-    return None
-
-
 @dataclass
 class Step:
     """A running step.
@@ -245,11 +108,14 @@ class Step:
         Name of the step, for example "03_rs_local".
     values : dict
         All parameters, with the profile's values filled in.
+    upstream : dict
+        Digest of each result that the step reads, as it was when the step began.
     """
 
     name: str
     values: dict[str, Any]
     start: float = field(default_factory=time.perf_counter)
+    upstream: dict[str, str] = field(default_factory=dict)
 
     @property
     def parameters(self) -> SimpleNamespace:
@@ -265,6 +131,11 @@ class Step:
     def folder(self) -> Path:
         """Where the step writes meanwhile."""
         return self.place.with_name(f".{self.name}.partial")
+
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """What identifies the data, as it was when the step began."""
+        return data_digests(self.values)
 
     @cached_property
     def study(self) -> Study:
@@ -293,28 +164,33 @@ class Step:
         """Raise where an earlier step is missing or belongs to another study."""
         if self.name == "01_data":
             return
-        needs = STEPS[self.name]
-        values, site_folder = self.values, self.place.parent
-        options = [f"--{key} {values[key]}" for key in ("site", "library", "profile")]
-        options += [f"-p {key}={values[key]}" for key in ("seed", "results")]
-        again = f"Run it: soilnb run {{}} {' '.join(options)}"
-        problem = find_mismatch(site_folder, needs)
+        needs, values = STEPS[self.name], self.values
+        problem = find_mismatch(self.place.parent, needs)
         if problem:
-            msg = f"{self.name} cannot run: {problem[1]}. {again.format(problem[0])}"
+            msg = f"{self.name} cannot run: {problem[1]}. {self._again(problem[0])}"
             raise ValueError(msg)
-        facts = json.loads(self.read(needs[-1], "step.json").read_text())
-        if facts["data"] != data_digests(values):
+        facts = json.loads(self.read("01_data", "step.json").read_text())
+        if facts["data"] != self.data:
             msg = f"{self.name} cannot run: 01_data was made from other data. "
-            raise ValueError(msg + again.format("01_data"))
+            raise ValueError(msg + self._again("01_data"))
         for step in needs:
-            found = json.loads(self.read(step, "step.json").read_text())["parameters"]
+            found = read_parameters(self.place.parent, step)
             for key in _SHARED:
                 if key in values and found.get(key, values[key]) != values[key]:
                     msg = (
                         f"{key!r} is {values[key]!r}, but the results of {step} were "
-                        f"made with {found[key]!r}. {again.format('all')}"
+                        f"made with {found[key]!r}. {self._again('all')}"
                     )
                     raise ValueError(msg)
+
+    def _again(self, steps: str) -> str:
+        """Return how to run steps that this one needs."""
+        own = {
+            name: value
+            for name, value in self.values.items()
+            if name in (*_SHARED, "site", "library", "results")
+        }
+        return f"Run it: {run_command(steps, own)}"
 
     @property
     def measured_site(self) -> SpectralLibrary:
@@ -355,7 +231,7 @@ class Step:
             is_array = isinstance(value, np.ndarray)
             return value.tolist() if is_array else value.to_dict()
 
-        parts = [*settings, self.study.fingerprint, package_digest()]
+        parts = [*settings, self.study.fingerprint, code_digest()]
         text = json.dumps(parts, sort_keys=True, default=plain)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self.place.parent / ".searches" / f"{name}-{digest}"
@@ -405,7 +281,7 @@ class Step:
         if n_rows > LARGE_LIBRARY:
             architecture = replace(architecture, batch_size=128, patience=10)
         key = network_key(study, library, architecture, **how)
-        name = f"{library}-{key}-{package_digest()[:8]}.npz"
+        name = f"{library}-{key}-{code_digest()[:8]}.npz"
         file = self.place.parents[1] / ".networks" / name
         file.parent.mkdir(exist_ok=True)
         with file.with_suffix(".lock").open("w") as lock:
@@ -451,17 +327,37 @@ class Step:
         scores.to_csv(self.folder / "scores.csv", index=False)
         predictions.to_parquet(self.folder / "predictions.parquet", index=False)
 
+    def hold(self) -> None:
+        """Keep other processes from the step until it finishes or this one ends.
+
+        Raises
+        ------
+        ValueError
+            If another process is at it.
+        """
+        file = self.place.with_name(f".{self.name}.lock")
+        if file in _held:
+            return  # begun a second time in one kernel
+        lock = file.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            msg = (
+                f"{self.name} of {self.place.parent} is being run by another process. "
+                "Wait until it has ended; a notebook that is open: end its kernel."
+            )
+            raise ValueError(msg) from error
+        _held[file] = lock
+
     def finish(self) -> None:
         """Note how the results were made and move them to their place."""
         facts = {
             "step": self.name,
             "study": self.study.fingerprint,
             "parameters": self.values,
-            "data": data_digests(self.values),
-            "upstream": {
-                step: _stamp_digest(self.place.parent, step)
-                for step in STEPS[self.name]
-            },
+            "data": self.data,
+            "upstream": self.upstream,
             "versions": versions(),
             "seconds": round(time.perf_counter() - self.start, 1),
         }
@@ -474,6 +370,9 @@ class Step:
             partial = merged.with_name(".scores.csv")
             shutil.copy(self.place / "scores.csv", partial)
             partial.replace(merged)
+        lock = _held.pop(self.place.with_name(f".{self.name}.lock"), None)
+        if lock:
+            lock.close()
 
 
 def begin(name: str, namespace: Mapping[str, Any]) -> Step:
@@ -504,10 +403,14 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Step:
         if key in declared(name) or key not in assigned(name)
     }
     step = Step(name, check_parameters(name, given))
+    step.values |= {key: resolve(step.values[key]) for key in ("site", "library")}
     if name == "01_data":
-        _ = step.study
+        check_owner(step.values)
+        _ = step.data, step.study
     step._check_upstream()
     check_writable(step.place.parent)
+    step.hold()
+    step.upstream = {one: stamp_digest(step.place.parent, one) for one in STEPS[name]}
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
     show.label_synthetic(step.study.is_synthetic)
