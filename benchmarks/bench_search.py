@@ -292,6 +292,7 @@ def compare_searches(options: argparse.Namespace) -> None:
 
 def as_markdown(table: pd.DataFrame, options: argparse.Namespace) -> str:
     """Return what came out, as tables."""
+    table = table.sort_values("site", kind="stable")
     parts = [
         "30 local samples, 10 folds, RMSE in % soil organic carbon (SOC). CV: pooled "
         f"over the held-out samples, stopping on {options.stopping!r}, which is "
