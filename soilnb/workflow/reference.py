@@ -287,7 +287,7 @@ def _library_parts(
             "RMSE of the test samples, % SOC: mean over the seeds ± their standard "
             "deviation where there are several. The lowest mean of each site is bold. "
             "A dash: the site has no such method. In the last rows, the test samples "
-            "and the seeds."
+            "and the seeds of the nine models; benchmarks and `recommended` have one."
         )
         yield _pipe_table(_rmse_table(part))
     if "over_sites" in tables:
