@@ -160,7 +160,7 @@ def reference_page(folder: Path) -> str:
         for library, scores in tables["scores"].groupby("library", sort=False):
             parts += _library_parts(str(library), scores, tables)
     if "runs" in tables:
-        text = "Minutes of all steps of a site, on two cores that two sites shared."
+        text = "Minutes: of the last run of each step, added up."
         parts += ["## How they were made", text, _pipe_table(tables["runs"])]
     links = [
         f"- {{download}}`{name}.csv <../data/reference_results/{name}.csv>`"
