@@ -407,6 +407,7 @@ def test_step_notes_what_it_read_when_it_began(tmp_path):
     begun.finish()
     second = step.begin("02_benchmarks", {"results": str(tmp_path)})
     again = step.begin("01_data", {"results": str(tmp_path)})
+    again.start -= 100  # it took another time, so its notes differ
     again.study.save(again.folder)
     again.finish()
     second.finish()
@@ -433,8 +434,13 @@ def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
 
     monkeypatch.setattr(run, "is_fresh", is_fresh)
     monkeypatch.setattr(run, "execute", lambda *_: pytest.fail("a step began"))
-    with pytest.raises(KeyboardInterrupt):
-        run.run(jobs)
+    # A shell's background jobs begin with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.run(jobs)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert looked == ["01_data"]
 
 
