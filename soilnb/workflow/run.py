@@ -397,12 +397,11 @@ def _run_chains(
     """Run chains of jobs side by side; return what failed, by site folder."""
     state = _State()
     pool = ThreadPoolExecutor(n_parallel)
-    futures: dict[Future, Path] = {
-        pool.submit(_run_chain, chain, state, board): chain[0].site_folder
-        for chain in chains
-        if chain
-    }
+    futures: dict[Future, Path] = {}
     try:
+        for chain in filter(None, chains):
+            future = pool.submit(_run_chain, chain, state, board)
+            futures[future] = chain[0].site_folder
         waiting = set(futures)
         while waiting:
             _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
