@@ -50,6 +50,6 @@ def read_library(path, **options):
     return read_file(path, soc_required=False, **options)
 
 
-def refused(path, message, **options):
+def assert_refused(path, message, **options):
     with pytest.raises(ValueError, match=message):
         read_library(path, **options)

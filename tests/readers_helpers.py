@@ -15,7 +15,7 @@ def put(column, row, value):
     return change
 
 
-def refused(path, message, **options):
+def assert_refused(path, message, **options):
     """The file is refused with `message`, by both functions."""
     with pytest.raises(ValueError, match=message):
         read_file(path, **options)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from readers_helpers import BANDS, put, refused
+from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, read_file
 
@@ -45,14 +45,14 @@ def test_a_few_noisy_bands_do_not_decide_the_quantity(write_csv):
     def change(frame):
         frame["420"] = 4.5  # one of 207 bands is noise
 
-    report = refused(
+    report = assert_refused(
         write_csv(change), r"30 values of reflectance \(fraction\) that ar"
     )
     assert len(report.problems) == 1
 
 
 def test_an_undecidable_quantity_is_asked_for(write_csv):
-    refused(
+    assert_refused(
         write_csv(brighten),
         r"'quantity' could be reflectance or absorbance \(values from 0\.2.* to 0\..*"
         r"say quantity='reflectance' or quantity='absorbance'\.",
@@ -71,14 +71,16 @@ def test_an_undecidable_quantity_is_asked_for(write_csv):
     ],
 )
 def test_a_quantity_that_cannot_be_is_refused(write_csv, change, told, message):
-    refused(write_csv(change), message, quantity=told)
+    assert_refused(write_csv(change), message, quantity=told)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.02])
 def test_zero_or_negative_reflectance_is_refused(write_csv, value):
     path = write_csv(put("1000", 4, value))
     place = "sample '005', data row 5, column '1000'"
-    refused(path, rf"1 values of .* zero or negative \(first: {value:g}, {place}\)")
+    assert_refused(
+        path, rf"1 values of .* zero or negative \(first: {value:g}, {place}\)"
+    )
 
 
 def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
@@ -95,14 +97,14 @@ def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
     library = read_file(write_csv(change(-0.17)), quantity="absorbance")
     assert library.reflectance.max() == pytest.approx(1.48, abs=0.005)
     message = r"absorbance that are below -0\.18 \(first: -0\.2, sample '001'"
-    refused(write_csv(change(-0.2)), message, quantity="absorbance")
+    assert_refused(write_csv(change(-0.2)), message, quantity="absorbance")
 
 
 def test_values_far_above_percent_are_refused(write_csv):
     def raw_counts(frame):
         frame[BANDS] *= 10_000
 
-    refused(write_csv(raw_counts), "reflectance in percent that are above 150")
+    assert_refused(write_csv(raw_counts), "reflectance in percent that are above 150")
 
 
 def _in_two_quantities(frame):
@@ -153,17 +155,17 @@ def test_soc_that_looks_like_g_per_kg_is_asked_for(write_csv):
         scale_soc(10)(frame)
 
     message = "median of 1.*: this looks like g/kg. Say soc_unit='g/kg' or soc_unit='%'"
-    refused(write_csv(bright), message, quantity="reflectance")
+    assert_refused(write_csv(bright), message, quantity="reflectance")
     near_infrared = write_csv(
         lambda frame: frame.drop(columns=BANDS[:60]).assign(soc=10 * frame["soc"])
     )
-    refused(near_infrared, "this looks like g/kg")
+    assert_refused(near_infrared, "this looks like g/kg")
 
 
 def test_high_soc_of_dark_soils_may_be_percent(write_csv):
     # the moist soils of Vaud reflect about 7 % at 600 nm
     path = write_csv(scale_soc(10))
-    refused(path, "this could be g/kg or the percent of an organic soil")
+    assert_refused(path, "this could be g/kg or the percent of an organic soil")
     assert read_file(path, soc_unit="%").soc.max() > 20
 
 
@@ -177,7 +179,7 @@ def test_high_soc_of_dark_soils_may_be_percent(write_csv):
     ],
 )
 def test_soc_that_cannot_be_is_refused(write_csv, change, unit, message):
-    refused(write_csv(change), message, soc_unit=unit)
+    assert_refused(write_csv(change), message, soc_unit=unit)
 
 
 # Cells
@@ -185,7 +187,7 @@ def test_soc_that_cannot_be_is_refused(write_csv, change, unit, message):
 
 @pytest.mark.parametrize("column", ["soc", "1000"])
 def test_text_where_a_number_should_be_is_refused_with_its_place(write_csv, column):
-    report = refused(
+    report = assert_refused(
         write_csv(put(column, 11, "n.d.")),
         f"Column '{column}' must hold numbers, got the text 'n.d.' "
         r"\(sample '012', data row 12\)",
@@ -194,11 +196,13 @@ def test_text_where_a_number_should_be_is_refused_with_its_place(write_csv, colu
 
 
 def test_more_cells_with_text_are_counted(write_csv):
-    refused(write_csv(lambda frame: frame.assign(soc="low")), "; 29 more such cells")
+    assert_refused(
+        write_csv(lambda frame: frame.assign(soc="low")), "; 29 more such cells"
+    )
 
 
 def test_a_decimal_comma_in_a_comma_file_is_text(write_csv):
-    refused(write_csv(put("1000", 0, "0,25")), "got the text '0,25'")
+    assert_refused(write_csv(put("1000", 0, "0,25")), "got the text '0,25'")
 
 
 @pytest.mark.parametrize("name", ["farm.csv", "farm.parquet"])
@@ -210,11 +214,11 @@ def test_missing_and_infinite_values_are_refused(write_csv, value, name):
 
         return spoil
 
-    refused(
+    assert_refused(
         write_csv(change("soc"), name=name),
         r"Column 'soc' has 2 missing or infinite values \(first: sample '007'",
     )
-    refused(
+    assert_refused(
         write_csv(change("1000"), name=name),
         r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
     )
@@ -222,24 +226,26 @@ def test_missing_and_infinite_values_are_refused(write_csv, value, name):
 
 @pytest.mark.parametrize("word", ["", "NA", "n/a", "null", "#N/A"])
 def test_words_for_missing_are_missing_and_not_text(write_csv, word):
-    refused(write_csv(put("1000", 0, word)), "1 missing or infinite")
+    assert_refused(write_csv(put("1000", 0, word)), "1 missing or infinite")
 
 
 def test_repeated_sample_ids_are_refused(write_csv):
-    refused(
+    assert_refused(
         write_csv(put("sample_id", 6, "003")),
         r"1 ids that are used more than once \(first: '003' in data rows 3 and 7\)",
     )
 
 
 def test_empty_sample_ids_are_refused(write_csv):
-    refused(write_csv(put("sample_id", 6, "")), r"1 empty cells \(first: data row 7\)")
+    assert_refused(
+        write_csv(put("sample_id", 6, "")), r"1 empty cells \(first: data row 7\)"
+    )
 
 
 def test_rows_of_another_length_are_refused(write_csv):
     path = write_csv()
     path.write_text(path.read_text() + "031,1.2,0.1\n")
-    refused(path, "Data row 31 has 3 cells but the header has 209")
+    assert_refused(path, "Data row 31 has 3 cells but the header has 209")
 
 
 @pytest.mark.parametrize("column", ["soc", "1000"])

@@ -11,8 +11,8 @@ from layouts_helpers import (
     OSSL_NM,
     OSSL_SOC,
     N,
+    assert_refused,
     read_library,
-    refused,
     split_ossl,
     write,
     write_folder,
@@ -214,29 +214,33 @@ def test_ossl_in_percent_is_refused_unless_told(ossl, farm, tmp_path):
     ossl[OSSL_BANDS] *= 100
     path = write(ossl, tmp_path / "ossl.csv")
     message = "should be, as in OSSL, 'reflectance', .* it looks like percent"
-    refused(path, f"'quantity' {message}")
+    assert_refused(path, f"'quantity' {message}")
     assert len(read_library(path, quantity="percent")) == N
 
 
 def test_spectra_of_ossl_without_soc_say_which_tables_belong_together(ossl, tmp_path):
     tables = split_ossl(ossl)
     spectra = write(tables["ossl_visnir_L0_v1.2"], tmp_path / "visnir.csv.gz")
-    refused(
+    assert_refused(
         spectra, r"OSSL has no SOC beside its spectra\. Put ossl_visnir_L0, ossl_so"
     )
     lab = write(tables["ossl_soillab_L1_v1.2"], tmp_path / "soillab.csv")
-    refused(lab, r"has no vis-NIR spectra\. .* or give the joined ossl_all_L1\.")
+    assert_refused(lab, r"has no vis-NIR spectra\. .* or give the joined ossl_all_L1\.")
     assert len(read_library(spectra)) == N  # now that the other table is beside it
 
 
 def test_folder_with_two_or_no_tables_of_spectra_is_refused(ossl, tmp_path, write_csv):
     folder = tmp_path / "ossl"
     write_folder({"a": ossl, "b": ossl}, folder)
-    refused(folder, r"a folder with 2 tables of spectra \(a\.csv, b\.csv\)\. Give")
+    assert_refused(
+        folder, r"a folder with 2 tables of spectra \(a\.csv, b\.csv\)\. Give"
+    )
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "is a folder without the spectra of OSSL or ICRAF")
+    assert_refused(
+        tmp_path / "empty", "is a folder without the spectra of OSSL or ICRAF"
+    )
     own = write_csv()
-    refused(own.parent, r"is a folder without .* Give the path of a file\.")
+    assert_refused(own.parent, r"is a folder without .* Give the path of a file\.")
 
 
 # ICRAF-ISRIC

@@ -9,8 +9,8 @@ import pytest
 from layouts_helpers import (
     OSSL_NM,
     N,
+    assert_refused,
     read_library,
-    refused,
     split_ossl,
     write,
     write_folder,
@@ -81,7 +81,7 @@ def test_own_library_must_still_be_well_written(write_csv, column, value, messag
         frame.loc[11, column] = value
         frame.loc[5, "soc"] = np.nan  # left out; row numbers are those of the file
 
-    refused(write_csv(change), message)
+    assert_refused(write_csv(change), message)
 
 
 def test_single_rows_that_are_no_spectra_are_left_out_and_many_refused(write_csv):
@@ -102,15 +102,15 @@ def test_single_rows_that_are_no_spectra_are_left_out_and_many_refused(write_csv
         "1 of 30 rows are 50 times darker or brighter than others and are left out."
         in library.notes
     )
-    refused(write_csv(change(2)), "different quantities", quantity="reflectance")
+    assert_refused(write_csv(change(2)), "different quantities", quantity="reflectance")
 
 
 def test_library_without_a_usable_row_is_refused(write_csv):
-    refused(
+    assert_refused(
         write_csv(lambda frame: frame.assign(soc=np.nan)),
         r"None of 30 rows can be used: 30 have no SOC\. A library needs rows with both",
     )
-    refused(
+    assert_refused(
         write_csv(lambda frame: frame.assign(soc=99.0), name="high.csv"),
         "30 have a SOC below 0 or above 60 %",
         soc_unit="%",
@@ -153,7 +153,7 @@ def test_gzip_is_found_by_content_and_not_by_name(write_csv, tmp_path):
 def test_truncated_gzip_is_refused(write_csv):
     path = write_csv(name="farm.csv.gz")
     path.write_bytes(path.read_bytes()[:-2000])
-    refused(path, r"'farm\.csv\.gz' is not a whole gzip file")
+    assert_refused(path, r"'farm\.csv\.gz' is not a whole gzip file")
 
 
 def test_names_of_tables():

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from readers_helpers import BANDS, put, refused
+from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
 from soilnb.datasets.columns import find_columns
@@ -160,30 +160,32 @@ def test_repeated_spectra_are_a_note_only(write_csv):
 def test_a_missing_column_is_named_with_what_comes_close(
     write_csv, column, new, message
 ):
-    refused(write_csv(lambda frame: frame.rename(columns={column: new})), message)
+    assert_refused(
+        write_csv(lambda frame: frame.rename(columns={column: new})), message
+    )
 
 
 @pytest.mark.parametrize("twice", ["420", "soc", "clay"])
 def test_a_column_twice_is_refused(tmp_path, twice):
     header = ["sample_id", "soc", *BANDS, "clay", twice]
     path = write_header(tmp_path / "twice.csv", header)
-    refused(path, f"Column '{twice}' is there 2 times. Keep one of them.")
+    assert_refused(path, f"Column '{twice}' is there 2 times. Keep one of them.")
 
 
 def test_a_known_column_twice_in_another_case_is_refused(tmp_path):
     path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "SOC"])
-    refused(path, "Column 'soc' is there 2 times")
+    assert_refused(path, "Column 'soc' is there 2 times")
 
 
 def test_wavelengths_equal_as_numbers_are_refused(tmp_path):
     path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "420.0"])
-    refused(path, "Columns '420' and '420.0' are the same wavelength")
+    assert_refused(path, "Columns '420' and '420.0' are the same wavelength")
 
 
 def test_too_few_wavelengths_are_refused_with_the_columns_found(tmp_path):
     header = ["sample_id", "soc", *BANDS[:9]]
     path = write_header(tmp_path / "few.csv", header)
-    refused(
+    assert_refused(
         path, "at least 10 wavelength columns, .* got 9. The columns are 'sample_id'"
     )
 
@@ -192,7 +194,7 @@ def test_two_sets_of_wavelengths_are_refused(write_csv):
     def change(frame):
         return frame.join(frame[BANDS].add_prefix("A"))
 
-    refused(
+    assert_refused(
         write_csv(change), "two sets of wavelength columns, from '420' and from 'A4"
     )
 
@@ -212,7 +214,7 @@ def test_two_sets_of_wavelengths_are_refused(write_csv):
     ],
 )
 def test_wavelengths_that_are_not_nm_are_refused(write_csv, style, message):
-    refused(write_csv(rename_bands(style)), message)
+    assert_refused(write_csv(rename_bands(style)), message)
 
 
 def test_the_style_with_the_wavelengths_wins_over_more_other_columns():
@@ -227,45 +229,45 @@ def test_an_empty_file_is_refused(tmp_path):
     for content in ("", "\n\n"):
         path = tmp_path / "empty.csv"
         path.write_text(content)
-        refused(path, "'empty.csv' is empty")
+        assert_refused(path, "'empty.csv' is empty")
 
 
 def test_a_header_without_samples_is_refused(write_csv):
     for name in ("farm.csv", "farm.parquet"):
         path = write_csv(lambda frame: frame.iloc[:0], name=name)
-        refused(path, "has a header but no samples")
+        assert_refused(path, "has a header but no samples")
 
 
 def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "binary.csv"
     path.write_bytes(b"PK\x03\x04\x00\x00\x00")
-    refused(path, "is not a CSV text file .* Export it as 'CSV UTF-8'")
+    assert_refused(path, "is not a CSV text file .* Export it as 'CSV UTF-8'")
 
 
 def test_a_field_without_end_is_refused(tmp_path):
     path = write_header(tmp_path / "long.csv", ["sample_id", "soc", *BANDS])
     path.write_text(path.read_text() + '"' + "x" * 200_000)
-    refused(path, "is not a CSV file")
+    assert_refused(path, "is not a CSV file")
 
 
 def test_text_in_another_encoding_is_refused(write_csv):
     path = write_csv(put("sample_id", 20, "Åker"), encoding="latin-1")
-    refused(path, r"is not UTF-8 text \(byte 0xc5\)\. Save it as 'CSV UTF-8'")
+    assert_refused(path, r"is not UTF-8 text \(byte 0xc5\)\. Save it as 'CSV UTF-8'")
 
 
 def test_a_broken_parquet_file_is_refused(tmp_path):
     path = tmp_path / "broken.parquet"
     path.write_bytes(b"PAR1 and nothing else")
-    refused(path, "is not a Parquet file")
+    assert_refused(path, "is not a Parquet file")
 
 
 def test_another_kind_of_file_and_a_folder_are_refused(tmp_path):
     path = tmp_path / "farm.xlsx"
     path.write_text("x")
-    refused(path, r"must end in \.csv, .* or \.parquet, got 'farm\.xlsx'")
+    assert_refused(path, r"must end in \.csv, .* or \.parquet, got 'farm\.xlsx'")
     folder = tmp_path / "folder.csv"
     folder.mkdir()
-    refused(folder, "is a folder")
+    assert_refused(folder, "is a folder")
 
 
 def test_a_missing_file_is_reported(tmp_path):
@@ -312,7 +314,7 @@ def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
         put("sample_id", 5, "001")(frame)
 
     path = write_csv(change)
-    report = refused(
+    report = assert_refused(
         path, r"^farm\.csv: Column '1000' .*\(and 2 more: soilnb data check"
     )
     assert len(report.problems) == 3

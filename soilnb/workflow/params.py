@@ -146,7 +146,7 @@ def _profile_or(low: int, high: int) -> Callable[[str, Any], None]:
         if value and not low <= value <= high:
             msg = (
                 f"{name!r} must be 0 (the profile's) or between {low:,} and {high:,}, "
-                f"got {value}."
+                f"got {value}. Give 0, or a number in that range."
             )
             raise ValueError(msg)
 

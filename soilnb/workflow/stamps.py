@@ -122,13 +122,18 @@ def code_digest() -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
+def _read_notes(site_folder: Path, step: str) -> dict[str, Any]:
+    """Return what a step noted; no data and parameters where that cannot be read."""
+    nothing: dict[str, Any] = {"parameters": {}, "data": {}}
+    try:
+        return nothing | json.loads((site_folder / step / "step.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return nothing
+
+
 def read_parameters(site_folder: Path, step: str) -> dict[str, Any]:
     """Return the parameters that a step was run with; none where it left none."""
-    try:
-        notes = json.loads((site_folder / step / "step.json").read_text())
-        return dict(notes["parameters"])
-    except (OSError, KeyError, json.JSONDecodeError):
-        return {}
+    return _read_notes(site_folder, step)["parameters"]
 
 
 def run_command(steps: str, values: Mapping[str, Any]) -> str:
@@ -173,13 +178,12 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
 def check_owner(values: Mapping[str, Any]) -> None:
     """Raise ValueError where the results of another file of the same name would go."""
     folder = results_folder(values)
-    before = read_parameters(folder, "01_data")
-    if not before:
+    notes = _read_notes(folder, "01_data")
+    if not notes["parameters"]:
         return
-    notes = json.loads((folder / "01_data" / "step.json").read_text())
     now = data_digests(values)
     for key in ("site", "library"):
-        old, new = (Path(resolve(one[key])) for one in (before, values))
+        old, new = (Path(resolve(one[key])) for one in (notes["parameters"], values))
         if old == new or not is_table(new) or not old.is_file():
             continue  # the same file, or one that was moved
         if notes["data"].get(f"{key} {new.name}") != now[f"{key} {new.name}"]:

@@ -1,0 +1,208 @@
+"""Steps: what they note, whom they keep out, and which results fit together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from soilnb.workflow import folders, params, run, stamps, step
+
+
+def test_folder_is_replaced_whole(tmp_path):
+    new, place = tmp_path / "new", tmp_path / "place"
+    for folder, name in ((new, "fresh"), (place, "stale")):
+        folder.mkdir()
+        (folder / name).touch()
+    folders.replace_folder(new, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert [path.name for path in place.iterdir()] == ["fresh"]
+
+
+def test_step_without_its_upstream_says_what_to_run(tmp_path):
+    namespace = {"site": "skane", "results": str(tmp_path)}
+    with pytest.raises(ValueError, match="cannot run: there are no results of 01_data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def _stamp(folder, name, **changes):
+    """Write a step's stamp as `finish` does, without running anything."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    values = {"site": "skane", "library": "farms"}
+    facts = {
+        "study": "x",
+        "data": stamps.data_digests(values),
+        "parameters": {"seed": 1, "profile": "quick"},
+        "upstream": {},
+    } | changes
+    (folder / name / "step.json").write_text(json.dumps(facts))
+
+
+def test_step_with_another_seed_than_the_study_is_refused(tmp_path):
+    _stamp(tmp_path / "farms" / "skane", "01_data")
+    namespace = {"site": "skane", "results": str(tmp_path), "seed": 2}
+    with pytest.raises(ValueError, match="'seed' is 2, but the results of 01_data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def test_step_after_another_file_of_the_same_name_is_refused(tmp_path):
+    _stamp(tmp_path / "farms" / "skane", "01_data", data={"site a.csv": "SHA-256 0"})
+    namespace = {"site": "skane", "results": str(tmp_path)}
+    with pytest.raises(ValueError, match="01_data was made from other data"):
+        step.begin("02_benchmarks", namespace)
+
+
+def test_advice_keeps_the_parameters_of_the_earlier_run(tmp_path):
+    values = {"site": "skane", "library": "farms", "results": str(tmp_path)}
+    place = tmp_path / "farms" / "skane"
+    full = params.check_parameters("01_data", values | {"profile": "full"})
+    _stamp(place, "01_data", parameters=full | {"n_local": 40})
+    search = params.check_parameters("04_cnn", values | {"profile": "full"})
+    _stamp(place, "04_cnn", parameters=search | {"n_trials": 7})
+    assert stamps.run_command("all", values) == (
+        "soilnb run all --site skane --library farms --profile full "
+        f"-p n_local=40 -p n_trials=7 -p results={tmp_path}"
+    )
+    # What is wanted now goes first; what a profile had set is not named.
+    assert stamps.run_command("04_cnn", values | {"profile": "quick", "seed": 2}) == (
+        "soilnb run 04_cnn --site skane --library farms --profile quick "
+        f"-p n_local=40 -p n_trials=7 -p results={tmp_path} -p seed=2"
+    )
+
+
+def test_another_file_of_the_same_name_does_not_replace_results(tmp_path):
+    files = [tmp_path / name / "farm.csv" for name in "ab"]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(f"sample_id,soc\na,{number}\n")
+    values = [
+        {"site": str(file), "library": "farms", "results": str(tmp_path / "r")}
+        for file in files
+    ]
+    place = folders.results_folder(values[0])
+    _stamp(place, "01_data", data=stamps.data_digests(values[0]), parameters=values[0])
+    stamps.check_owner(values[0])
+    with pytest.raises(
+        ValueError, match="'site' must have a results folder of its own"
+    ):
+        stamps.check_owner(values[1])
+    files[1].write_text(files[0].read_text())
+    stamps.check_owner(values[1])  # a copy
+    files[1].write_text("sample_id,soc\na,5\n")
+    files[0].unlink()
+    stamps.check_owner(values[1])  # moved, then edited
+
+
+def test_step_that_another_process_runs_is_refused(tmp_path):
+    namespace = {"results": str(tmp_path)}
+    first = step.begin("01_data", namespace)
+    (first.folder / "half.csv").touch()
+    code = (
+        "from soilnb.workflow import begin;"
+        f"begin('01_data', {{'site': 'skane', 'results': {str(tmp_path)!r}}})"
+    )
+    other = [sys.executable, "-c", code]
+    done = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert "is being run by another process. Wait" in done.stderr
+    assert (first.folder / "half.csv").exists()
+    step.begin("01_data", namespace).finish()  # again in the same kernel
+    assert subprocess.run(other, check=False).returncode == 0
+
+
+def test_step_notes_what_it_read_when_it_began(tmp_path):
+    begun = step.begin("01_data", {"results": str(tmp_path)})
+    begun.study.save(begun.folder)
+    begun.finish()
+    second = step.begin("02_benchmarks", {"results": str(tmp_path)})
+    again = step.begin("01_data", {"results": str(tmp_path)})
+    again.start -= 100  # it took another time, so its notes differ
+    again.study.save(again.folder)
+    again.finish()
+    second.finish()
+    place = tmp_path / "farms" / "skane"
+    assert stamps.find_mismatch(place, ["01_data", "02_benchmarks"]) == (
+        "02_benchmarks",
+        "01_data was run again after 02_benchmarks",
+    )
+
+
+def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
+    jobs = [
+        run.Job(name, {"site": "skane", "library": "farms", "results": str(tmp_path)})
+        for name in ("01_data", "02_benchmarks")
+    ]
+    (tmp_path / "farms" / "skane").mkdir(parents=True)
+    looked = []
+
+    def is_fresh(job):
+        looked.append(job.step)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # the interrupt is met in the other thread
+        return False
+
+    monkeypatch.setattr(run, "is_fresh", is_fresh)
+    monkeypatch.setattr(run, "execute", lambda *_: pytest.fail("a step began"))
+    # A shell's background jobs begin with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.run(jobs)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert looked == ["01_data"]
+
+
+def test_results_of_two_studies_are_told_apart(tmp_path):
+    _stamp(tmp_path, "01_data")
+    _stamp(tmp_path, "02_benchmarks", study="y")
+    assert stamps.find_mismatch(tmp_path, ["01_data"]) is None
+    assert stamps.find_mismatch(tmp_path, ["01_data", "02_benchmarks", "03"]) == (
+        "02_benchmarks",
+        "the results of 02_benchmarks belong to another study",
+    )
+
+
+def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
+    _stamp(tmp_path, "01_data")
+    read = {"01_data": stamps.stamp_digest(tmp_path, "01_data")}
+    _stamp(tmp_path, "03_rs_local", upstream=read)
+    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
+    _stamp(tmp_path, "01_data", seconds=2)
+    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
+        "03_rs_local",
+        "01_data was run again after 03_rs_local",
+    )
+
+
+def test_notes_that_cannot_be_read_are_told_not_raised(tmp_path):
+    _stamp(tmp_path, "01_data")
+    (tmp_path / "01_data" / "step.json").write_text('{"study": ')
+    assert stamps.find_mismatch(tmp_path, ["01_data"]) == (
+        "01_data",
+        "the notes of 01_data (step.json) cannot be read",
+    )
+
+
+def test_names_that_the_notebook_itself_made_are_no_parameters(tmp_path):
+    """Run All a second time in JupyterLab, without a new kernel."""
+    namespace = {"results": str(tmp_path), "notes": [], "first": 420.0}
+    step.begin("01_data", namespace)
+    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
+        step.begin("01_data", namespace | {"sede": 2})
+
+
+def test_unknown_name_in_a_notebook_is_refused():
+    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
+        step.begin("02_benchmarks", {"site": "skane", "sede": 2, "_hidden": 1})
+
+
+def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):
+    with (
+        run.only_run(tmp_path),
+        pytest.raises(run.StepError, match="Another run is writing"),
+        run.only_run(tmp_path),
+    ):
+        pass
