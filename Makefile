@@ -32,8 +32,9 @@ book: install
 
 # All real farms, and the tables of data/reference_results made of them: two hours.
 SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland
+SEEDS ?= 5
 reference: install
-	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -j 2
+	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -j 2
 	@$(BIN)/python -c "from soilnb.workflow import reference; print(*reference.collect_results(), sep='\n')"
 
 test: install

@@ -216,6 +216,16 @@ def test_a_library_network_is_trained_once_for_all_that_use_it(results):
     assert [path.name.split("-")[0] for path in files] == ["country", "global"]
 
 
+def test_a_library_network_has_the_best_architecture_of_its_search(site):
+    place = site / "04_cnn"
+    used = json.loads((place / "architectures.json").read_text())
+    for library in ("global", "country"):
+        trials = pd.read_csv(place / f"trials_{library}.csv")
+        best = trials.loc[trials["score"].idxmin()]
+        assert len(trials) == 2
+        assert used[library] == json.loads(best["architecture"])
+
+
 def test_second_run_finds_everything_fresh(results):
     start = time.perf_counter()
     done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")

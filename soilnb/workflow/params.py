@@ -180,6 +180,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_seeds": _between(0, 100),
     "n_library": _profile_or(50, 10_000_000),
     "n_trials": _between(0, 9999),
+    "n_library_trials": _between(0, 9999),
     "max_weights": _profile_or(150_000, 10**9),  # SMALL, the first trial, needs as many
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {

@@ -6,13 +6,14 @@ the step finishes, so a reader never meets half of them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb.cnn import Architecture
+from soilnb.cnn import SMALL, Architecture, search
 from soilnb.datasets import SpectralLibrary, load_library, load_site
 from soilnb.study import (
     Study,
@@ -53,6 +54,7 @@ from soilnb.workflow.stamps import (
 
 if TYPE_CHECKING:
     from soilnb.cnn import CrossValidation
+    from soilnb.cnn.tuning.result import SearchResult
 
 # What a step must have in common with those that it reads.
 _SHARED = ("profile", "seed", "library_epochs", "n_library")
@@ -281,11 +283,7 @@ class Step:
         if n_rows > LARGE_LIBRARY:
             architecture = replace(architecture, batch_size=128, patience=10)
         key = network_key(study, library, architecture, **how)
-        name = f"{library}-{key}-{code_digest()[:8]}.npz"
-        file = self.place.parents[1] / ".networks" / name
-        file.parent.mkdir(exist_ok=True)
-        with file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another site may be training it
+        with self._library_file(f"{library}-{key}-{code_digest()[:8]}.npz") as file:
             if not file.exists():
                 network = fit_network(
                     study, library, architecture, progress=progress, **how
@@ -295,6 +293,58 @@ class Step:
         if progress is not None:
             show.say(f"The {library} network was trained before and is used again.")
         return CrossValidation.load(file)
+
+    def search_network(
+        self,
+        library: str,
+        n_trials: int,
+        *,
+        n_initial: int,
+        max_epochs: int,
+        max_weights: int,
+        progress: Any = None,
+    ) -> SearchResult:
+        """Return a search for the architecture of a library's network.
+
+        It sees 2,000 rows at most, drawn by chance, and tries the small network first.
+        Searches are kept beside the networks: sites that leave the same rows and bands
+        of a library share them, and an interrupted one goes on.
+
+        Parameters
+        ----------
+        library : str
+            "global" or "country".
+        n_trials, n_initial, max_epochs, max_weights, progress
+            As of `soilnb.cnn.search`.
+
+        Returns
+        -------
+        SearchResult
+        """
+        how = {"max_epochs": max_epochs, "n_library": LARGE_LIBRARY}
+        key = network_key(self.study, library, SMALL, **how)
+        name = f"{library}-{key}-{max_weights}-{n_initial}-{code_digest()[:8]}.search"
+        with self._library_file(name) as folder:
+            return search(
+                *library_samples(self.study, library, n_library=LARGE_LIBRARY),
+                n_trials,
+                folder,
+                seed=self.study.seed,
+                start=(SMALL,),
+                n_initial=n_initial,
+                max_epochs=max_epochs,
+                max_weights=max_weights,
+                progress=progress,
+            )
+
+    @contextlib.contextmanager
+    def _library_file(self, name: str) -> Iterator[Path]:
+        """Hold what the sites of a library share, in results/<library>/.networks."""
+        path = self.place.parents[1] / ".networks" / name
+        path.parent.mkdir(exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another site may be at it
+            yield path
 
     def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
         """Leave architectures.json, by model."""
