@@ -45,7 +45,7 @@ def test_measured_predicted_has_one_to_one_line_and_equal_axes():
     assert axes.get_xlabel() == "measured SOC / %"
     assert axes.get_ylabel() == "predicted SOC / %"
     # Errors 0.5 and -0.2: RMSE sqrt((0.25 + 0.04) / 2) = 0.38.
-    assert axes.texts[0].get_text().startswith("n = 2\nRMSE 0.38 %\nCCC")
+    assert axes.texts[0].get_text().startswith("n = 2\nRMSE 0.38 % SOC\nCCC")
 
 
 def test_measured_predicted_of_sites_have_their_own_limits():

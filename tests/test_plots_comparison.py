@@ -224,7 +224,7 @@ def test_learning_curve_joins_means_and_shows_every_run():
     assert runs.get_offsets().shape == (4, 2)
     assert band.get_datalim(axes.transData).intervaly.tolist() == [0.4, 1.0]
     assert axes.get_xticks().tolist() == [10, 30]
-    assert axes.get_ylabel().endswith("/ %")
+    assert axes.get_ylabel().endswith("/ % SOC")
 
 
 @pytest.fixture
@@ -240,7 +240,8 @@ def nested():
 
 def test_choice_shows_the_margin_and_what_was_chosen(nested):
     axes = plots.plot_choice(nested, chosen="local", margin=0.2).axes[0]
-    base, needed, all_of_them, chosen, tested = axes.lines
+    base, needed, all_of_them, chosen, tested, base_tested = axes.lines
+    assert base_tested.get_xdata()[0] == 0.6  # of local, on the test samples
     assert base.get_xdata()[0] == 0.5
     assert needed.get_xdata()[0] == pytest.approx(0.4)  # 20 percent below 0.5
     assert all_of_them.get_xdata().tolist() == [0.5, 0.45]  # local comes first

@@ -251,6 +251,11 @@ def test_rule_worked_by_hand():
     )
 
 
+def test_a_gain_just_below_the_margin_is_not_said_to_reach_it():
+    choice = choose(made_up(local=[1, -1], dtl_i_global=[0.9002, 0.9002]), margin=0.1)
+    assert "dtl_i_global, is 9.9 % below that of local; at least 10 %" in choice.reason
+
+
 @pytest.mark.parametrize(
     ("error", "method"), [(0.91, "local"), (0.89, "dtl_i_global"), (1.2, "local")]
 )

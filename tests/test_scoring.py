@@ -53,7 +53,7 @@ def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
 
 @pytest.mark.parametrize(
     ("low", "high", "word"),
-    [(0.01, 0.2, "helped"), (-0.2, -0.01, "did harm"), (-0.1, 0.1, "cannot tell")],
+    [(0.01, 0.2, "was better"), (-0.2, -0.01, "was worse"), (-0.1, 0.1, "cannot tell")],
 )
 def test_verdict_follows_the_interval(low, high, word):
     gain = pd.Series({"low": low, "high": high, "n_test": 30})
@@ -64,8 +64,7 @@ def test_verdict_of_few_test_samples_never_tells():
     """At 29 the interval is too narrow to believe, whatever it says."""
     gain = pd.Series({"low": 0.01, "high": 0.2, "n_test": 29})
     assert verdict(gain, "DTL-I") == (
-        "On this farm there are 29 test samples: so few cannot tell DTL-I and local "
-        "modelling apart."
+        "There are 29 test samples: so few cannot tell DTL-I and local modelling apart."
     )
 
 

@@ -50,7 +50,8 @@ def plot_sites(
     Returns
     -------
     Figure
-        Beside each row, at how many sites the method is better than the reference.
+        Beside each row, at how many sites the method is better than the reference, and
+        at how many it is the reference (`recommended` may be).
 
     Raises
     ------
@@ -82,7 +83,9 @@ def plot_sites(
     name_sides(axes, 1, "better", "worse")
     beside(axes, -0.5, "better at")
     for row, values in enumerate(ratios.to_numpy()):
-        beside(axes, row, f"{(values < 1).sum()} of {np.isfinite(values).sum()}")
+        text = f"{(values < 1).sum()} of {np.isfinite(values).sum()}"
+        n_equal = (values == 1).sum()
+        beside(axes, row, f"{text}, {n_equal} equal" if n_equal else text)
     axes.set_xlabel(f"RMSE / RMSE of {name_method(reference)} (logarithmic axis)")
     legend_below(axes, 2)
     return figure
@@ -208,7 +211,7 @@ def plot_choice(
     place = rows.index.get_loc(chosen)
     figure, axes = make_figure(6.5, 1.5 + 0.34 * len(rows))
     axes.axvspan(needed, base, color="#EEEEEE", lw=0, zorder=0)
-    axes.axvline(base, color="black", lw=1, label=name_method(reference))
+    axes.axvline(base, color="black", lw=1, label=f"{name_method(reference)}, nested")
     label = f"needed: {100 * margin:g} percent lower"
     axes.axvline(needed, color="black", lw=1, ls="--", label=label)
     dots: dict[str, Any] = {"marker": "o", "ms": 7, "ls": "", "color": "#0072B2"}
@@ -221,6 +224,10 @@ def plot_choice(
         axes.plot(
             rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
         )
+        label = f"{name_method(reference)}, test samples"
+        axes.axvline(
+            rows.loc[reference, "test_rmse"], color="#D55E00", lw=0.8, label=label
+        )
     method_rows(axes, list(rows.index))
     columns = [name for name in ("rmse", "test_rmse") if name in rows]
     shown = np.append(rows[columns].to_numpy(dtype=np.float64), needed)
@@ -228,6 +235,6 @@ def plot_choice(
     axes.set_xlim(
         shown.min() - 0.08 * np.ptp(shown), shown.max() + 0.08 * np.ptp(shown)
     )
-    axes.set_xlabel("RMSE / %")
+    axes.set_xlabel("RMSE / % SOC")
     legend_below(axes, 2)
     return figure

@@ -24,7 +24,7 @@ from soilnb.plots.style import (
     site_marker,
 )
 
-PAPER_TITLE = "Shen et al. (2022), Table 3"
+PAPER_TITLE = "from Table 3 of Shen et al. (2022)"
 PAPER_COLOURS = ("#444444", "#888888", "#BBBBBB")  # those of no site of ours
 MOST_BARS = 4  # sites; bars of more are too thin to be told apart
 OFF_SCALE = 0.42  # width of the strip of what is off the scale, relative to the limit
@@ -114,6 +114,7 @@ def _draw_delta(
     for row, values in enumerate(wide.to_numpy()):
         known = values[np.isfinite(values)]
         if not len(known):
+            beside(axes, row, "–")
             continue
         if (mean := known.mean()) >= -limit and has_means:
             axes.plot([mean, mean], [row - 0.43, row + 0.43], **style)
@@ -176,7 +177,7 @@ def _points(
         axes.scatter(
             values.where(values >= -limit),
             np.arange(len(wide)) + steps[place],
-            s=18,
+            s=24,
             lw=0,
             color=colours[place % len(colours)],
             marker=site_marker(place),

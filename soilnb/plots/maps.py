@@ -146,7 +146,8 @@ def _graticule(axes: Axes, places: npt.NDArray) -> None:
     (west, south), (east, north) = places.min(axis=0), places.max(axis=0)
     shorter = np.cos(np.radians((south + north) / 2))  # a degree of longitude
     width, height = 1.2 * (east - west) * shorter, 1.2 * (north - south)
-    half_height = max(height, width / WIDEST, 2.0) / 2
+    smallest = 2.0 if max(width, height) > 0.2 else 40.0  # one place needs more around
+    half_height = max(height, width / WIDEST, smallest) / 2
     half_width = max(width, half_height * 2 * NARROWEST) / 2 / shorter
     middle = (west + east) / 2, (south + north) / 2
     axes.set_xlim(max(middle[0] - half_width, -180), min(middle[0] + half_width, 180))

@@ -16,8 +16,10 @@ from soilnb._validation import check_choice
 from soilnb.plots.style import (
     RMSE_LABEL,
     SOC_LABEL,
+    legend_below,
     make_figure,
     name_method,
+    name_sides,
 )
 
 
@@ -40,7 +42,7 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
         best = int(np.argmin(errors))
         axes.plot(components, errors, color=colour, label=name_method(name))
         axes.plot(components[best], errors[best], "o", color=colour)
-    axes.set(xlabel="number of PLS components", ylabel="cross-validated RMSE / %")
+    axes.set(xlabel="number of PLS components", ylabel="cross-validated RMSE / % SOC")
     axes.legend()
     return figure
 
@@ -63,7 +65,8 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
     names = ordered["method"].map(name_method)
     bars = axes.barh(names, ordered["rmse"], color="#0072B2", alpha=0.8)
-    axes.bar_label(bars, fmt="%.2f", padding=3)
+    white = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.5}
+    axes.bar_label(bars, fmt="%.2f", padding=3, bbox=white)
     if reference is not None:
         value = scores.loc[scores["method"] == reference, "rmse"].iloc[0]
         axes.axvline(
@@ -135,7 +138,7 @@ def _equal_limits(predictions: pd.DataFrame) -> tuple[float, float]:
 def _scores(rows: pd.DataFrame) -> str:
     """Return what is written into a panel of measured against predicted values."""
     measured, predicted = rows["measured"], rows["predicted"]
-    text = f"n = {len(rows)}\nRMSE {metrics.rmse(measured, predicted):.2f} %"
+    text = f"n = {len(rows)}\nRMSE {metrics.rmse(measured, predicted):.2f} % SOC"
     if np.ptp(rows[["measured", "predicted"]].to_numpy()):
         text += f"\nCCC {metrics.ccc(measured, predicted):.2f}".replace("-", "−")
     return text
@@ -214,10 +217,11 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     spread = np.abs(ordered[["low", "high"]].sub(ordered["gain"], axis=0)).to_numpy().T
     names = ordered.index.map(name_method)
     axes.errorbar(
-        ordered["gain"], names, xerr=spread, fmt="o", color="#0072B2", capsize=3
+        ordered["gain"], names, xerr=spread, fmt="o", ms=4, color="#0072B2", capsize=3
     )
     axes.axvline(0, color="black", lw=0.8)
-    axes.set(xlabel="RMSE of local minus RMSE / %   (right of 0: better than local)")
+    name_sides(axes, 0, "worse", "better")
+    axes.set(xlabel="RMSE of CNN local minus RMSE / % SOC")
     return figure
 
 
@@ -240,8 +244,10 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
     sns.stripplot(
         runs, x="rmse", y="kind", order=kinds, ax=axes, color="#0072B2", jitter=0.15
     )
-    axes.axvline(reference, color="#D55E00", ls="--", lw=1)
+    axes.axvline(reference, color="#D55E00", ls="--", lw=1, label="local samples alone")
+    axes.margins(x=0.08)
     axes.set(xlabel=RMSE_LABEL, ylabel="")
+    legend_below(axes, 1)
     return figure
 
 
@@ -267,7 +273,7 @@ def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
     axes.axhline(
         reference, color="#D55E00", ls="--", lw=1, label="local samples alone, test"
     )
-    axes.set(xlabel="weight of each local sample", ylabel="RMSE / %", xscale="log")
+    axes.set(xlabel="weight of each local sample", ylabel="RMSE / % SOC", xscale="log")
     axes.set_xticks(sweep.index, labels=[f"{weight:g}" for weight in sweep.index])
     axes.minorticks_off()
     axes.legend()

@@ -16,7 +16,11 @@ from soilnb.plots.style import (
     make_figure,
     mark_features,
     name_method,
+    plain_numbers,
 )
+
+# Of a logarithmic axis of SOC errors.
+TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
 
 
 def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
@@ -42,7 +46,10 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
         axes.set(title=name_method(name), xlabel="epoch", yscale="log")
-    panels[0][0].set_ylabel("validation RMSE / %")
+        low, high = axes.get_ylim()
+        shown = [tick for tick in TICKS if low <= tick <= high]
+        plain_numbers(axes.yaxis, shown or [low, high])
+        axes.set_ylabel("validation RMSE / % SOC")
     return figure
 
 
@@ -78,7 +85,7 @@ def plot_depths(
             style = {"color": "black", "ls": "--", "lw": 1}
             axes.axhline(reference, label=name_method("local"), **style)
         axes.set(title=name_method(name), xlabel="frozen, up to and including")
-    panels[0][0].set_ylabel("cross-validated RMSE / %")
+    panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4
     )
@@ -127,7 +134,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
         at = trials["number"][~ended]
         floor = np.full(len(at), trials["best"].min())
         axes.plot(at, floor, "x", color="#999999", label="failed or stopped")
-    axes.set(xlabel="trial", ylabel="cross-validated RMSE / %")
+    axes.set(xlabel="trial", ylabel="cross-validated RMSE / % SOC")
     axes.legend()
     return figure
 
@@ -151,7 +158,9 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
         colour = COLOURS.get(name, colour)
         axes.stairs(table["change"], edges, color=colour, lw=1.6, label=name)
     mark_features(axes, edges)
-    axes.set(xlabel="wavelength / nm", ylabel="change of the prediction / %", ylim=0)
+    axes.set(
+        xlabel="wavelength / nm", ylabel="change of the prediction / % SOC", ylim=0
+    )
     axes.legend(loc="best")
     return figure
 

@@ -29,11 +29,19 @@ COLOURS = {
     "test": "#E69F00",
 }
 # Sites of one figure: a colour and, where they are many, a marker of their own.
-SITE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+SITE_COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#332288",
+)
 SITE_MARKERS = ("o", "s", "^", "D", "v", "P")
 MANY_POINTS = 2000  # more are one image in a vector file, so that it stays small
 SOC_LABEL = "SOC / %"
-RMSE_LABEL = "RMSE of the test samples / %"
+RMSE_LABEL = "RMSE of the test samples / % SOC"
 # Methods as figures name them, in the order in which they are drawn.
 LABELS = {
     "plsr_local": "PLSR local",

@@ -15,13 +15,21 @@ from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
 from soilnb.study.repeats import Case, repeat, score_cases
-from soilnb.study.scoring import METHODS, Fits, compare, predict_with, verdict
+from soilnb.study.scoring import (
+    METHODS,
+    VERDICT_TEST_MIN,
+    Fits,
+    compare,
+    predict_with,
+    verdict,
+)
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
 __all__ = [
     "METHODS",
     "NINE_MODELS",
     "RULE_SITES",
+    "VERDICT_TEST_MIN",
     "Case",
     "Choice",
     "Fits",

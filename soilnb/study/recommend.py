@@ -64,9 +64,10 @@ class Choice:
             return "local: there is no other candidate."
         best = str(others["ratio"].idxmin())
         change = 100 * (others.loc[best, "ratio"] - 1)
-        found = (
-            f"{abs(change):.1f} % {'below' if change < 0 else 'above'} that of local"
-        )
+        shown = round(abs(change), 1)
+        if self.method == "local" and shown >= 100 * self.margin and change < 0:
+            shown = np.floor(10 * abs(change)) / 10  # not rounded up to what is needed
+        found = f"{shown:.1f} % {'below' if change < 0 else 'above'} that of local"
         needed = f"at least {100 * self.margin:g} % below is needed"
         if self.method == "local":
             return (

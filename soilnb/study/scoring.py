@@ -236,7 +236,7 @@ def _resampled_rmse(
 
 
 def verdict(gain: pd.Series, name: str) -> str:
-    """Return in one sentence whether a method helped at this farm.
+    """Return in one sentence whether a method helped in one run of a farm.
 
     Parameters
     ----------
@@ -253,18 +253,19 @@ def verdict(gain: pd.Series, name: str) -> str:
     Examples
     --------
     >>> verdict(pd.Series({"low": -0.1, "high": 0.2, "n_test": 95}), "DTL-I")
-    'On this farm the test samples cannot tell DTL-I and local modelling apart.'
+    'In this run the test samples cannot tell DTL-I and local modelling apart.'
     """
     if gain["n_test"] < VERDICT_TEST_MIN:
         return (
-            f"On this farm there are {gain['n_test']:.0f} test samples: so few cannot "
-            f"tell {name} and local modelling apart."
+            f"There are {gain['n_test']:.0f} test samples: so few cannot tell {name} "
+            "and local modelling apart."
         )
-    beyond = "beyond what its test samples leave open."
-    if gain["low"] > 0:
-        return f"On this farm {name} helped, {beyond}"
-    if gain["high"] < 0:
-        return f"On this farm {name} did harm, {beyond}"
-    return (
-        f"On this farm the test samples cannot tell {name} and local modelling apart."
+    beyond = (
+        "than local modelling, beyond what its test samples leave open; another seed "
+        "or split may differ."
     )
+    if gain["low"] > 0:
+        return f"In this run {name} was better {beyond}"
+    if gain["high"] < 0:
+        return f"In this run {name} was worse {beyond}"
+    return f"In this run the test samples cannot tell {name} and local modelling apart."

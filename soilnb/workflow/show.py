@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Decimals of a table of `soilnb.study.compare`: an interval near 0 needs its sign.
+GAIN_DIGITS = {"gain": 3, "low": 3, "high": 3, "delta_rmse": 1}
 _LABEL = "Contains synthetic data (the twin)."
 _state = SimpleNamespace(is_synthetic=False)
 
@@ -74,7 +77,9 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     plt.close(drawn)
 
 
-def table(frame: pd.DataFrame, *, caption: str, digits: int = 2) -> None:
+def table(
+    frame: pd.DataFrame, *, caption: str, digits: int | Mapping[str, int] = 2
+) -> None:
     """Show a table with a caption, numbers rounded, missing ones as a dash.
 
     Parameters
@@ -83,10 +88,14 @@ def table(frame: pd.DataFrame, *, caption: str, digits: int = 2) -> None:
         Shown with its index.
     caption : str
         Plain text above the table.
-    digits : int, default 2
-        Decimals of floating-point columns.
+    digits : int or mapping of str to int, default 2
+        Decimals of floating-point columns, or of those named; the others have two.
     """
-    style = frame.style.format(precision=digits, na_rep="–")
+    named = digits if isinstance(digits, Mapping) else {}
+    others = 2 if isinstance(digits, Mapping) else digits
+    style = frame.style.format(precision=others, na_rep="–")
+    for column, decimals in named.items():
+        style = style.format(precision=decimals, na_rep="–", subset=[column])
     style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
     display(HTML(f'<div class="soilnb-scroll">{html}</div>'))
