@@ -72,7 +72,8 @@ def _run(arguments: argparse.Namespace) -> None:
     shared = {"library": arguments.library, "profile": arguments.profile}
     sites = arguments.site or ["skane"]
     jobs = plan(arguments.steps, sites, shared, arguments.p)
-    check_data(jobs)
+    for line in check_data(jobs):
+        print(line, flush=True)
     run(jobs, n_parallel=arguments.j)
 
 

@@ -100,11 +100,14 @@ def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
     assert_refused(write_csv(change(-0.2)), message, quantity="absorbance")
 
 
-def test_values_far_above_percent_are_refused(write_csv):
-    def raw_counts(frame):
-        frame[BANDS] *= 10_000
+@pytest.mark.parametrize("factor", [10_000, 0.01])
+def test_reflectance_times_a_number_is_refused(write_csv, factor):
+    def scale(frame):
+        frame[BANDS] *= factor
 
-    assert_refused(write_csv(raw_counts), "reflectance in percent that are above 150")
+    message = "no soil reflects .* seem to be multiplied by a number, such as 10,000"
+    report = assert_refused(write_csv(scale), message)
+    assert len(report.problems) == 1
 
 
 def _in_two_quantities(frame):

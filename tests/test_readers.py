@@ -125,6 +125,38 @@ def test_known_columns_match_in_any_case_and_are_kept(write_csv):
     assert "Columns kept: group, country, latitude." in library.notes
 
 
+@pytest.mark.parametrize("word", ["NA", "nan", "n/a", " "])
+def test_a_word_for_missing_is_no_country_and_no_group(write_csv, word):
+    def change(frame):
+        return frame.assign(country=["Sweden", word] * 15, group=word)
+
+    info = read_file(write_csv(change)).info
+    assert info["country"].tolist() == ["Sweden", ""] * 15
+    assert "" not in set(info["group"])
+    assert word not in set(info["group"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "most"),
+    [("latitude", 6_150_000, 90), ("longitude", -9999, 180), ("latitude", "inf", 90)],
+)
+def test_a_place_that_is_not_on_earth_is_refused(write_csv, column, value, most):
+    def change(frame):
+        frame = frame.assign(latitude=56.0, longitude=13.0).astype({column: object})
+        frame.loc[2, column] = value
+        return frame
+
+    path = write_csv(change)
+    assert_refused(
+        path,
+        rf"{column} must be from -{most} to {most} degrees \(WGS 84\), got .* "
+        r"\(sample '003', data row 3\), and 1 .* Convert metres to degrees",
+    )
+    library = read_file(path, soc_required=False)
+    assert library.info[column].isna().tolist() == [row == 2 for row in range(30)]
+    assert any("They count as not known" in note for note in library.notes)
+
+
 def test_the_country_that_is_told_replaces_the_column(write_csv):
     path = write_csv(lambda frame: frame.assign(country="Sweden"))
     library = read_file(path, country="Norway")

@@ -62,7 +62,7 @@ def test_library_group_that_is_the_site_is_left_out_but_not_for_one_like_soil(fa
     # same to three decimals costs that row, whatever its SOC.
     uppsala = load_site("uppsala").reflectance[0]
     spectra = site.reflectance.copy()
-    spectra[0] = uppsala + 3e-3
+    spectra[0] = uppsala + np.linspace(-4e-3, 4e-3, len(uppsala))
     study = prepare(farms, replace(site, reflectance=spectra))
     assert (study.library.info["group"] == "UL.120").sum() == 120
     spectra[0] = uppsala + 5e-4
@@ -216,6 +216,21 @@ def test_library_group_that_holds_spectra_of_the_site_is_left_out(farms, skane):
     assert len(study.library) == len(skane.library)
     note = "Library rows that are samples of the site, by spectrum, left out: 125"
     assert f"{note} (SL.125)." in study.notes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda values: 0.97 * values, lambda values: 10 ** np.log(values)],
+    ids=["another white reference", "natural logarithm taken for the decadic one"],
+)
+def test_copies_are_found_in_the_space_of_the_models(farms, skane, change):
+    farm = load_site("skane")
+    info = farm.info.assign(group="my-farm", source="my-farm")
+    reflectance = change(farm.reflectance.astype(float)).round(5)
+    site = SpectralLibrary("my-farm", reflectance, farm.wavelengths, farm.soc, info)
+    study = prepare(farms, site)
+    assert "SL.125" not in set(study.library.info["group"])
+    assert len(study.library) == len(skane.library)
 
 
 def test_every_copy_of_a_site_row_is_left_out_of_a_library_without_groups(farms):

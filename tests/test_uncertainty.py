@@ -21,6 +21,7 @@ from soilnb.study import (
     sign_flip_test,
     smallest_p,
 )
+from soilnb.study.prepared import ConstantSocError
 
 CASES = [
     Case("seeds", 1, 30),
@@ -109,6 +110,18 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, make_study):
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])
     assert [path.name for path in file.parent.iterdir()] == ["skane.parquet"]
+
+
+def test_case_whose_local_samples_have_one_soc_is_left_out(tmp_path, make_study):
+    def some(case):
+        if case.kind == "random_splits":
+            raise ConstantSocError
+        return make_study(case)
+
+    scores, _ = run(tmp_path / "skane.parquet", some, Fitter())
+    assert list(dict.fromkeys(scores["kind"])) == ["seeds", "learning_curve"]
+    with pytest.raises(ValueError, match="must hold one whose samples differ in SOC"):
+        run(tmp_path / "none.parquet", some, Fitter(), cases=CASES[2:3])
 
 
 def test_more_cases_are_added_and_only_those_asked_for_are_returned(

@@ -52,7 +52,7 @@ def test_zero_takes_the_profiles_value_and_a_given_value_wins():
         ("n_local", "abc", "'n_local' must be a whole number, got 'abc'"),
         ("n_local", 3, "'n_local' must be between 10 and 10000, got 3"),
         ("n_local", True, "'n_local' must be a whole number, got True"),
-        ("site", 7, "'site' must be text, got 7.*-r site 7"),
+        ("site", 7, "'site' must be text, got 7.*-r site VALUE"),
         ("site", " ", "'site' must not be empty"),
         ("seed", 5_000_000_000, "'seed' must be between 1 and"),
         ("profile", "quik", "Unknown profile 'quik'. Did you mean 'quick'"),
@@ -140,7 +140,8 @@ def test_numbers_of_the_profile_are_0_or_enough(step_name, name):
         (["all", "-j", "x"], "invalid int value: 'x'"),
         (["all", "--sead", "2"], "unrecognized arguments: --sead 2"),
         (["all", "-p", "seed=1", "-p", "seed=2"], "'seed' is given twice"),
-        (["all", "--site", "nowhere.csv"], "nowhere.csv"),
+        (["all", "--site", "nowhere.csv"], "There is no file 'nowhere.csv'. Check the"),
+        (["all", "--site", ""], "'site' must not be empty"),
     ],
 )
 def test_command_refuses_at_once_in_one_line(arguments, message, tmp_path):
@@ -175,6 +176,29 @@ def test_bad_second_site_leaves_nothing_of_the_good_first(write_csv, tmp_path):
     done = soilnb("run", "all", *sites, "-p", f"results={tmp_path / 'r'}")
     assert done.returncode == 1
     assert not (tmp_path / "r").exists()
+
+
+def test_components_that_the_data_cannot_give_are_refused_at_once(write_csv, tmp_path):
+    few = write_csv(lambda frame: frame[["sample_id", "soc", *frame.columns[2:22]]])
+    options = ["-p", "n_components=25", "-p", "n_local=20", "-p", "n_folds=3"]
+    options += ["-p", "quantity=reflectance", "-p", f"results={tmp_path / 'r'}"]
+    done = soilnb("run", "all", "--site", few, *options)
+    assert done.returncode == 1
+    assert "'n_components' must be between 1 and 20" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_was_understood_of_a_file_is_said_before_it_is_run(write_csv, tmp_path):
+    path = write_csv(lambda frame: frame.assign(soc=frame["soc"] * 2))
+    options = [f"results={tmp_path}", "n_local=20", "quantity=reflectance"]
+    given = {"site": str(path), "library": "farms", "profile": "tiny"}
+    jobs = run.plan(["01_data"], [str(path)], given, options)
+    lines = run.check_data(jobs)
+    assert any(
+        line.startswith("farm: SOC was taken as % (its median is ")
+        and line.endswith("; if it is in g/kg, say soc_unit='g/kg'.")
+        for line in lines
+    )
 
 
 def test_check_says_what_it_understood_of_a_good_file(write_csv):

@@ -19,7 +19,7 @@ WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
 MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
 REQUIRED = ("sample_id", "soc")
 TEXT_COLUMNS = ("country", "group")
-COORDINATES = ("latitude", "longitude")
+COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *COORDINATES)
 SOC_SYNONYMS = ("oc", "toc", "corg", "c_org", "carbon", "organic_carbon")
 

@@ -30,7 +30,8 @@ NAMES = {
 }
 # The quantity is decided without the lowest and highest 1 % of all values, so that
 # a few noisy bands at the edges do not decide it.
-DECIDING_PERCENTILES = (1, 99)
+DECIDING_PERCENTILES = (1, 50, 99)
+MIN_TYPICAL_PERCENT = 1.0  # the darkest organic soils reflect more than twice that
 LOW_ABSORBANCE = 0.1  # below it a soil would reflect more than 79 %
 
 MAX_SOC_PERCENT = 60.0  # pure organic matter is 58 % carbon
@@ -90,12 +91,13 @@ def to_reflectance(
     if table.every_row and not problem:
         problem = _check_every_row(table)
     limits = np.percentile(finite, DECIDING_PERCENTILES, overwrite_input=True)
-    low, high = (float(value) for value in limits)
+    low, median, high = (float(value) for value in limits)
     published = table.layout.published
     expected = quantity or (published.quantity if published else "")
     how = "as told" if quantity else f"as in {published.name}" if published else ""
     decided = expected or _decide_quantity(low, high)
-    if problem := problem or _quantity_problem(decided, how, low, high):
+    problem = problem or _quantity_problem(decided, how, low, high)
+    if problem := problem or _scale_problem(decided, median):
         found.problems.append(problem)
         return np.full_like(table.spectra, np.nan)
     found.facts.append(
@@ -251,6 +253,21 @@ def _quantity_problem(quantity: str, how: str, low: float, high: float) -> str:
     )
 
 
+def _scale_problem(quantity: str, median: float) -> str:
+    """Return why half of the values cannot be those of a soil, or ""."""
+    in_percent = {"reflectance": 100.0, "percent": 1.0}
+    if quantity not in in_percent:
+        return ""
+    typical = median * in_percent[quantity]
+    if MIN_TYPICAL_PERCENT <= typical <= 100 * MAX_REFLECTANCE:
+        return ""
+    return (
+        f"The median of the spectra is {median:.3g}, as {NAMES[quantity]}: no soil "
+        f"reflects {typical:.3g} %. They seem to be multiplied by a number, such as "
+        "10,000. Divide by it, so that the white reference is 1 or 100."
+    )
+
+
 def _check_limits(table: Table, quantity: str, found: Findings) -> None:
     """Report the values that the quantity cannot have."""
     low, high = LIMITS[quantity]
@@ -341,7 +358,10 @@ def to_percent(
         )
         return table.soc
     if not soc_unit:
-        found.notes.append(f"SOC was taken as % (its median is {median:.3g}).")
+        found.notes.append(
+            f"SOC was taken as % (its median is {median:.3g}); if it is in g/kg, say "
+            "soc_unit='g/kg'."
+        )
     soc = table.soc / 10 if soc_unit == "g/kg" else table.soc
     if soc_unit == "g/kg":
         found.notes.append("SOC in g/kg was divided by 10 to give %.")

@@ -394,8 +394,23 @@ def _sample_info(
         "licence": extra.pop("licence", "not stated"),
     }
     del extra["country"]
-    for axis in COORDINATES:
-        missing = np.isnan(np.asarray(extra.get(axis, [0.0] * n_samples)))
-        if count := int(missing[table.keep].sum()):
+    for axis, most in COORDINATES.items():
+        values = np.asarray(extra.get(axis, [0.0] * n_samples), dtype=np.float64)
+        if count := int(np.isnan(values)[table.keep].sum()):
             found.notes.append(f"{axis} is not a number in {count} samples.")
+        off = table.keep & (np.abs(values) > most)
+        if off.any():
+            row = int(off.argmax())
+            text = (
+                f"{axis} must be from -{most} to {most} degrees (WGS 84), got "
+                f"{values[row]:g} ({table.place(row)}), and {int(off.sum())} such "
+                "values in all."
+            )
+            if table.every_row:
+                found.problems.append(
+                    f"{text} Convert metres to degrees, or leave these cells empty."
+                )
+            else:
+                found.notes.append(f"{text} They count as not known.")
+                extra[axis] = np.where(off, np.nan, values).tolist()
     return pd.DataFrame({**columns, **extra})

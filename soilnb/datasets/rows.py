@@ -294,7 +294,7 @@ class _Filling:
                 number = parse_number(text, self.decimal_comma)
                 described[name] = np.nan if number is None else number
             elif name not in REQUIRED:
-                described[name] = text
+                described[name] = "" if text.lower() in MISSING_WORDS else text
         return described
 
     def _soc(self, fields: dict[str, str]) -> tuple[float, list[tuple[int, str]]]:

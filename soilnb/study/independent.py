@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from soilnb.datasets import SpectralLibrary
+from soilnb.preprocessing import absorbance, snv
 from soilnb.quality import duplicated_spectra
 
 LIBRARY_ROWS_MIN = 50  # a smaller library is not used
-# Reflectance: rounding in a file changes a spectrum by less; the nearest spectra of two
-# farms of LimeSoDa differ by three times as much.
-SAME_SPECTRUM = 5e-3
+# Largest difference at any band between two files' spectra of one sample, in
+# reflectance and in SNV absorbance, which does not change with the white reference.
+# Rounding changes a spectrum by less; the nearest spectra of two farms of LimeSoDa
+# differ by three times as much.
+SAME_SPECTRUM = {"reflectance": 5e-3, "snv": 3e-2}
 # In a large library other soils are that near by chance: a row is the site's if it is
-# as near as rounding to three decimals leaves it, or if its group holds so much of the
-# site. SOC has no say: that of a test sample must decide nothing.
-SAME_ROW = 1.2e-3
+# as near as rounding to three decimals leaves it (in SNV absorbance, to four), or if
+# its group holds so much of the site. SOC has no say: that of a test sample must decide
+# nothing.
+SAME_ROW = {"reflectance": 1.2e-3, "snv": 1e-2}
 SAME_SITE_SHARE = 0.5
 
 
@@ -66,24 +71,42 @@ def _shared_rows(
     A group that holds the spectra of most of the site is the site, and all of it goes.
     A library without groups is one group; of it only the shared rows are meant.
     """
-    bands = np.linspace(0, library.reflectance.shape[1] - 1, 8).astype(int)
-    tree = KDTree(library.reflectance[:, bands])  # few bands find candidates quickly
-    near = tree.query_ball_point(site.reflectance[:, bands], SAME_SPECTRUM, p=np.inf)
     alike, shared = np.zeros((2, len(library)), dtype=bool)
     groups = library.info["group"].to_numpy()
-    found_in: Counter[str] = Counter()
-    for spectrum, rows in zip(site.reflectance, near, strict=True):
-        candidates = np.array(rows, dtype=np.intp)
-        gaps = np.abs(library.reflectance[candidates] - spectrum).max(axis=1)
-        same = candidates[gaps <= SAME_SPECTRUM]
-        alike[same] = True
-        shared[candidates[gaps <= SAME_ROW]] = True
-        found_in.update(set(groups[same]))
+    found_in: list[set[str]] = [set() for _ in range(len(site))]
+    seen_by_models = [snv(absorbance(part.reflectance)) for part in (library, site)]
+    spaces: list[tuple[str, npt.NDArray, npt.NDArray]] = [
+        ("reflectance", library.reflectance, site.reflectance),
+        ("snv", seen_by_models[0], seen_by_models[1]),
+    ]
+    for space, of_library, of_site in spaces:
+        near = _near(of_library, of_site, SAME_SPECTRUM[space])
+        for found, (rows, gaps) in zip(found_in, near, strict=True):
+            alike[rows] = True
+            shared[rows[gaps <= SAME_ROW[space]]] = True
+            found.update(groups[rows])
+    counts = Counter(group for found in found_in for group in found)
     least = SAME_SITE_SHARE * len(site)
-    own = [group for group, count in found_in.items() if count >= least]
-    of_site = np.isin(groups, own)
-    shared |= of_site if len(set(groups)) > 1 else of_site & alike
+    own = [group for group, count in counts.items() if count >= least]
+    is_own = np.isin(groups, own)
+    shared |= is_own if len(set(groups)) > 1 else is_own & alike
     return shared
+
+
+def _near(
+    library: npt.NDArray, site: npt.NDArray, tolerance: float
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray]]:
+    """Yield, for each spectrum of the site, the library rows within the tolerance.
+
+    With each of these rows comes its largest difference at any band.
+    """
+    bands = np.linspace(0, library.shape[1] - 1, 8).astype(int)
+    tree = KDTree(library[:, bands])  # few bands find candidates quickly
+    near = tree.query_ball_point(site[:, bands], tolerance, p=np.inf)
+    for spectrum, rows in zip(site, near, strict=True):
+        candidates = np.array(rows, dtype=np.intp)
+        gaps = np.abs(library[candidates] - spectrum).max(axis=1)
+        yield candidates[gaps <= tolerance], gaps[gaps <= tolerance]
 
 
 def without_copies(

@@ -293,16 +293,20 @@ def _select_local(
     return kennard_stone(snv(absorbance(site.reflectance)), n_local)
 
 
+class ConstantSocError(ValueError):
+    """All local or all test samples have the same SOC: nothing to model or to score."""
+
+
 def _check_soc_varies(
     site: SpectralLibrary, rows: npt.NDArray[np.integer], which: str
 ) -> None:
-    """Raise ValueError where all these samples have the same SOC."""
+    """Raise ConstantSocError where all these samples have the same SOC."""
     if np.ptp(site.soc[rows]) == 0:
         msg = (
             f"'soc' must vary among the {len(rows)} {which} samples, got "
             f"{site.soc[rows][0]:g} % for all of them. Check the column."
         )
-        raise ValueError(msg)
+        raise ConstantSocError(msg)
 
 
 def _check_gaps(

@@ -18,7 +18,7 @@ from soilnb._validation import check_choice, check_int
 from soilnb.cnn import Architecture
 from soilnb.datasets import SpectralLibrary
 from soilnb.metrics import evaluate
-from soilnb.study.prepared import Study, prepare
+from soilnb.study.prepared import ConstantSocError, Study, prepare
 from soilnb.study.scoring import Fits
 
 KINDS = ("seeds", "random_splits", "learning_curve")
@@ -116,7 +116,8 @@ def repeat(
     Parameters
     ----------
     cases : iterable of Case
-        What to run; a case given twice is run once.
+        What to run; a case given twice is run once, one whose local or test samples
+        all have the same SOC not at all.
     make_study : callable
         Returns the study of a case, for instance
         ``lambda case: case.prepare(library, site)``.
@@ -149,7 +150,7 @@ def repeat(
     TypeError
         If a setting is no plain value.
     ValueError
-        If there is no case, or `file` is no file of this function, or was made with
+        If no case can be run, or `file` is no file of this function, or was made with
         other settings or from another study.
     """
     file, wanted = Path(file), list(dict.fromkeys(cases))
@@ -163,12 +164,19 @@ def repeat(
             _check_same_study(case, make_study(case), finished[case], file)
     waiting = [case for case in wanted if case not in finished]
     for number, case in enumerate(waiting, start=1):
-        study = make_study(case)
+        try:
+            study = make_study(case)
+        except ConstantSocError:
+            continue
         finished[case] = _tidy(case, study, fit(study), profile)
         _write_finished(file, finished, text)
         if progress is not None:
             progress(number, len(waiting), _words(case))
-    predictions = pd.concat([finished[case] for case in wanted], ignore_index=True)
+    tables = [finished[case] for case in wanted if case in finished]
+    if not tables:
+        msg = "'cases' must hold one whose samples differ in SOC, got none."
+        raise ValueError(msg)
+    predictions = pd.concat(tables, ignore_index=True)
     return score_cases(predictions), predictions
 
 

@@ -45,7 +45,7 @@ def replace_folder(new: Path, place: Path) -> None:
 
 def resolve(name_or_path: str) -> str:
     """Return a path as absolute: first below here, then below the repository."""
-    if name_or_path in (*SITES, *LIBRARIES):
+    if name_or_path in (*SITES, *LIBRARIES) or not name_or_path.strip():
         return name_or_path
     for base in (Path.cwd(), ROOT):
         path = base / Path(name_or_path).expanduser()

@@ -206,11 +206,11 @@ def _check_type(name: str, kind: str, value: Any) -> None:
             kind == "bool" or not isinstance(value, bool)
         )
     if not fits:
-        hint = (
-            f" Plain papermill keeps text as text with: -r {name} {value}."
-            if kind == "str"
-            else ""
-        )
+        hint = ""
+        if kind == "str":
+            hint = f" Plain papermill keeps text as it is typed with: -r {name} VALUE."
+        elif kind.startswith("list"):
+            hint = f" Plain papermill takes a list with: -y '{name}: [500, 900]'."
         msg = f"{name!r} must be {expected}, got {value!r}.{hint}"
         raise TypeError(msg)
 

@@ -23,7 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soilnb._validation import check_int
 from soilnb.datasets import SITES, data_folder
+from soilnb.rslocal import selection_size
+from soilnb.study import Study
 from soilnb.workflow.folders import check_writable, resolve, results_folder
 from soilnb.workflow.params import (
     ROOT,
@@ -144,14 +147,48 @@ def plan(
     return jobs
 
 
-def check_data(jobs: list[Job]) -> None:
-    """Raise, before hours of work, where a site or its library cannot be used."""
+def check_data(jobs: list[Job]) -> list[str]:
+    """Raise, before hours of work, where a site or its library cannot be used.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        From `plan`.
+
+    Returns
+    -------
+    list of str
+        What was understood of the sites' files, a line for each note.
+
+    Raises
+    ------
+    ValueError
+        If data, a parameter that depends on them, or the results folder are unfit.
+    """
     first = [job for job in jobs if job.step == "01_data"]
+    lines = []
     for job in first:
         check_owner(job.values)
-        prepare_study(job.values)
+        study = prepare_study(job.values)
+        if job.values["site"] not in SITES:
+            lines += [f"{job.site_folder.name}: {note}" for note in study.site.notes]
+        for other in jobs:
+            if other.site_folder == job.site_folder and other.step == "03_rs_local":
+                _check_components(study, other.values)
     for job in first:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
+    return lines
+
+
+def _check_components(study: Study, values: dict[str, Any]) -> None:
+    """Raise where RS-LOCAL could not fit so many components."""
+    for library in ("global", "country"):
+        n_rows = len(study.library if library == "global" else study.country_rows)
+        if n_rows:
+            size = selection_size(n_rows, values["n_selected"])
+            most = min(size - 1, len(study.wavelengths))
+            what = f" (selected rows of the {library} library - 1, or bands if fewer)"
+            check_int(values["n_components"], "n_components", 1, most, what)
 
 
 def _results_digest(place: Path) -> str:
@@ -436,6 +473,10 @@ def _run_chain(chain: list[Job], state: _State, board: _Board) -> None:
         state.jobs.append(job)
         try:
             execute(job, state)
+        except StepError:
+            if not state.interrupted.is_set():
+                board.line(f"{job.step:<18} {label:<24} failed")
+            raise
         finally:
             state.jobs.remove(job)
         board.line(

@@ -35,6 +35,9 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
         folder_name(parameters[key], key)  # raises where there is no such name
         path = Path(resolve(parameters[key]))
         if is_table(path):
+            if not path.exists():
+                msg = f"There is no file '{path}'. Check the path of {key!r}."
+                raise FileNotFoundError(msg)
             found[f"{key} {path.name}"] = f"SHA-256 {_digest(path)}"
         else:
             found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
