@@ -386,6 +386,16 @@ def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch, tmp_path):
     assert not plt.fignum_exists(figure.number)
 
 
+def test_table_rounds_the_columns_that_are_named_to_their_own_digits(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda *given, **_: shown.extend(given))
+    frame = pd.DataFrame({"rmse": [0.1234], "low": [-0.0041], "delta_rmse": [12.345]})
+    show.table(frame, caption="c", digits=show.GAIN_DIGITS)
+    assert [f">{text}<" in shown[0].data for text in ("0.12", "-0.004", "12.3")] == [
+        True
+    ] * 3
+
+
 def test_synthetic_data_is_labelled_in_figure_alt_text_caption_and_table(monkeypatch):
     shown = []
     monkeypatch.setattr(show, "display", lambda *a, **k: shown.append((a, k)))

@@ -89,13 +89,14 @@ def table(
     caption : str
         Plain text above the table.
     digits : int or mapping of str to int, default 2
-        Decimals of floating-point columns, or of those named; the others have two.
+        Decimals of floating-point columns, or of those named as far as there are any;
+        the others have two.
     """
     named = digits if isinstance(digits, Mapping) else {}
     others = 2 if isinstance(digits, Mapping) else digits
     style = frame.style.format(precision=others, na_rep="–")
-    for column, decimals in named.items():
-        style = style.format(precision=decimals, na_rep="–", subset=[column])
+    for column in frame.columns.intersection([*named]):
+        style = style.format(precision=named[column], na_rep="–", subset=[column])
     style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
     display(HTML(f'<div class="soilnb-scroll">{html}</div>'))
