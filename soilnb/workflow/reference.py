@@ -7,7 +7,7 @@ Markdown and pictures, rounded; the book adds no number of its own to them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,24 +190,35 @@ def reference_answer(folder: Path) -> str:
     over, choices = (
         pd.read_csv(folder / f"{n}.csv") for n in ("over_sites", "choices")
     )
-    over = over[(over["kind"] == "seeds") & (over["library"] != "twin")]
+    over = over[over["kind"].isin(["seeds", "random_splits"])]
+    over = over[over["library"] != "twin"]
     most = over.loc[over["n_sites"].idxmax()]
     same = ["library", "profile", "n_local"]
-    over = over[(over[same] == most[same]).all(axis=1)].set_index("method")
+    over = over[(over[same] == most[same]).all(axis=1)]
     choices = choices[(choices[same[:2]] == most[same[:2]]).all(axis=1)]
     tested = choices.set_index("site")["test_ratio"]
     others = tested.drop([*RULE_SITES], errors="ignore")
-    texts = [
-        f"{LABELS[method]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for method, row in over.reindex(ANSWER_METHODS).dropna(how="all").iterrows()
-    ]
+    transfer = [name for name in ANSWER_METHODS if name.startswith("dtl")]
+    at_random = _ratios(over, "random_splits", transfer)
+    if at_random:
+        at_random = f" With local samples drawn at random instead: {at_random}."
     return (
         f"On {most['n_sites']} real sites with the library `{most['library']}` and the "
         f"profile `{most['profile']}`, the RMSE relative to that of the local network "
-        f"is on average (95 % interval over the sites): {'; '.join(texts)}. On the "
+        "is on average (95 % interval over the sites): "
+        f"{_ratios(over, 'seeds', ANSWER_METHODS)}.{at_random} On the "
         f"{len(others)} sites that had no part in fixing the rule of `recommended` its "
         f"mean is {np.exp(np.log(others).mean()):.2f}, its worst {others.max():.2f} "
         f"(`{others.idxmax()}`). [Reference results](results.md) has every site.\n"
+    )
+
+
+def _ratios(over: pd.DataFrame, kind: str, methods: Iterable[str]) -> str:
+    """Return ratios with their intervals in words; methods without one are left out."""
+    rows = over[over["kind"] == kind].set_index("method").reindex([*methods])
+    return "; ".join(
+        f"{LABELS[name]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        for name, row in rows.dropna(how="all").iterrows()
     )
 
 
