@@ -91,6 +91,8 @@ def test_reference_results_are_those_of_the_run(results, site, tmp_path):
         merged["global"] / merged["local"], rel=1e-4
     )
     assert pd.read_csv(tmp_path / "runs.csv")["profile"].tolist() == ["tiny"]
+    gains = pd.read_csv(tmp_path / "gains.csv")
+    assert set(gains["kind"]) == {"seeds", "random_splits"}
 
 
 def test_every_step_leaves_its_results_and_nothing_half_done(site):

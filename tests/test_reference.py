@@ -79,6 +79,26 @@ def test_other_tables_are_shown_with_three_digits_and_all_are_linked(tmp_path):
         assert link in page
 
 
+def test_gain_is_bold_where_enough_samples_leave_no_zero(tmp_path):
+    gains = pd.DataFrame(
+        {
+            "library": "farms",
+            "site": ["a", "b", "a", "b"],
+            "kind": "seeds",
+            "method": ["dtl_r_global", "dtl_r_global", "dtl_i_global", "local"],
+            "gain": [0.1, 0.1, -0.04, 0.0],
+            "low": [0.02, 0.02, -0.1, 0.0],
+            "high": [0.2, 0.2, 0.01, 0.0],
+            "n_test": [70, 29, 70, 29],
+        }
+    )
+    write(tmp_path, scores=SCORES, gains=gains)
+    page = reference_page(tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    sure = "+0.100 (+0.020 to +0.200)"
+    assert "| dtl_i_global | \u22120.040 (\u22120.100 to +0.010) | – |" in page
+    assert f"| dtl_r_global | **{sure}** | {sure} |" in page
+
+
 def test_learning_curve_is_shown_over_the_sites_with_its_sizes(tmp_path):
     both = SCORES[SCORES["seed"] == 1].replace("plsr_local", "country")
     sizes = pd.concat(both.assign(kind="learning_curve", n_local=n) for n in (10, 50))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb.plots import LABELS, plot_sites
-from soilnb.study import METHODS, RULE_SITES, over_sites
+from soilnb.study import METHODS, RULE_SITES, VERDICT_TEST_MIN, over_sites
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.sites import REFERENCE, read_site_scores
 from soilnb.workflow.stamps import find_mismatch
@@ -36,6 +36,12 @@ ANSWER_METHODS = (
     "plsr_rs_local",
 )
 _RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
+_GAINS = (
+    "RMSE of `local` minus RMSE, % SOC, squared errors averaged over the seeds, with "
+    "its 95 % bootstrap interval over the test samples. Bold: the interval leaves out zero, "
+    "and there are 30 test samples or more. With this many intervals, expect some to do "
+    "so by chance."
+)
 _OVER_SITES = (
     "Mean ratio of the RMSE to that of `local`, below 1 is better, with its 95 % "
     "interval and the sites as the sample; sites with a ratio below 1; p-value of the "
@@ -56,8 +62,8 @@ def collect_results(
     results : Path, default results
         Where runs leave their results, in <library>/<site>.
     folder : Path, default data/reference_results
-        Where the tables go: scores.csv, over_sites.csv, choices.csv and runs.csv. What
-        was there is replaced.
+        Where the tables go: scores.csv, gains.csv, over_sites.csv, choices.csv and
+        runs.csv. What was there is replaced.
 
     Returns
     -------
@@ -70,13 +76,14 @@ def collect_results(
         If no site is complete.
     """
     steps = [step for step in STEPS if step != "08_compare"]
-    scores, choices, runs, left_out = [], [], [], []
+    scores, gains, choices, runs, left_out = [], [], [], [], []
     for place in sorted(path.parent for path in results.glob("*/*/01_data")):
         problem = find_mismatch(place, steps)
         if problem:
             left_out.append(f"{place.parent.name}/{place.name}: {problem[1]}")
             continue
         scores.append(read_site_scores(place))
+        gains.append(pd.read_csv(place / "10_repeats" / "gains.csv"))
         choices.append(_choice(place, scores[-1]))
         runs.append(_facts(place, steps))
     if not scores:
@@ -85,6 +92,7 @@ def collect_results(
     together = pd.concat(scores, ignore_index=True)
     tables = {
         "scores": together,
+        "gains": pd.concat(gains, ignore_index=True),
         "over_sites": over_sites(together),
         "choices": pd.DataFrame(choices),
         "runs": pd.DataFrame(runs),
@@ -301,6 +309,12 @@ def _library_parts(
             "and the seeds of the nine models; benchmarks and `recommended` have one."
         )
         yield _pipe_table(_rmse_table(part))
+        if "gains" in tables:
+            gains = tables["gains"]
+            gains = gains[(gains["library"] == library) & (gains["kind"] == kind)]
+            yield f"### Gain over `local`, {words}"
+            yield _GAINS
+            yield _pipe_table(_gain_table(gains))
     if "over_sites" in tables:
         over = tables["over_sites"]
         yield from _over_parts(over[over["library"] == library])
@@ -339,6 +353,24 @@ def _rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
             row = {site: f"{values[site]}" for site in table.columns[1:]}
             table.loc[len(table)] = {"method": name, **row}
     return table
+
+
+def _gain_table(gains: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains of the transfer methods as text, sites in columns."""
+    found = gains[gains["method"].str.startswith("dtl")]
+    table = pd.DataFrame({"method": [m for m in METHODS if m in set(found["method"])]})
+    for site, part in found.groupby("site", sort=False):
+        texts = {row.method: _gain_text(row) for row in part.itertuples()}
+        table[site] = table["method"].map(texts)
+    return table
+
+
+def _gain_text(row: Any) -> str:
+    """Return a gain with its interval, bold where it is sure."""
+    text = f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+    text = text.replace("-", "\N{MINUS SIGN}").replace(" ", "\N{NO-BREAK SPACE}")
+    is_sure = (row.low > 0 or row.high < 0) and row.n_test >= VERDICT_TEST_MIN
+    return f"**{text}**" if is_sure else text
 
 
 def _range(counts: pd.Series) -> str:
