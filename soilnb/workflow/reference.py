@@ -39,8 +39,8 @@ _RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
 _GAINS = (
     "RMSE of `local` minus RMSE, % SOC, squared errors averaged over the seeds, with "
     "its 95 % bootstrap interval over the test samples. Bold: the interval leaves out "
-    "zero, and there are 30 test samples or more. With this many intervals, expect some "
-    "to do so by chance."
+    "zero, and there are 30 test samples or more. Of so many intervals, some do so by "
+    "chance."
 )
 _OVER_SITES = (
     "Mean ratio of the RMSE to that of `local`, below 1 is better, with its 95 % "
