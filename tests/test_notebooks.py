@@ -208,7 +208,8 @@ def test_repeats_with_the_first_seed_are_the_models_of_the_chapters(site):
     scores = pd.read_csv(site / "scores.csv").set_index("method")["rmse"]
     repeats = pd.read_csv(site / "10_repeats" / "repeats.csv")
     first = repeats[(repeats["kind"] == "seeds") & (repeats["seed"] == 1)]
-    assert set(first["method"]) == set(NINE_MODELS)
+    # The nested cross-validation is repeated, too, and chooses the same.
+    assert set(first["method"]) == {*NINE_MODELS, "recommended"}
     for row in first.itertuples():
         assert row.rmse == pytest.approx(scores[row.method], rel=1e-4), row.method
 

@@ -46,7 +46,7 @@ STEPS = {  # step: the steps whose results it reads
 }
 
 
-def profiles() -> dict[str, dict[str, int]]:
+def profiles() -> dict[str, dict[str, int | str]]:
     """Return the profiles: name to the value of each parameter they set."""
     return tomllib.loads((ROOT / "data" / "profiles.toml").read_text())
 
@@ -178,6 +178,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "library_epochs": _between(0, 100_000),
     "retrain_epochs": _between(0, 100_000),
     "n_seeds": _between(0, 100),
+    "repeat_choice": _one_of("", "yes", "no"),
     "n_library": _profile_or(50, 10_000_000),
     "n_trials": _between(0, 9999),
     "n_library_trials": _between(0, 9999),
@@ -228,8 +229,8 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every declared parameter. Where the value is 0 and the profile has one, the
-        profile's; an empty wavelength range is the site's.
+        Every declared parameter. Where the value is 0 or "" and the profile has one,
+        the profile's; an empty wavelength range is the site's.
 
     Raises
     ------
@@ -258,7 +259,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
         values["wavelength_range"] = list(suits)
     profile = profiles()[values["profile"]]
     return {
-        name: profile[name] if value == 0 and name in profile else value
+        name: profile[name] if value in (0, "") and name in profile else value
         for name, value in values.items()
     }
 

@@ -306,7 +306,8 @@ def _library_parts(
             "RMSE of the test samples, % SOC: mean over the seeds ± their standard "
             "deviation where there are several. The lowest mean of each site is bold. "
             "A dash: the site has no such method. In the last rows, the test samples "
-            "and the seeds of the nine models; benchmarks and `recommended` have one."
+            "and the seeds of the nine models; benchmarks have one, and so has "
+            "`recommended` with `quick`."
         )
         yield _pipe_table(_rmse_table(part))
         if "gains" in tables:
