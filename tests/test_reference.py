@@ -113,15 +113,23 @@ def test_learning_curve_is_shown_over_the_sites_with_its_sizes(tmp_path):
 def test_answer_is_that_of_the_real_library_with_most_sites(tmp_path):
     over = pd.DataFrame(
         {
-            "library": ["farms", "farms", "farms", "farms", "twin"],
-            "kind": ["seeds", "seeds", "random_splits", "seeds", "seeds"],
-            "n_local": 30,
-            "profile": ["quick", "quick", "quick", "full", "quick"],
-            "method": ["recommended", "mbl", "dtl_r_global", *["recommended"] * 2],
-            "ratio": [0.974, 2.0, 0.93, 0.3, 0.1],
+            "library": [*["farms"] * 6, "twin"],
+            "kind": [
+                *["seeds", "seeds", "random_splits", "learning_curve"],
+                *["learning_curve", "seeds", "seeds"],
+            ],
+            "n_local": [30, 30, 30, 50, 10, 30, 30],
+            "profile": [*["quick"] * 5, "full", "quick"],
+            "method": [
+                "recommended",
+                "mbl",
+                *["dtl_r_global"] * 3,
+                *["recommended"] * 2,
+            ],
+            "ratio": [0.974, 2.0, 0.93, 0.98, 1.04, 0.3, 0.1],
             "low": 0.9,
             "high": 1.1,
-            "n_sites": [7, 7, 7, 6, 9],
+            "n_sites": [7, 7, 7, 5, 6, 6, 9],
         }
     )
     choices = pd.DataFrame(
@@ -135,10 +143,14 @@ def test_answer_is_that_of_the_real_library_with_most_sites(tmp_path):
     write(tmp_path, over_sites=over, choices=choices)
     answer = reference_answer(tmp_path)
     assert answer.startswith("On 7 real sites with the library `farms` and the profile")
-    assert "over the sites): recommended 0.97 (0.90 to 1.10). With local" in answer
-    assert "at random instead: DTL-R global 0.93 (0.90 to 1.10). On the 2" in answer
-    # The rule was fixed at skane; sqrt(0.9 * 0.4) = 0.6.
-    assert "its mean is 0.60, its worst 0.90 (`a`)." in answer
+    assert answer.splitlines()[2:6] == [
+        "- With the Kennard-Stone split: recommended 0.97 (0.90 to 1.10).",
+        "- With random splits: DTL-R global 0.93 (0.90 to 1.10).",
+        "- With 10, 50 local samples, 6 sites: DTL-R global 1.04, 0.98.",
+        # The rule was fixed at skane; sqrt(0.9 * 0.4) = 0.6.
+        "- `recommended` on the 2 sites that had no part in fixing its rule: mean "
+        "0.60, worst 0.90 (`a`).",
+    ]
 
 
 def test_readme_without_its_title_comes_first(tmp_path):

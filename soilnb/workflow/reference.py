@@ -179,7 +179,7 @@ def reference_page(folder: Path) -> str:
 
 
 def reference_answer(folder: Path) -> str:
-    """Return what the real farms say together, as one paragraph of Markdown.
+    """Return what the real farms say together, as a list in Markdown.
 
     Parameters
     ----------
@@ -189,8 +189,9 @@ def reference_answer(folder: Path) -> str:
     Returns
     -------
     str
-        Mean ratios of some methods for the library, profile and number of local samples
-        with most real sites, and how `recommended` fares at those that its rule had not
+        For the library, profile and number of local samples with most real sites: mean
+        ratios of some methods, with random splits and with other numbers of local
+        samples, too, and how `recommended` fares at the sites that its rule had not
         seen; one sentence where there is nothing to say.
     """
     if not (folder / "over_sites.csv").is_file():
@@ -198,36 +199,56 @@ def reference_answer(folder: Path) -> str:
     over, choices = (
         pd.read_csv(folder / f"{n}.csv") for n in ("over_sites", "choices")
     )
-    over = over[over["kind"].isin(["seeds", "random_splits"])]
     over = over[over["library"] != "twin"]
-    most = over.loc[over["n_sites"].idxmax()]
-    same = ["library", "profile", "n_local"]
-    over = over[(over[same] == most[same]).all(axis=1)]
-    choices = choices[(choices[same[:2]] == most[same[:2]]).all(axis=1)]
+    splits = over[over["kind"] != "learning_curve"]
+    most = splits.loc[splits["n_sites"].idxmax()]
+    same = ["library", "profile"]
+    over = over[(over[same] == most[same]).all(axis=1)].set_index("kind")
+    choices = choices[(choices[same] == most[same]).all(axis=1)]
     tested = choices.set_index("site")["test_ratio"]
     others = tested.drop([*RULE_SITES], errors="ignore")
     transfer = [name for name in ANSWER_METHODS if name.startswith("dtl")]
-    at_random = _ratios(over, "random_splits", transfer)
-    if at_random:
-        at_random = f" With local samples drawn at random instead: {at_random}."
-    return (
+    wanted = {
+        "seeds": ("With the Kennard-Stone split", ANSWER_METHODS),
+        "random_splits": ("With random splits", transfer),
+    }
+    lines = [
         f"On {most['n_sites']} real sites with the library `{most['library']}` and the "
-        f"profile `{most['profile']}`, the RMSE relative to that of the local network "
-        "is on average (95 % interval over the sites): "
-        f"{_ratios(over, 'seeds', ANSWER_METHODS)}.{at_random} On the "
-        f"{len(others)} sites that had no part in fixing the rule of `recommended` its "
-        f"mean is {np.exp(np.log(others).mean()):.2f}, its worst {others.max():.2f} "
-        f"(`{others.idxmax()}`). [Reference results](results.md) has every site.\n"
+        f"profile `{most['profile']}`, RMSE relative to that of the local network, "
+        "mean and 95 % interval over the sites:\n"
+    ]
+    for kind, (words, methods) in wanted.items():
+        part = over[(over.index == kind) & (over["n_local"] == most["n_local"])]
+        if texts := [_ratio_text(row) for row in _of(part, methods).itertuples()]:
+            lines.append(f"- {words}: {'; '.join(texts)}.")
+    curve = _of(over[over.index == "learning_curve"], transfer)
+    if len(curve):
+        texts = [
+            f"{LABELS[name]} {', '.join(f'{ratio:.2f}' for ratio in part['ratio'])}"
+            for name, part in curve.groupby("method", sort=False)
+        ]
+        sizes = ", ".join(str(n) for n in sorted(curve["n_local"].unique()))
+        lines.append(
+            f"- With {sizes} local samples, {curve['n_sites'].max()} sites: "
+            f"{'; '.join(texts)}."
+        )
+    lines.append(
+        f"- `recommended` on the {len(others)} sites that had no part in fixing its "
+        f"rule: mean {np.exp(np.log(others).mean()):.2f}, worst {others.max():.2f} "
+        f"(`{others.idxmax()}`)."
     )
+    return "\n".join([*lines, "\n[Reference results](results.md) has every site.\n"])
 
 
-def _ratios(over: pd.DataFrame, kind: str, methods: Iterable[str]) -> str:
-    """Return ratios with their intervals in words; methods without one are left out."""
-    rows = over[over["kind"] == kind].set_index("method").reindex([*methods])
-    return "; ".join(
-        f"{LABELS[name]} {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for name, row in rows.dropna(how="all").iterrows()
-    )
+def _of(over: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """Return the rows of some methods, in the order of the methods and of n_local."""
+    parts = [over[over["method"] == name].sort_values("n_local") for name in methods]
+    return pd.concat(parts)
+
+
+def _ratio_text(row: Any) -> str:
+    """Return a method's ratio with its interval in words."""
+    return f"{LABELS[row.method]} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
 
 
 def draw_reference(folder: Path, place: Path) -> None:
