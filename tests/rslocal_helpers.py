@@ -64,7 +64,7 @@ def select(case, **settings):
     return select_instances(*case["library"], *case["local"], **settings)
 
 
-def check_same(first, second):
+def assert_same(first, second):
     """Both selections agree to the last bit."""
     np.testing.assert_array_equal(first.indices, second.indices)
     np.testing.assert_array_equal(first.searches, second.searches)

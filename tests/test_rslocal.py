@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from rslocal_helpers import check_same, make_regions, select
+from rslocal_helpers import assert_same, make_regions, select
 from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.metrics import rmse
@@ -200,7 +200,7 @@ def test_several_searches_are_independent_and_combined_by_frequency(small):
 
 def test_seed_and_history(small):
     result = select(small, seed=1)
-    check_same(result, select(small, seed=1))
+    assert_same(result, select(small, seed=1))
     assert result.indices.tolist() != select(small, seed=2).indices.tolist()
     history = result.history
     assert history["pool_size"].iloc[:2].tolist() == [300, 285]  # 5 % fewer
@@ -234,7 +234,7 @@ def test_inputs_are_not_changed_and_may_be_lists(small):
         for name in small
         if name in ("library", "local")
     }
-    check_same(select(as_lists), expected)
+    assert_same(select(as_lists), expected)
     for part, copy in zip((*small["library"], *small["local"]), before, strict=True):
         np.testing.assert_array_equal(part, copy)
 
@@ -361,7 +361,7 @@ def test_single_precision_input_gives_the_same_and_stays_small():
     settings = {"n_selected": 100, "n_repeats": 1, "drop_fraction": 0.5}
     expected = select(double, **settings)
     tracemalloc.start()
-    check_same(select(single, **settings), expected)
+    assert_same(select(single, **settings), expected)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # Beside the library itself: one standardised copy, and masks while it is checked.

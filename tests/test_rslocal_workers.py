@@ -8,7 +8,7 @@ import time
 import dask
 import pytest
 from dask.distributed import Client, LocalCluster
-from rslocal_helpers import check_same, select
+from rslocal_helpers import assert_same, select
 
 from soilnb.rslocal import crew
 
@@ -22,7 +22,7 @@ def test_chunks_and_threads_do_not_change_a_bit(
     monkeypatch.setattr(crew, "_TASKS_PER_THREAD", per_worker)
     monkeypatch.setattr(crew, "_FEWEST_FITS_PER_TASK", 1)
     with dask.config.set(num_workers=n_threads):
-        check_same(select(small), expected)
+        assert_same(select(small), expected)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def client(cluster, monkeypatch):
 
 
 def test_processes_of_a_cluster_do_not_change_a_bit(small, client):
-    check_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
+    assert_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
     settings = {"n_components": "cv", "drop_fraction": 0.3}
-    check_same(select(small, client=client, **settings), select(small, **settings))
+    assert_same(select(small, client=client, **settings), select(small, **settings))
 
 
 @pytest.mark.parametrize("n_killed", [1, 2])
@@ -61,7 +61,9 @@ def test_workers_killed_in_an_iteration_do_not_change_a_bit(small, client, n_kil
 
     expected = select(small, n_repeats=50)
     first_models = expected.history["n_models"][0]
-    check_same(select(small, n_repeats=50, client=client, progress=kill_soon), expected)
+    assert_same(
+        select(small, n_repeats=50, client=client, progress=kill_soon), expected
+    )
     assert set(client.run(os.getpid).values()).isdisjoint(victims)
 
 
@@ -98,4 +100,4 @@ def test_an_interrupted_search_leaves_nothing_behind(small):
     interrupt.join()
     assert threading.active_count() < n_threads  # the timer is gone, no thread more
     assert traceback.tb is not None
-    check_same(select(small), expected)
+    assert_same(select(small), expected)
