@@ -82,9 +82,9 @@ def _book(arguments: argparse.Namespace) -> None:
     from soilnb.workflow.build import build_book
     from soilnb.workflow.params import check_parameters, parse_assignments
 
-    given = parse_assignments(arguments.p, ["08_compare"])["08_compare"]
+    given = parse_assignments(arguments.p, ["09_compare"])["09_compare"]
     values = {"site": arguments.site, "library": arguments.library} | given
-    page = build_book(check_parameters("08_compare", values))
+    page = build_book(check_parameters("09_compare", values))
     print(f"The book of {arguments.site} is at {page}")
 
 

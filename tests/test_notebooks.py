@@ -68,7 +68,7 @@ def site(results):
 @pytest.fixture(scope="session")
 def book(results, tmp_path_factory):
     """The book of that run; its strict build fails on any warning."""
-    values = check_parameters("08_compare", {"results": str(results)})
+    values = check_parameters("09_compare", {"results": str(results)})
     return build.build_book(values, tmp_path_factory.mktemp("build")).parent
 
 
@@ -166,13 +166,13 @@ def test_a_farm_of_ones_own_goes_the_whole_way_with_the_synthetic_library(tmp_pa
     options = ["--site", tmp_path / "mine.csv", "--library", "twin"]
     told = ["-p", "country=Sweden", "-p", "quantity=reflectance"]
     place = ["-p", f"results={tmp_path / 'r'}", "--profile", "tiny"]
-    done = command("run", "08_compare", *options, *told, *place)
+    done = command("run", "09_compare", *options, *told, *place)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "r" / "twin" / "mine"
     scores = pd.read_csv(folder / "scores.csv")
     assert scores["method"].tolist() == EXPECTED  # the country models too
     assert np.isfinite(scores["rmse"]).all()
-    for step in STEPS["08_compare"]:
+    for step in STEPS["09_compare"]:
         for texts in _figures(folder / step / f"{step}.ipynb"):
             own = "the farm's spectra as they were measured" in texts["caption"]
             assert texts["caption"].startswith("Contains synthetic data") != own
@@ -206,7 +206,7 @@ def test_recommended_is_one_of_the_nine_and_chosen_without_the_test(site):
 
 def test_repeats_with_the_first_seed_are_the_models_of_the_chapters(site):
     scores = pd.read_csv(site / "scores.csv").set_index("method")["rmse"]
-    repeats = pd.read_csv(site / "10_repeats" / "repeats.csv")
+    repeats = pd.read_csv(site / "08_repeats" / "repeats.csv")
     first = repeats[(repeats["kind"] == "seeds") & (repeats["seed"] == 1)]
     # The nested cross-validation is repeated, too, and chooses the same.
     assert set(first["method"]) == {*NINE_MODELS, "recommended"}
@@ -406,7 +406,7 @@ def test_prose_shows_the_numbers_of_the_run(book, site):
 
 
 def test_book_is_not_built_again_when_nothing_changed(results, book):
-    values = check_parameters("08_compare", {"results": str(results)})
+    values = check_parameters("09_compare", {"results": str(results)})
     before = (book / "index.html").stat().st_mtime_ns
     build.build_book(values, book.parent)
     assert (book / "index.html").stat().st_mtime_ns == before

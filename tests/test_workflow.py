@@ -366,7 +366,7 @@ def test_figure_without_alt_text_stops_the_book():
 
 
 def test_book_without_results_says_what_to_run(tmp_path):
-    values = params.check_parameters("08_compare", {"results": str(tmp_path)})
+    values = params.check_parameters("09_compare", {"results": str(tmp_path)})
     with pytest.raises(run.StepError, match="soilnb run all --site skane"):
         build.build_book(values, tmp_path / "build")
 

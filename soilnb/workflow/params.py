@@ -32,7 +32,8 @@ STEPS = {  # step: the steps whose results it reads
         "05_dtl_instances",
         "06_dtl_representations",
     ),
-    "08_compare": (
+    "08_repeats": ("01_data", "03_rs_local", "04_cnn", "05_dtl_instances"),
+    "09_compare": (
         "01_data",
         "02_benchmarks",
         "03_rs_local",
@@ -41,8 +42,7 @@ STEPS = {  # step: the steps whose results it reads
         "06_dtl_representations",
         "07_dtl_both",
     ),
-    "09_twin": ("01_data",),
-    "10_repeats": ("01_data", "03_rs_local", "04_cnn", "05_dtl_instances"),
+    "15_twin": ("01_data",),
 }
 
 

@@ -75,7 +75,7 @@ def collect_results(
     ValueError
         If no site is complete.
     """
-    steps = [step for step in STEPS if step != "08_compare"]
+    steps = [step for step in STEPS if step != "09_compare"]
     scores, gains, choices, runs, left_out = [], [], [], [], []
     for place in sorted(path.parent for path in results.glob("*/*/01_data")):
         problem = find_mismatch(place, steps)
@@ -83,7 +83,7 @@ def collect_results(
             left_out.append(f"{place.parent.name}/{place.name}: {problem[1]}")
             continue
         scores.append(read_site_scores(place))
-        gains.append(pd.read_csv(place / "10_repeats" / "gains.csv"))
+        gains.append(pd.read_csv(place / "08_repeats" / "gains.csv"))
         choices.append(_choice(place, scores[-1]))
         runs.append(_facts(place, steps))
     if not scores:

@@ -195,8 +195,8 @@ def _results_digest(place: Path) -> str:
     """Return a digest of what a step left, without the notebook and the stamp."""
     skip = (_RUN_STAMP, f"{place.name}.ipynb")
     files = [p for p in place.rglob("*") if p.is_file() and p.name not in skip]
-    merged = place.with_name("scores.csv")  # what 08_compare leaves one floor up
-    if place.name == "08_compare" and merged.is_file():
+    merged = place.with_name("scores.csv")  # what 09_compare leaves one floor up
+    if place.name == "09_compare" and merged.is_file():
         files.append(merged)
     return digest_files(files, place.parent)
 
@@ -223,11 +223,11 @@ def fingerprint(job: Job) -> dict[str, Any]:
     upstream = {
         step: _results_digest(job.site_folder / step) for step in STEPS[job.step]
     }
-    if job.step == "08_compare":
+    if job.step == "09_compare":
         upstream |= {
             f"{folder.name} of all": digest_files(sorted(files), folder)
             for folder in [job.site_folder, *other_sites(job.site_folder)]
-            if (files := [*folder.glob("10_repeats/repeats.csv")])
+            if (files := [*folder.glob("08_repeats/repeats.csv")])
         }
         for folder in other_sites(job.site_folder):
             files = sorted(folder.glob("0*/predictions.parquet"))
@@ -391,7 +391,7 @@ class _Board:
 def run(jobs: list[Job], *, n_parallel: int = 1) -> None:
     """Run what is not fresh: each site's steps in order, sites side by side.
 
-    08_compare reads all sites, so it waits until the other steps of every site in
+    09_compare reads all sites, so it waits until the other steps of every site in
     this run have finished.
 
     Parameters
@@ -414,14 +414,14 @@ def run(jobs: list[Job], *, n_parallel: int = 1) -> None:
         for folder in sorted(chains):
             stack.enter_context(only_run(folder))
         first = [
-            [job for job in chain if job.step != "08_compare"]
+            [job for job in chain if job.step != "09_compare"]
             for chain in chains.values()
         ]
         failed = _run_chains(first, n_parallel, board)
         last = [
             [job]
             for job in jobs
-            if job.step == "08_compare" and job.site_folder not in failed
+            if job.step == "09_compare" and job.site_folder not in failed
         ]
         failed |= _run_chains(last, 1, board)
     if failed:

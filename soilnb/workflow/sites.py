@@ -48,7 +48,7 @@ def read_site_scores(site_folder: Path) -> pd.DataFrame:
         `soilnb.study.score_cases`; the steps' own seed counts as kind "seeds".
     """
     scores = _read_scores(site_folder).assign(kind="seeds")
-    repeats = pd.read_csv(site_folder / "10_repeats" / "repeats.csv")
+    repeats = pd.read_csv(site_folder / "08_repeats" / "repeats.csv")
     known = (repeats["kind"] == "seeds") & repeats["seed"].isin(scores["seed"])
     columns = ["library", "site", "kind", "n_local", "profile", "seed", "method"]
     both = pd.concat([scores, repeats[~known]], ignore_index=True)
@@ -61,7 +61,7 @@ def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     step : Step
-        The running step 08_compare.
+        The running step 09_compare.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     Parameters
     ----------
     step : Step
-        The running step 08_compare.
+        The running step 09_compare.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     for folder in sorted(step.place.parents[1].glob("*")):
         if not (folder / "01_data").is_dir():
             continue
-        problem = find_mismatch(folder, STEPS["08_compare"])
+        problem = find_mismatch(folder, STEPS["09_compare"])
         if problem:
             skipped.append(f"{folder.name}: {problem[1]}")
             continue
@@ -117,7 +117,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     Parameters
     ----------
     step : Step
-        The running step 08_compare.
+        The running step 09_compare.
     scores : DataFrame
         As of `read_sites`.
 
@@ -129,8 +129,8 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         How many seeds the sites have, in words.
     """
     tables = [scores.assign(kind="seeds")]
-    for file in sorted(step.place.parents[1].glob("*/10_repeats/repeats.csv")):
-        steps = [*STEPS["10_repeats"], "10_repeats"]
+    for file in sorted(step.place.parents[1].glob("*/08_repeats/repeats.csv")):
+        steps = [*STEPS["08_repeats"], "08_repeats"]
         if find_mismatch(file.parents[1], steps):
             continue
         repeats = pd.read_csv(file)
@@ -163,7 +163,7 @@ def read_reference(name: str) -> pd.DataFrame:
 def _settings(site_folder: Path) -> dict[tuple[str, str], Any]:
     """Return all that a site must share with another, by step and name."""
     found: dict[tuple[str, str], Any] = {}
-    for step in STEPS["08_compare"]:
+    for step in STEPS["09_compare"]:
         facts = json.loads((site_folder / step / "step.json").read_text())
         values = facts["parameters"] | {
             "library": next(v for k, v in facts["data"].items() if k[:8] == "library "),

@@ -413,10 +413,10 @@ class Step:
         }
         (self.folder / "step.json").write_text(json.dumps(facts, indent=1))
         merged = self.place.with_name("scores.csv")
-        if self.name in (*STEPS["08_compare"], "08_compare"):
+        if self.name in (*STEPS["09_compare"], "09_compare"):
             merged.unlink(missing_ok=True)  # of what is replaced now
         replace_folder(self.folder, self.place)
-        if self.name == "08_compare":
+        if self.name == "09_compare":
             partial = merged.with_name(".scores.csv")
             shutil.copy(self.place / "scores.csv", partial)
             partial.replace(merged)
