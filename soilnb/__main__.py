@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
+
+_SHARED = ("library", "profile", "scheduler")  # options that are parameters of steps
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,7 +28,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run steps; what is fresh is skipped")
     run.add_argument(
-        "steps", nargs="*", default=["all"], metavar="STEP", help="default: all"
+        "steps",
+        nargs="*",
+        default=["all"],
+        metavar="STEP",
+        help="names, all (the default) or companions",
     )
     run.add_argument(
         "--site", action="append", help="name or CSV/Parquet file; may be repeated"
@@ -32,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", default="quick", help="tiny, quick or full")
     run.add_argument(
         "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
+    )
+    run.add_argument(
+        "--scheduler",
+        default="",
+        help="where searches compute: local (processes) or tcp://HOST:PORT",
     )
     run.add_argument("-j", type=int, default=1, metavar="N", help="sites at once")
 
@@ -55,36 +69,41 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="quantity, soc_unit, country or any parameter of 01_data",
+        help="quantity, soc_unit, country or any parameter of the first step",
     )
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
     """Run steps."""
-    from soilnb._validation import check_choice, check_int
-    from soilnb.workflow.params import STEPS
+    from soilnb._validation import check_int
+    from soilnb.workflow.cluster import connect
     from soilnb.workflow.run import check_data, plan, run
 
-    for name in arguments.steps:
-        check_choice(name, "step", ("all", *STEPS))
     check_int(arguments.j, "-j", 1)
-    shared = {"library": arguments.library, "profile": arguments.profile}
-    sites = arguments.site or ["skane"]
-    jobs = plan(arguments.steps, sites, shared, arguments.p)
-    for line in check_data(jobs):
-        print(line, flush=True)
-    run(jobs, n_parallel=arguments.j)
+    shared = {name: getattr(arguments, name) for name in _SHARED}
+    jobs = plan(arguments.steps, arguments.site or ["skane"], shared, arguments.p)
+    with TemporaryDirectory() as kept, ExitStack() as stack:
+        if client := connect(arguments.scheduler):
+            stack.enter_context(client)
+            for job in jobs:
+                if "scheduler" in job.values:
+                    job.values["scheduler"] = client.scheduler_info()["address"]
+        for line in check_data(jobs, Path(kept)):
+            print(line, flush=True)
+        run(jobs, Path(kept), n_parallel=arguments.j)
 
 
 def _book(arguments: argparse.Namespace) -> None:
     """Build the book."""
-    from soilnb.workflow.build import build_book
+    from soilnb.workflow.book import build_book
     from soilnb.workflow.params import check_parameters, parse_assignments
+    from soilnb.workflow.steps import by_role
 
-    given = parse_assignments(arguments.p, ["09_compare"])["09_compare"]
+    step = by_role("merges")
+    given = parse_assignments(arguments.p, [step])[step]
     values = {"site": arguments.site, "library": arguments.library} | given
-    page = build_book(check_parameters("09_compare", values))
+    page = build_book(check_parameters(step, values))
     print(f"The book of {arguments.site} is at {page}")
 
 
@@ -102,13 +121,15 @@ def _data(arguments: argparse.Namespace) -> None:
         return
     from soilnb.workflow.data import check_file, check_library
     from soilnb.workflow.params import check_parameters, parse_assignments
+    from soilnb.workflow.steps import by_role
 
-    given = parse_assignments(arguments.p, ["01_data"])["01_data"]
+    step = by_role("prepares")
+    given = parse_assignments(arguments.p, [step])[step]
     if arguments.as_library:
-        values = check_parameters("01_data", given)
+        values = check_parameters(step, given)
         lines, usable = check_library(arguments.file, values)
     else:
-        values = check_parameters("01_data", given | {"site": arguments.file})
+        values = check_parameters(step, given | {"site": arguments.file})
         lines, usable = check_file(values)
     print("\n".join(lines))
     if not usable:

@@ -71,7 +71,7 @@ def digest_code(*parts: str) -> str:
 
     The versions of the packages that its numbers rest on are in it.
     """
-    places = [PACKAGE / part for part in parts] or [PACKAGE]
+    places = [PACKAGE / part for part in sorted(parts)] or [PACKAGE]
     files = [
         file
         for place in places

@@ -20,9 +20,10 @@ import pytest
 from soilnb.datasets import load_site
 from soilnb.metrics import evaluate
 from soilnb.study import METHODS, NINE_MODELS
-from soilnb.workflow import build
-from soilnb.workflow.params import ROOT, STEPS, check_parameters, notebook_path
+from soilnb.workflow import book as pages
+from soilnb.workflow.params import check_parameters
 from soilnb.workflow.reference import collect_results
+from soilnb.workflow.steps import ROOT, STEPS, notebook_path
 
 pytestmark = pytest.mark.slow
 # Trained with the profile full only; with an optional package only.
@@ -69,7 +70,7 @@ def site(results):
 def book(results, tmp_path_factory):
     """The book of that run; its strict build fails on any warning."""
     values = check_parameters("09_compare", {"results": str(results)})
-    return build.build_book(values, tmp_path_factory.mktemp("build")).parent
+    return pages.build_book(values, tmp_path_factory.mktemp("build")).parent
 
 
 def test_reference_results_are_those_of_the_run(results, site, tmp_path):
@@ -96,9 +97,10 @@ def test_reference_results_are_those_of_the_run(results, site, tmp_path):
 
 
 def test_every_step_leaves_its_results_and_nothing_half_done(site):
-    for step in STEPS:
-        assert (site / step / f"{step}.ipynb").is_file()
-        assert (site / step / "step.json").is_file()
+    for step, entry in STEPS.items():
+        place = site if entry.site else site.parents[1] / "companions"
+        assert (place / step / f"{step}.ipynb").is_file()
+        assert (place / step / "step.json").is_file()
     assert not list(site.glob(".*.partial"))
     assert not list(site.glob(".*.ipynb"))
 
@@ -408,7 +410,7 @@ def test_prose_shows_the_numbers_of_the_run(book, site):
 def test_book_is_not_built_again_when_nothing_changed(results, book):
     values = check_parameters("09_compare", {"results": str(results)})
     before = (book / "index.html").stat().st_mtime_ns
-    build.build_book(values, book.parent)
+    pages.build_book(values, book.parent)
     assert (book / "index.html").stat().st_mtime_ns == before
 
 

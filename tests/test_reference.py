@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from soilnb.study import over_sites
-from soilnb.workflow import build
+from soilnb.workflow import book as pages
 from soilnb.workflow.reference import collect_results, reference_answer, reference_page
 
 SCORES = pd.DataFrame(
@@ -171,11 +171,11 @@ def test_scores_without_a_column_are_refused(tmp_path):
 
 
 def test_stage_holds_the_tables_and_their_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
     (tmp_path / "data").mkdir()
     source = tmp_path / "data" / "reference_results"
     write(source, scores=SCORES)
-    build._stage_reference(tmp_path / "stage")
+    pages._stage_reference(tmp_path / "stage")
     place = tmp_path / "stage" / "data" / "reference_results"
     assert (place / "scores.csv").read_bytes() == (source / "scores.csv").read_bytes()
     assert (place / "page.md").read_text() == reference_page(source)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import time
 
 import pytest
 
-from soilnb.workflow import folders, params, run, stamps, step
+from soilnb import _files
+from soilnb.workflow import params, places, run, stamps, step
 
 
 def test_folder_is_replaced_whole(tmp_path):
@@ -17,7 +19,7 @@ def test_folder_is_replaced_whole(tmp_path):
     for folder, name in ((new, "fresh"), (place, "stale")):
         folder.mkdir()
         (folder / name).touch()
-    folders.replace_folder(new, place)
+    _files.replace_folder(new, place)
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
     assert [path.name for path in place.iterdir()] == ["fresh"]
 
@@ -37,6 +39,7 @@ def _stamp(folder, name, **changes):
         "data": stamps.data_digests(values),
         "parameters": {"seed": 1, "profile": "quick"},
         "upstream": {},
+        "results": name,
     } | changes
     (folder / name / "step.json").write_text(json.dumps(facts))
 
@@ -82,7 +85,7 @@ def test_another_file_of_the_same_name_does_not_replace_results(tmp_path):
         {"site": str(file), "library": "farms", "results": str(tmp_path / "r")}
         for file in files
     ]
-    place = folders.results_folder(values[0])
+    place = places.results_folder("01_data", values[0])
     _stamp(place, "01_data", data=stamps.data_digests(values[0]), parameters=values[0])
     stamps.check_owner(values[0])
     with pytest.raises(
@@ -118,8 +121,8 @@ def test_step_notes_what_it_read_when_it_began(tmp_path):
     begun.finish()
     second = step.begin("02_benchmarks", {"results": str(tmp_path)})
     again = step.begin("01_data", {"results": str(tmp_path)})
-    again.start -= 100  # it took another time, so its notes differ
     again.study.save(again.folder)
+    (again.folder / "more.csv").touch()  # so that its results differ
     again.finish()
     second.finish()
     place = tmp_path / "farms" / "skane"
@@ -149,7 +152,7 @@ def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run.run(jobs)
+            run.run(jobs, tmp_path)
     finally:
         signal.signal(signal.SIGINT, before)
     assert looked == ["01_data"]
@@ -167,10 +170,9 @@ def test_results_of_two_studies_are_told_apart(tmp_path):
 
 def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
     _stamp(tmp_path, "01_data")
-    read = {"01_data": stamps.stamp_digest(tmp_path, "01_data")}
-    _stamp(tmp_path, "03_rs_local", upstream=read)
+    _stamp(tmp_path, "03_rs_local", upstream={"01_data": "01_data"})
     assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
-    _stamp(tmp_path, "01_data", seconds=2)
+    _stamp(tmp_path, "01_data", results="other results")
     assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
         "03_rs_local",
         "01_data was run again after 03_rs_local",
@@ -202,7 +204,62 @@ def test_unknown_name_in_a_notebook_is_refused():
 def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):
     with (
         run.only_run(tmp_path),
-        pytest.raises(run.StepError, match="Another run is writing"),
+        pytest.raises(ValueError, match="Another run is writing"),
         run.only_run(tmp_path),
     ):
         pass
+
+
+def test_folders_of_an_earlier_numbering_are_named_and_not_read(tmp_path):
+    for name in ("01_data", "08_compare", "10_repeats", "notes"):
+        (tmp_path / name).mkdir()
+    assert places.unknown_folders(tmp_path) == ["08_compare", "10_repeats"]
+
+
+def test_file_is_hashed_once_and_again_when_it_is_written_to(monkeypatch, tmp_path):
+    file = tmp_path / "farm.csv"
+    file.write_text("sample_id,soc\na,1\n")
+    values, hashed = {"site": str(file)}, []
+
+    def digest_file(path):
+        hashed.append(path)
+        return f"{len(hashed)}"
+
+    monkeypatch.setattr(stamps, "digest_file", digest_file)
+    first = [stamps.data_digests(values) for _ in range(3)]
+    assert first == [{"site farm.csv": "SHA-256 1"}] * 3
+    assert list(json.loads(stamps.handed_over()["SOILNB_DIGESTS"]).values())[-1] == "1"
+    file.write_text("sample_id,soc\na,1\nb,2\n")
+    assert stamps.data_digests(values) == {"site farm.csv": "SHA-256 2"}
+
+
+def test_prepared_study_is_taken_from_the_run_only_if_it_is_the_same(
+    monkeypatch, tmp_path
+):
+    values = {"site": "skane", "library": "farms", "results": str(tmp_path / "r")}
+    (job,) = run.plan(["01_data"], ["skane"], {"library": "farms"}, [])
+    job.values["results"] = values["results"]
+    run.check_data([job], tmp_path)
+    kept = run._kept_study(job, tmp_path)
+    monkeypatch.setenv(step.PREPARED, str(kept))
+    monkeypatch.setattr(step, "prepare_study", lambda *_: pytest.fail("not the same"))
+    assert len(step.begin("01_data", values).study.local) == 30
+    with pytest.raises(pytest.fail.Exception, match="not the same"):
+        step.begin("01_data", values | {"n_local": 31})
+
+
+def test_letter_changed_in_plots_keeps_searches_and_one_in_cnn_does_not(
+    monkeypatch, tmp_path
+):
+    begun = step.begin("01_data", {"results": str(tmp_path / "r")})
+    shutil.copytree(_files.PACKAGE, tmp_path / "soilnb")
+    monkeypatch.setattr(_files, "PACKAGE", tmp_path / "soilnb")
+    before, fresh = (
+        begun.search_folder("local", 1),
+        stamps.expected("01_data", begun.values),
+    )
+    for part, keeps in (("plots/style.py", True), ("cnn/network.py", False)):
+        with (tmp_path / "soilnb" / part).open("a") as file:
+            file.write("# x\n")
+        assert (begun.search_folder("local", 1) == before) is keeps
+        assert stamps.expected("01_data", begun.values)["source"] != fresh["source"]

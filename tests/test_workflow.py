@@ -10,7 +10,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 from soilnb.datasets import LIBRARIES, SITES, folder_name
-from soilnb.workflow import build, execute, params, run, show, stamps
+from soilnb.workflow import book, execute, params, run, show, stamps
+from soilnb.workflow.steps import STEPS, plan_steps
 
 
 def soilnb(*arguments, **options):
@@ -26,16 +27,19 @@ def soilnb(*arguments, **options):
 
 def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
     free = {"country"}
-    for name in params.STEPS:
+    for name, entry in STEPS.items():
         declared = params.declared(name)
-        assert {"site", "library", "profile", "seed", "results"} <= set(declared)
+        shared = {"site", "library", "profile", "seed"} if entry.site else set()
+        assert shared | {"results"} <= set(declared)
         assert set(declared) - set(params.RULES) <= free
 
 
 def test_steps_read_only_earlier_steps():
-    order = list(params.STEPS)
-    for name, earlier in params.STEPS.items():
+    order = list(STEPS)
+    for name, entry in STEPS.items():
+        earlier = (*entry.reads, *entry.uses)
         assert all(order.index(other) < order.index(name) for other in earlier)
+        assert all(set(STEPS[other].reads) <= set(earlier) for other in entry.reads)
 
 
 def test_zero_takes_the_profiles_value_and_a_given_value_wins():
@@ -97,7 +101,7 @@ def test_assignments_are_read_as_the_declared_type():
 
 
 def test_plan_brings_the_steps_that_are_read():
-    assert run.plan_steps(["05_dtl_instances"]) == [
+    assert plan_steps(["05_dtl_instances"]) == [
         "01_data",
         "03_rs_local",
         "04_cnn",
@@ -106,8 +110,8 @@ def test_plan_brings_the_steps_that_are_read():
 
 
 def test_choice_and_comparison_read_all_models():
-    assert set(run.plan_steps(["07_dtl_both"])) >= {"05_dtl_instances"}
-    assert "06_dtl_representations" in run.plan_steps(["07_dtl_both"])
+    assert set(plan_steps(["07_dtl_both"])) >= {"05_dtl_instances"}
+    assert "06_dtl_representations" in plan_steps(["07_dtl_both"])
 
 
 def test_components_must_be_fewer_than_the_samples_of_a_subset():
@@ -193,7 +197,7 @@ def test_what_was_understood_of_a_file_is_said_before_it_is_run(write_csv, tmp_p
     options = [f"results={tmp_path}", "n_local=20", "quantity=reflectance"]
     given = {"site": str(path), "library": "farms", "profile": "tiny"}
     jobs = run.plan(["01_data"], [str(path)], given, options)
-    lines = run.check_data(jobs)
+    lines = run.check_data(jobs, tmp_path)
     assert any(
         line.startswith("farm: SOC was taken as % (its median is ")
         and line.endswith("; if it is in g/kg, say soc_unit='g/kg'.")
@@ -317,7 +321,7 @@ def test_library_is_checked_as_one(write_csv):
 
 def test_command_does_not_load_tensorflow():
     code = (
-        "import sys; from soilnb.workflow import run, build, params;"
+        "import sys; from soilnb.workflow import run, book, params;"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -359,16 +363,16 @@ def test_figure_without_alt_text_stops_the_book():
     output = nbformat.v4.new_output("display_data", {"image/png": "x"})
     cell = nbformat.v4.new_code_cell(outputs=[output])
     with pytest.raises(run.StepError, match="has no alt text"):
-        build._move_alt_text(cell, "fig")
+        book._move_alt_text(cell, "fig")
     output.metadata["image/png"] = {"alt": "A line.", "caption": "Fig."}
-    build._move_alt_text(cell, "fig")
+    book._move_alt_text(cell, "fig")
     assert cell.metadata["mystnb"]["image"]["alt"] == "A line."
 
 
 def test_book_without_results_says_what_to_run(tmp_path):
     values = params.check_parameters("09_compare", {"results": str(tmp_path)})
     with pytest.raises(run.StepError, match="soilnb run all --site skane"):
-        build.build_book(values, tmp_path / "build")
+        book.build_book(values, tmp_path / "build")
 
 
 def test_shown_figure_carries_its_alt_text_and_is_closed(monkeypatch, tmp_path):

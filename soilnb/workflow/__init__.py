@@ -5,12 +5,21 @@ A notebook calls `begin` first and `Step.finish` last, and shows what it found w
 """
 
 from soilnb.workflow import show
-from soilnb.workflow.sites import merge_scores, read_reference, read_repeats, read_sites
+from soilnb.workflow.cluster import connect
+from soilnb.workflow.data import measured_site
+from soilnb.workflow.scores import (
+    merge_scores,
+    read_reference,
+    read_repeats,
+    read_sites,
+)
 from soilnb.workflow.step import Step, begin
 
 __all__ = [
     "Step",
     "begin",
+    "connect",
+    "measured_site",
     "merge_scores",
     "read_reference",
     "read_repeats",

@@ -1,13 +1,16 @@
-"""What data there is, and what is understood of a file before a study is made of it."""
+"""The data that parameters name: read, prepared, listed and checked."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from soilnb.datasets import (
     FARM_SITES,
     OPEN_SITES,
     TWIN_SITES,
+    SpectralLibrary,
     data_folder,
     fetch,
     folder_name,
@@ -16,7 +19,11 @@ from soilnb.datasets import (
     load_site,
     open_files,
 )
-from soilnb.workflow.step import prepare_study
+from soilnb.study import Study, prepare
+from soilnb.workflow.places import resolve
+
+if TYPE_CHECKING:
+    from soilnb.workflow.step import Step
 
 LIBRARY_TEXTS = {
     "farms": "real farms of LimeSoDa, installed with soilnb",
@@ -24,6 +31,60 @@ LIBRARY_TEXTS = {
     "farms+open": "both",
     "twin": "synthetic, 50,422 rows, made from a seed",
 }
+
+
+def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
+    """Return the study that the parameters of 01_data describe."""
+    return prepare(
+        read_library(values, progress),
+        read_site(values),
+        n_local=values["n_local"],
+        n_folds=values["n_folds"],
+        wavelength_range=tuple(values["wavelength_range"]),
+        seed=values["seed"],
+    )
+
+
+def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLibrary:
+    """Return the library as it was measured."""
+    try:
+        return load_library(
+            resolve(values["library"]),
+            quantity=values["library_quantity"],
+            soc_unit=values["library_soc_unit"],
+            progress=progress,
+        )
+    except ValueError as error:  # the reader speaks of quantity and soc_unit
+        text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
+        msg = f"Library {values['library']!r}: {text}"
+        raise ValueError(msg) from error
+
+
+def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
+    """Return the site as it was measured."""
+    return load_site(
+        resolve(values["site"]),
+        quantity=values["quantity"],
+        soc_unit=values["soc_unit"],
+        country=values["country"],
+    )
+
+
+def measured_site(step: Step) -> SpectralLibrary:
+    """Return the samples of a step's study at the wavelengths of measurement.
+
+    Parameters
+    ----------
+    step : Step
+        With the parameters of the step that prepares the study.
+
+    Returns
+    -------
+    SpectralLibrary
+    """
+    site = read_site(step.values)
+    used = site.info["sample_id"].isin(set(step.study.site.info["sample_id"]))
+    return site.take(used.to_numpy())
 
 
 def describe_data() -> list[str]:
@@ -56,25 +117,7 @@ def describe_data() -> list[str]:
 
 
 def fetch_file(name: str) -> list[str]:
-    """Download an open file where it is not there yet; return what it is.
-
-    Parameters
-    ----------
-    name : str
-        A name of `open_files`.
-
-    Returns
-    -------
-    list of str
-        Where the file is, what is in it, its licence and how to cite it.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the file is not the one that was pinned.
-    OSError
-        If the file is not there and cannot be downloaded.
-    """
+    """Download an open file where it is not there yet; return what it is."""
     path = fetch(name)
     file = open_files()[name]
     return [
@@ -86,22 +129,7 @@ def fetch_file(name: str) -> list[str]:
 
 
 def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
-    """Return what is understood of a library's file, and whether it can be used.
-
-    Parameters
-    ----------
-    path : str
-        A table, or a folder with the tables of a published library.
-    values : dict
-        Parameters of 01_data; `library_quantity` and `library_soc_unit` are used.
-
-    Returns
-    -------
-    lines : list of str
-        The file, what was found and left out, then what is wrong.
-    usable : bool
-        Whether nothing is wrong.
-    """
+    """Return what is understood of a library's file, and whether it can be used."""
     report = inspect_file(
         path,
         quantity=values["library_quantity"],
@@ -112,20 +140,7 @@ def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
 
 
 def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
-    """Return what is understood of a site's file, and whether a study can use it.
-
-    Parameters
-    ----------
-    values : dict
-        Parameters of 01_data; `site` is the path.
-
-    Returns
-    -------
-    lines : list of str
-        The file, then the study that would be made of it, then what is wrong.
-    usable : bool
-        Whether nothing is wrong.
-    """
+    """Return what is understood of a site's file, and whether a study can use it."""
     options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
     report = inspect_file(values["site"], **options)
     *lines, verdict = report.lines()

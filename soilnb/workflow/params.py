@@ -6,44 +6,16 @@ The same checks serve the command line and the first cell of every notebook.
 from __future__ import annotations
 
 import ast
-import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
 from soilnb.datasets import wavelength_range
 from soilnb.preprocessing import check_wavelength_range
-
-ROOT = Path(__file__).resolve().parents[2]
-STEPS = {  # step: the steps whose results it reads
-    "01_data": (),
-    "02_benchmarks": ("01_data",),
-    "03_rs_local": ("01_data",),
-    "04_cnn": ("01_data",),
-    "05_dtl_instances": ("01_data", "03_rs_local", "04_cnn"),
-    "06_dtl_representations": ("01_data", "04_cnn"),
-    "07_dtl_both": (
-        "01_data",
-        "03_rs_local",
-        "04_cnn",
-        "05_dtl_instances",
-        "06_dtl_representations",
-    ),
-    "08_repeats": ("01_data", "03_rs_local", "04_cnn", "05_dtl_instances"),
-    "09_compare": (
-        "01_data",
-        "02_benchmarks",
-        "03_rs_local",
-        "04_cnn",
-        "05_dtl_instances",
-        "06_dtl_representations",
-        "07_dtl_both",
-    ),
-    "15_twin": ("01_data",),
-}
+from soilnb.workflow.steps import ROOT, notebook_path, read_cells
 
 
 def profiles() -> dict[str, dict[str, int | str]]:
@@ -51,30 +23,9 @@ def profiles() -> dict[str, dict[str, int | str]]:
     return tomllib.loads((ROOT / "data" / "profiles.toml").read_text())
 
 
-def notebook_path(step: str) -> Path:
-    """Return where the notebook of a step lives."""
-    return ROOT / "notebooks" / f"{step}.ipynb"
-
-
-def read_cells(path: Path) -> list[dict[str, Any]]:
-    """Return the cells of a notebook; plain JSON, as nbformat takes long to import."""
-    return json.loads(path.read_text())["cells"]
-
-
 @cache
 def declared(step: str) -> dict[str, tuple[str, Any]]:
-    """Return a notebook's parameters: name to (type name, default).
-
-    Parameters
-    ----------
-    step : str
-        Name of the step, for example "03_rs_local".
-
-    Returns
-    -------
-    dict
-        Read from the cell tagged `parameters`, one ``name: type = literal`` a line.
-    """
+    """Return a notebook's parameters: name to (type name, default)."""
     source = next(
         "".join(cell["source"])
         for cell in read_cells(notebook_path(step))
@@ -133,6 +84,16 @@ def _check_text(name: str, value: str) -> None:
         raise ValueError(msg)
 
 
+def _check_scheduler(name: str, value: str) -> None:
+    """Raise unless a scheduler is none, local or an address."""
+    if value not in ("", "local") and not re.fullmatch(r"\w+://[^\s:]+:\d+", value):
+        msg = (
+            f"{name!r} must be 'local' or an address such as 'tcp://10.0.0.1:8786', or "
+            f"empty for the threads of this computer, got {value!r}."
+        )
+        raise ValueError(msg)
+
+
 def _check_range(_: str, value: list[float]) -> None:
     """Raise unless a wavelength range is empty or two increasing wavelengths."""
     if value:
@@ -179,6 +140,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "retrain_epochs": _between(0, 100_000),
     "n_seeds": _between(0, 100),
     "repeat_choice": _one_of("", "yes", "no"),
+    "scheduler": _check_scheduler,
     "n_library": _profile_or(50, 10_000_000),
     "n_trials": _between(0, 9999),
     "n_library_trials": _between(0, 9999),
@@ -217,26 +179,7 @@ def _check_type(name: str, kind: str, value: Any) -> None:
 
 
 def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a step: the given ones, the defaults, the profile's.
-
-    Parameters
-    ----------
-    step : str
-        Name of the step.
-    given : mapping
-        Parameter name to value; the rest are the notebook's defaults.
-
-    Returns
-    -------
-    dict
-        Every declared parameter. Where the value is 0 or "" and the profile has one,
-        the profile's; an empty wavelength range is the site's.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An unknown name, a wrong type or a value that breaks its rule.
-    """
+    """Return all parameters of a step: the given ones, the defaults, the profile's."""
     known = declared(step)
     for name in given:
         if name not in known:
@@ -257,7 +200,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("wavelength_range") == []:
         suits = wavelength_range(values["site"], values["library"])
         values["wavelength_range"] = list(suits)
-    profile = profiles()[values["profile"]]
+    profile = profiles()[values["profile"]] if "profile" in values else {}
     return {
         name: profile[name] if value in (0, "") and name in profile else value
         for name, value in values.items()
@@ -267,25 +210,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def parse_assignments(
     assignments: list[str], steps: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """Return, for each step, the values that ``name=value`` texts give it.
-
-    Parameters
-    ----------
-    assignments : list of str
-        As typed after ``-p``.
-    steps : list of str
-        The steps to run; a name must be a parameter of at least one of them.
-
-    Returns
-    -------
-    dict
-        Step to parameter name to value, read as the declared type.
-
-    Raises
-    ------
-    ValueError, TypeError
-        No equals sign, an unknown name, or a value of the wrong type.
-    """
+    """Return, for each step, the values that ``name=value`` texts give it."""
     found: dict[str, dict[str, Any]] = {step: {} for step in steps}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")

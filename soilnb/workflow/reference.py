@@ -16,9 +16,9 @@ import pandas as pd
 
 from soilnb.plots import LABELS, plot_sites
 from soilnb.study import METHODS, RULE_SITES, VERDICT_TEST_MIN, over_sites
-from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.sites import REFERENCE, read_site_scores
+from soilnb.workflow.scores import REFERENCE, read_site_scores
 from soilnb.workflow.stamps import find_mismatch
+from soilnb.workflow.steps import OF_SITE, ROOT
 
 NONE_YET = "There are no reference results in this copy of the repository."
 KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
@@ -75,7 +75,7 @@ def collect_results(
     ValueError
         If no site is complete.
     """
-    steps = [step for step in STEPS if step != "09_compare"]
+    steps = [step for step in OF_SITE if step != "09_compare"]
     scores, gains, choices, runs, left_out = [], [], [], [], []
     for place in sorted(path.parent for path in results.glob("*/*/01_data")):
         problem = find_mismatch(place, steps)

@@ -1,14 +1,8 @@
-"""The chain: which steps are fresh, and running the others in order.
-
-A step is fresh when its notebook, its parameters, the package, the data, the results
-it reads and the results it left are all as they were when it last finished.
-"""
+"""The chain: which steps are fresh, and running the others in order."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -17,36 +11,29 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soilnb._files import digest, locked
 from soilnb._validation import check_int
 from soilnb.datasets import SITES, data_folder
 from soilnb.rslocal import selection_size
 from soilnb.study import Study
-from soilnb.workflow.folders import check_writable, resolve, results_folder
-from soilnb.workflow.params import (
-    ROOT,
-    STEPS,
-    check_parameters,
-    notebook_path,
-    parse_assignments,
-    read_cells,
+from soilnb.workflow import stamps
+from soilnb.workflow.data import prepare_study
+from soilnb.workflow.params import check_parameters, declared, parse_assignments
+from soilnb.workflow.places import (
+    check_writable,
+    resolve,
+    results_folder,
+    unknown_folders,
 )
-from soilnb.workflow.show import duration
-from soilnb.workflow.stamps import (
-    check_owner,
-    data_digests,
-    digest_files,
-    package_digest,
-    versions,
-)
-from soilnb.workflow.step import prepare_study
+from soilnb.workflow.show import Progress, duration
+from soilnb.workflow.step import PREPARED
+from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
 
-_RUN_STAMP = "run.json"
 _FOR_FILES = ("quantity", "soc_unit", "country")
 
 
@@ -72,7 +59,7 @@ class Job:
     @property
     def site_folder(self) -> Path:
         """results/<library>/<site>."""
-        return results_folder(self.values)
+        return results_folder(self.step, self.values)
 
     @property
     def place(self) -> Path:
@@ -85,99 +72,82 @@ class Job:
         return self.site_folder / f".{self.step}.ipynb"
 
 
-def plan_steps(names: list[str]) -> list[str]:
-    """Return the steps that are asked for and all that they read, in order.
-
-    Examples
-    --------
-    >>> plan_steps(["03_rs_local"])
-    ['01_data', '03_rs_local']
-    """
-    wanted = set(STEPS) if "all" in names else set(names)
-    wanted |= {earlier for name in tuple(wanted) for earlier in STEPS[name]}
-    return [step for step in STEPS if step in wanted]
-
-
 def plan(
     names: list[str], sites: list[str], shared: dict[str, Any], assignments: list[str]
 ) -> list[Job]:
-    """Return the jobs of a run, with every parameter checked.
+    """Return the jobs of a run, every parameter checked: site by site, in order.
 
-    Parameters
-    ----------
-    names : list of str
-        Steps, or "all".
-    sites : list of str
-        Names or paths.
-    shared : dict
-        Parameters of every step: library, profile.
-    assignments : list of str
-        ``name=value`` texts.
-
-    Returns
-    -------
-    list of Job
-        Site by site, each in the order of the steps.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Whatever is wrong with a parameter.
+    `shared` are parameters of all steps that have them; a step that needs no site is
+    there once.
     """
     steps = plan_steps(names)
     given = parse_assignments(assignments, steps)
-    jobs: list[Job] = []
+    jobs: dict[tuple[Path, str], Job] = {}
     owners: dict[Path, str] = {}
     for site in dict.fromkeys(resolve(site) for site in sites):
-        common = {"site": site} | shared
         for step in steps:
-            values = common | given[step]
+            common = {"site": site} | shared
+            values = {k: v for k, v in common.items() if k in declared(step)}
+            values |= given[step]
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
             checked = check_parameters(step, values)
-            checked |= {key: resolve(checked[key]) for key in ("site", "library")}
-            jobs.append(Job(step, checked))
-        folder = jobs[-1].site_folder
-        if owners.setdefault(folder, site) != site:
-            msg = (
-                f"The files {owners[folder]!r} and {site!r} would share the results "
-                f"folder {folder.name!r}. Rename one of them."
-            )
-            raise ValueError(msg)
-    return jobs
+            for key in {"site", "library"} & set(checked):
+                checked[key] = resolve(checked[key])
+            job = Job(step, checked)
+            jobs.setdefault((job.site_folder, step), job)
+            if STEPS[step].site and owners.setdefault(job.site_folder, site) != site:
+                msg = (
+                    f"The files {owners[job.site_folder]!r} and {site!r} would share "
+                    f"the results folder {job.site_folder.name!r}. Rename one of them."
+                )
+                raise ValueError(msg)
+    return list(jobs.values())
 
 
-def check_data(jobs: list[Job]) -> list[str]:
+def check_data(jobs: list[Job], keep: Path) -> list[str]:
     """Raise, before hours of work, where a site or its library cannot be used.
 
-    Parameters
-    ----------
-    jobs : list of Job
-        From `plan`.
-
-    Returns
-    -------
-    list of str
-        What was understood of the sites' files, a line for each note.
-
-    Raises
-    ------
-    ValueError
-        If data, a parameter that depends on them, or the results folder are unfit.
+    The studies that this prepares are left in `keep` for the steps that need them.
+    Return what was understood of the sites' files, a line for each note.
     """
-    first = [job for job in jobs if job.step == "01_data"]
+    first = [job for job in jobs if STEPS[job.step].role == "prepares"]
     lines = []
     for job in first:
-        check_owner(job.values)
-        study = prepare_study(job.values)
+        stamps.check_owner(job.values)
+        if is_fresh(job):
+            study = Study.load(job.place)
+        else:
+            study = prepare_study(job.values, Progress("reading the library"))
+            _keep_study(study, job, keep)
         if job.values["site"] not in SITES:
             lines += [f"{job.site_folder.name}: {note}" for note in study.site.notes]
         for other in jobs:
-            if other.site_folder == job.site_folder and other.step == "03_rs_local":
+            if other.site_folder == job.site_folder and "n_selected" in other.values:
                 _check_components(study, other.values)
-    for job in first:  # makes folders, so only when all data can be used
+    for job in jobs:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
+    for folder in dict.fromkeys(job.site_folder for job in jobs):
+        if old := unknown_folders(folder):
+            lines.append(
+                f"{folder.name}: {', '.join(old)} are of an earlier numbering of the "
+                "steps. They are not read and may be deleted."
+            )
     return lines
+
+
+def _keep_study(study: Study, job: Job, keep: Path) -> None:
+    """Leave a prepared study for the step that would prepare it again."""
+    folder = _kept_study(job, keep)
+    folder.mkdir()
+    study.save(folder)
+    now = stamps.expected(job.step, job.values)
+    stamps.write_stamp(folder, {key: now[key] for key in ("parameters", "data")})
+
+
+def _kept_study(job: Job, keep: Path) -> Path:
+    """Return where the prepared study of a site is left."""
+    return keep / digest(str(job.site_folder))[:16]
 
 
 def _check_components(study: Study, values: dict[str, Any]) -> None:
@@ -191,86 +161,16 @@ def _check_components(study: Study, values: dict[str, Any]) -> None:
             check_int(values["n_components"], "n_components", 1, most, what)
 
 
-def _results_digest(place: Path) -> str:
-    """Return a digest of what a step left, without the notebook and the stamp."""
-    skip = (_RUN_STAMP, f"{place.name}.ipynb")
-    files = [p for p in place.rglob("*") if p.is_file() and p.name not in skip]
-    merged = place.with_name("scores.csv")  # what 09_compare leaves one floor up
-    if place.name == "09_compare" and merged.is_file():
-        files.append(merged)
-    return digest_files(files, place.parent)
-
-
-def _source_digest(job: Job) -> str:
-    """Return a digest of the notebook and the package."""
-    cells = json.dumps(
-        [
-            [cell["cell_type"], cell["source"]]
-            for cell in read_cells(notebook_path(job.step))
-        ]
-    )
-    return hashlib.sha256((cells + package_digest()).encode()).hexdigest()
-
-
-def other_sites(site_folder: Path) -> list[Path]:
-    """Return the folders of the other sites of the same library that have scores."""
-    found = site_folder.parent.glob("*/0*/scores.csv")
-    return sorted({file.parents[1] for file in found} - {site_folder})
-
-
-def fingerprint(job: Job) -> dict[str, Any]:
-    """Return everything that a step's results depend on."""
-    upstream = {
-        step: _results_digest(job.site_folder / step) for step in STEPS[job.step]
-    }
-    if job.step == "09_compare":
-        upstream |= {
-            f"{folder.name} of all": digest_files(sorted(files), folder)
-            for folder in [job.site_folder, *other_sites(job.site_folder)]
-            if (files := [*folder.glob("08_repeats/repeats.csv")])
-        }
-        for folder in other_sites(job.site_folder):
-            files = sorted(folder.glob("0*/predictions.parquet"))
-            upstream[folder.name] = digest_files(files, folder)
-    return {
-        "source": _source_digest(job),
-        "parameters": {k: v for k, v in job.values.items() if k != "results"},
-        "data": data_digests(job.values),
-        "versions": versions(),
-        "upstream": upstream,
-    }
-
-
 def is_fresh(job: Job) -> bool:
-    """Return whether a step's results are there and nothing has changed since."""
-    stamp = job.place / _RUN_STAMP
-    notebook = job.place / f"{job.step}.ipynb"
-    if not (stamp.is_file() and notebook.is_file()):
-        return False
-    try:
-        facts = json.loads(stamp.read_text())
-    except json.JSONDecodeError:
-        return False
-    left = facts.pop("results", None)
-    return left == _results_digest(job.place) and facts == fingerprint(job)
+    """Return whether a job's results are there and would be the same again."""
+    return stamps.is_fresh(job.step, job.values)
 
 
 def execute(job: Job, state: _State) -> None:
     """Run one notebook in a process of its own and file what it made.
 
-    Parameters
-    ----------
-    job : Job
-        The step to run.
-    state : _State
-        Of the run: holds the process, so that an interrupt can end it.
-
-    Raises
-    ------
-    StepError
-        With notebook, cell, cause and how to resume.
+    A StepError says notebook, cell, cause and how to resume.
     """
-    before = fingerprint(job)
     job.notebook.unlink(missing_ok=True)  # of an earlier attempt
     order = {
         "input": str(notebook_path(job.step)),
@@ -286,9 +186,11 @@ def execute(job: Job, state: _State) -> None:
             stderr=errors,
             cwd=ROOT,
             env=os.environ
+            | stamps.handed_over()
             | {
                 "SOILNB_DATA": str(data_folder()),  # may be relative to here
                 "SOILNB_PROGRESS": str(_progress_file(job)),
+                PREPARED: str(_kept_study(job, state.kept)),
             },
         )
         state.processes.append(process)
@@ -301,10 +203,6 @@ def execute(job: Job, state: _State) -> None:
             errors.seek(0)
             raise StepError(_failure(job, code, errors.read()))
     job.notebook.rename(job.place / f"{job.step}.ipynb")
-    stamp = before | {"results": _results_digest(job.place)}
-    partial = job.place / f".{_RUN_STAMP}"
-    partial.write_text(json.dumps(stamp, indent=1))
-    partial.rename(job.place / _RUN_STAMP)
 
 
 def _progress_file(job: Job) -> Path:
@@ -332,32 +230,17 @@ def _failure(job: Job, code: int, errors: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
+def only_run(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Hold a site's folder, so that two runs do not write to it at once."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            msg = f"Another run is writing to {folder}. Wait until it has ended."
-            raise StepError(msg) from error
-        yield
+    busy = f"Another run is writing to {folder}. Wait until it has ended."
+    return locked(folder / ".lock", busy)
 
 
 @dataclass
 class _State:
-    """What a run is at.
+    """What a run is at: running jobs, their processes, kept studies, an interrupt."""
 
-    Attributes
-    ----------
-    jobs : list of Job
-        Now running.
-    processes : list of Popen
-        Theirs.
-    interrupted : Event
-        Set when no further job is to begin.
-    """
-
+    kept: Path
     jobs: list[Job] = field(default_factory=list)
     processes: list[subprocess.Popen] = field(default_factory=list)
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -388,51 +271,40 @@ class _Board:
         sys.stdout.flush()
 
 
-def run(jobs: list[Job], *, n_parallel: int = 1) -> None:
+def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
     """Run what is not fresh: each site's steps in order, sites side by side.
 
-    09_compare reads all sites, so it waits until the other steps of every site in
-    this run have finished.
-
-    Parameters
-    ----------
-    jobs : list of Job
-        From `plan`.
-    n_parallel : int, default 1
-        Sites at once.
-
-    Raises
-    ------
-    StepError
-        A step failed; the other sites are finished first.
+    A step that waits begins when the other steps of all sites have finished. `kept` is
+    the folder given to `check_data`. A StepError says what failed; the other sites are
+    finished first.
     """
     board = _Board()
     chains: dict[Path, list[Job]] = {}
     for job in jobs:
         chains.setdefault(job.site_folder, []).append(job)
     with contextlib.ExitStack() as stack:
-        for folder in sorted(chains):
-            stack.enter_context(only_run(folder))
+        for folder, chain in sorted(chains.items()):
+            if STEPS[chain[0].step].site:
+                stack.enter_context(only_run(folder))
         first = [
-            [job for job in chain if job.step != "09_compare"]
+            [job for job in chain if not STEPS[job.step].waits]
             for chain in chains.values()
         ]
-        failed = _run_chains(first, n_parallel, board)
+        failed = _run_chains(first, _State(kept), n_parallel, board)
         last = [
             [job]
             for job in jobs
-            if job.step == "09_compare" and job.site_folder not in failed
+            if STEPS[job.step].waits and job.site_folder not in failed
         ]
-        failed |= _run_chains(last, 1, board)
+        failed |= _run_chains(last, _State(kept), 1, board)
     if failed:
         raise StepError("\n".join(failed.values()))
 
 
 def _run_chains(
-    chains: list[list[Job]], n_parallel: int, board: _Board
+    chains: list[list[Job]], state: _State, n_parallel: int, board: _Board
 ) -> dict[Path, str]:
     """Run chains of jobs side by side; return what failed, by site folder."""
-    state = _State()
     pool = ThreadPoolExecutor(n_parallel)
     futures: dict[Future, Path] = {}
     try:
@@ -460,25 +332,30 @@ def _run_chains(
 
 
 def _run_chain(chain: list[Job], state: _State, board: _Board) -> None:
-    """Run the jobs of one site in order, skipping the fresh ones."""
-    for job in chain:
-        label = f"{job.site_folder.parent.name}/{job.site_folder.name}"
-        is_done = is_fresh(job)  # takes a while where much data is read
-        if state.interrupted.is_set():
-            return
-        if is_done:
-            board.line(f"{job.step:<18} {label:<24} fresh")
-            continue
-        start = time.perf_counter()
-        state.jobs.append(job)
-        try:
-            execute(job, state)
-        except StepError:
-            if not state.interrupted.is_set():
-                board.line(f"{job.step:<18} {label:<24} failed")
-            raise
-        finally:
-            state.jobs.remove(job)
-        board.line(
-            f"{job.step:<18} {label:<24} {duration(time.perf_counter() - start)}"
-        )
+    """Run the jobs of one folder in order, skipping the fresh ones."""
+    folder = chain[0].site_folder
+    is_shared = not STEPS[chain[0].step].site  # by all runs, which take their turns
+    hold = locked(folder / ".lock") if is_shared else contextlib.nullcontext()
+    label = folder.name if is_shared else f"{folder.parent.name}/{folder.name}"
+    with hold:
+        for job in chain:
+            is_done = is_fresh(job)  # takes a while where much data is read
+            if state.interrupted.is_set():
+                return
+            took = "fresh" if is_done else _run_job(job, state, board, label)
+            board.line(f"{job.step:<18} {label:<24} {took}")
+
+
+def _run_job(job: Job, state: _State, board: _Board, label: str) -> str:
+    """Run one job and return the time it took in words."""
+    start = time.perf_counter()
+    state.jobs.append(job)
+    try:
+        execute(job, state)
+    except StepError:
+        if not state.interrupted.is_set():
+            board.line(f"{job.step:<18} {label:<24} failed")
+        raise
+    finally:
+        state.jobs.remove(job)
+    return duration(time.perf_counter() - start)

@@ -1,9 +1,13 @@
-"""How results were made: what a step notes of it, and whether results fit together."""
+"""How results were made: the stamp of a step, and whether results fit together.
+
+A stamp (step.json) holds all that a step's results depend on, and a digest of what it
+left. A step is fresh when its stamp would be the same again.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import platform
 import shlex
 from collections.abc import Iterable, Mapping
@@ -11,10 +15,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from soilnb._files import digest, digest_code, digest_file, digest_files
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
-from soilnb.workflow.folders import resolve, results_folder
-from soilnb.workflow.params import ROOT, STEPS, check_parameters
+from soilnb.workflow.params import check_parameters
+from soilnb.workflow.places import resolve, results_folder
+from soilnb.workflow.steps import (
+    OF_SITE,
+    ROOT,
+    STEPS,
+    by_role,
+    notebook_path,
+    read_cells,
+)
 
+STAMP = "step.json"
 PACKAGES = (
     "numpy",
     "scipy",
@@ -26,48 +40,126 @@ PACKAGES = (
     "dask",
     "LimeSoDa",
 )
+NO_MATTER = {"results", "scheduler"}  # parameters that change where, never what
+_HANDED_OVER = "SOILNB_DIGESTS"  # file digests, from a run to the steps it starts
+_digests: dict[str, str] = json.loads(os.environ.get(_HANDED_OVER, "{}"))
+
+
+def handed_over() -> dict[str, str]:
+    """Return the environment by which another process knows the digests of this one."""
+    return {_HANDED_OVER: json.dumps(_digests)}
 
 
 def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return what identifies the data: a file's SHA-256, or a name's origin."""
     found = {}
     for key in ("library", "site"):
+        if key not in parameters:
+            continue
         folder_name(parameters[key], key)  # raises where there is no such name
         path = Path(resolve(parameters[key]))
         if is_table(path):
             if not path.exists():
                 msg = f"There is no file '{path}'. Check the path of {key!r}."
                 raise FileNotFoundError(msg)
-            found[f"{key} {path.name}"] = f"SHA-256 {_digest(path)}"
+            found[f"{key} {path.name}"] = f"SHA-256 {_digest_table(path)}"
         else:
             found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
     return found
 
 
-def _digest(path: Path) -> str:
+def _digest_table(path: Path) -> str:
     """Return the SHA-256 of a table, or of that of all files that belong to it."""
     first, others = find_files(path)
-    digests = []
-    for file in (first, *others):
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    if not others:
-        return digests[0]
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    digests = [_digest_once(file) for file in (first, *others)]
+    return digest(*digests) if others else digests[0]
 
 
-def digest_files(files: list[Path], root: Path) -> str:
-    """Return one digest of the names and contents of files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(str(file.relative_to(root)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _digest_once(file: Path) -> str:
+    """Return the SHA-256 of a file, read once as long as it is not written to."""
+    state = file.stat()
+    key = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
+    if key not in _digests:
+        _digests[key] = digest_file(file)
+    return _digests[key]
 
 
-def package_digest() -> str:
-    """Return a digest of the package: with other code, results are other results."""
-    return digest_files(list((ROOT / "soilnb").rglob("*.py")), ROOT)
+def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that the results of a step will depend on, if it is run now."""
+    cells = [
+        [cell["cell_type"], cell["source"]] for cell in read_cells(notebook_path(step))
+    ]
+    files = ROOT / STEPS[step].files
+    shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
+    facts = {
+        "step": step,
+        "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
+        "data": data_digests(values) | {f.name: digest_file(f) for f in shown},
+        "source": digest(json.dumps(cells), digest_code()),
+        "versions": versions(),
+        "upstream": _upstream(step, results_folder(step, values)),
+    }
+    return json.loads(json.dumps(facts))  # as it will be read
+
+
+def _upstream(step: str, folder: Path) -> dict[str, str]:
+    """Return the digest of the results of each step, and other site, that one reads."""
+    entry = STEPS[step]
+    found = {
+        name: stamp["results"]
+        for name in (*entry.reads, *entry.uses)
+        if "results" in (stamp := read_stamp(folder / name))
+    }
+    if entry.waits:
+        names = (*entry.reads, *entry.uses) if entry.site else OF_SITE
+        for other in sites(folder.parent, "*" if entry.site else "*/*"):
+            stamps = (read_stamp(other / name) for name in names)
+            if other != folder:
+                name = str(other.relative_to(folder.parent))
+                found[name] = digest(*(stamp.get("results", "") for stamp in stamps))
+    return found
+
+
+def sites(folder: Path, pattern: str) -> list[Path]:
+    """Return the folders of sites below one, by name."""
+    first = by_role("prepares")
+    found = folder.glob(f"{pattern}/{first}/{STAMP}")
+    return sorted(file.parents[1] for file in found)
+
+
+def results_digest(folder: Path) -> str:
+    """Return a digest of what a step left, without its notebook and its stamp."""
+    skip = (STAMP, f"{folder.name}.ipynb")
+    files = (path for path in folder.rglob("*") if path.name not in skip)
+    return digest_files(filter(Path.is_file, files), folder)
+
+
+def write_stamp(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Note how the results in a folder were made."""
+    stamp = {**facts, "results": results_digest(folder)}
+    (folder / STAMP).write_text(json.dumps(stamp, indent=1))
+
+
+def read_stamp(place: Path) -> dict[str, Any]:
+    """Return how the results in a folder were made; nothing if that is not known."""
+    try:
+        return json.loads((place / STAMP).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def is_fresh(step: str, values: Mapping[str, Any]) -> bool:
+    """Return whether a step's results are there and nothing has changed since."""
+    place = results_folder(step, values) / step
+    stamp = read_stamp(place)
+    if not (stamp and (place / f"{step}.ipynb").is_file()):
+        return False
+    now = expected(step, values)
+    made = {key: stamp.get(key) for key in now}
+    made["parameters"] = {
+        k: v for k, v in (made["parameters"] or {}).items() if k not in NO_MATTER
+    }
+    return made == now and stamp.get("results") == results_digest(place)
 
 
 def versions() -> dict[str, str]:
@@ -78,86 +170,42 @@ def versions() -> dict[str, str]:
     return found | {name: version(name) for name in PACKAGES}
 
 
-def stamp_digest(site_folder: Path, step: str) -> str:
-    """Return a digest of how a step's results were made."""
-    return hashlib.sha256((site_folder / step / "step.json").read_bytes()).hexdigest()
+def find_mismatch(folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first of some steps whose results are missing or do not fit, and why.
 
-
-def find_mismatch(site_folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first step whose results are missing or do not fit the others.
-
-    Parameters
-    ----------
-    site_folder : Path
-        results/<library>/<site>.
-    steps : iterable of str
-        Steps to look at, in order, with all that they read.
-
-    Returns
-    -------
-    tuple of str or None
-        The step to run again and why; None where all results belong together.
+    The steps are given in order, with all that they read; they are of one folder.
     """
     first: dict[str, Any] = {}
     for step in steps:
-        stamp = site_folder / step / "step.json"
-        if not stamp.is_file():
+        if not (folder / step / STAMP).is_file():
             return step, f"there are no results of {step}"
-        try:
-            facts = json.loads(stamp.read_text())
-            study, data, upstream = (
-                facts[key] for key in ("study", "data", "upstream")
-            )
-        except (KeyError, json.JSONDecodeError):
-            return step, f"the notes of {step} ({stamp.name}) cannot be read"
-        first = first or facts
-        if (study, data) != (first["study"], first["data"]):
-            return step, f"the results of {step} belong to another study"
-        for earlier, digest in upstream.items():
-            if digest != stamp_digest(site_folder, earlier):
+        stamp = read_stamp(folder / step)
+        if not {"study", "data", "upstream", "results"} <= set(stamp):
+            return step, f"the notes of {step} ({STAMP}) cannot be read"
+        if step not in STEPS or STEPS[step].site:
+            first = first or stamp
+            if (stamp["study"], stamp["data"]) != (first["study"], first["data"]):
+                return step, f"the results of {step} belong to another study"
+        for earlier in STEPS[step].reads:
+            if (
+                stamp["upstream"].get(earlier)
+                != read_stamp(folder / earlier)["results"]
+            ):
                 return step, f"{earlier} was run again after {step}"
     return None
-
-
-def code_digest() -> str:
-    """Return a digest of the package and of what its networks are trained with."""
-    parts = [package_digest(), *(version(name) for name in ("tensorflow", "keras"))]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-
-def _read_notes(site_folder: Path, step: str) -> dict[str, Any]:
-    """Return what a step noted; no data and parameters where that cannot be read."""
-    nothing: dict[str, Any] = {"parameters": {}, "data": {}}
-    try:
-        return nothing | json.loads((site_folder / step / "step.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return nothing
-
-
-def read_parameters(site_folder: Path, step: str) -> dict[str, Any]:
-    """Return the parameters that a step was run with; none where it left none."""
-    return _read_notes(site_folder, step)["parameters"]
 
 
 def run_command(steps: str, values: Mapping[str, Any]) -> str:
     """Return the command that runs steps again as they were run.
 
-    Parameters
-    ----------
-    steps : str
-        A step, or "all".
-    values : mapping
-        Parameters that go before those of earlier runs: site, library, results and,
-        where they are known, others.
-
-    Returns
-    -------
-    str
-        With every parameter, of any step that was run, that is not its default.
+    `values` (site, library, results and others that are known) go before the parameters
+    of earlier runs; whatever is a default is not named.
     """
-    folder = results_folder(values)
-    earlier = {step: read_parameters(folder, step) for step in STEPS}
-    first = {"profile": earlier["01_data"].get("profile", "quick")} | dict(values)
+    folder = results_folder(OF_SITE[0], values)
+    earlier = {
+        step: read_stamp(folder / step).get("parameters", {}) for step in OF_SITE
+    }
+    first = {"profile": earlier[OF_SITE[0]].get("profile", "quick")} | dict(values)
     first = {key: first[key] for key in ("site", "library", "profile")}
     given: dict[str, Any] = {}
     for step, found in earlier.items():
@@ -165,7 +213,7 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
             step, first | {k: found[k] for k in first if k in found}
         )
         given |= {k: v for k, v in found.items() if k in usual and v != usual[k]}
-    for step in STEPS:
+    for step in OF_SITE:
         for name, usual_value in check_parameters(step, first).items():
             if name in values:
                 given.pop(name, None)
@@ -180,16 +228,16 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
 
 def check_owner(values: Mapping[str, Any]) -> None:
     """Raise ValueError where the results of another file of the same name would go."""
-    folder = results_folder(values)
-    notes = _read_notes(folder, "01_data")
-    if not notes["parameters"]:
+    folder = results_folder(OF_SITE[0], values)
+    stamp = read_stamp(folder / by_role("prepares"))
+    if not stamp.get("parameters"):
         return
     now = data_digests(values)
     for key in ("site", "library"):
-        old, new = (Path(resolve(one[key])) for one in (notes["parameters"], values))
+        old, new = (Path(resolve(one[key])) for one in (stamp["parameters"], values))
         if old == new or not is_table(new) or not old.is_file():
             continue  # the same file, or one that was moved
-        if notes["data"].get(f"{key} {new.name}") != now[f"{key} {new.name}"]:
+        if stamp["data"].get(f"{key} {new.name}") != now[f"{key} {new.name}"]:
             msg = (
                 f"{key!r} must have a results folder of its own, got {str(new)!r}, but "
                 f"{folder} holds the results of {str(old)!r}. Rename one of the files, "

@@ -6,98 +6,45 @@ the step finishes, so a reader never meets half of them.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import re
+import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from IPython import get_ipython
 
-from soilnb.cnn import SMALL, Architecture, search
-from soilnb.datasets import SpectralLibrary, load_library, load_site
-from soilnb.study import (
-    Study,
-    fit_network,
-    library_samples,
-    network_key,
-    prepare,
-)
+from soilnb._files import digest, digest_code, locked, replace_folder, replacing
+from soilnb.cnn import Architecture
+from soilnb.study import Study
 from soilnb.workflow import show
-from soilnb.workflow.folders import (
-    check_writable,
-    replace_folder,
-    resolve,
-    results_folder,
-)
-from soilnb.workflow.params import STEPS, assigned, check_parameters, declared
+from soilnb.workflow.data import prepare_study
+from soilnb.workflow.params import assigned, check_parameters, declared
+from soilnb.workflow.places import check_writable, resolve, results_folder
 from soilnb.workflow.stamps import (
     check_owner,
-    code_digest,
-    data_digests,
+    expected,
     find_mismatch,
-    read_parameters,
+    read_stamp,
     run_command,
-    stamp_digest,
-    versions,
+    write_stamp,
 )
+from soilnb.workflow.steps import STEPS, by_role
 
-if TYPE_CHECKING:
-    from soilnb.cnn import CrossValidation
-    from soilnb.cnn.tuning.result import SearchResult
-
+PREPARED = "SOILNB_PREPARED"  # where a run has left the study that it checked
 # What a step must have in common with those that it reads.
 _SHARED = ("profile", "seed", "library_epochs", "n_library")
-LARGE_LIBRARY = 2_000  # rows; more are trained in larger batches
-_held: dict[Path, IO[str]] = {}  # locks of the steps that this process has begun
+_held: dict[Path, ExitStack] = {}  # locks of the steps that this process has begun
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
-
-
-def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
-    """Return the study that the parameters of 01_data describe."""
-    return prepare(
-        read_library(values, progress),
-        read_site(values),
-        n_local=values["n_local"],
-        n_folds=values["n_folds"],
-        wavelength_range=tuple(values["wavelength_range"]),
-        seed=values["seed"],
-    )
-
-
-def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLibrary:
-    """Return the library as it was measured."""
-    try:
-        return load_library(
-            resolve(values["library"]),
-            quantity=values["library_quantity"],
-            soc_unit=values["library_soc_unit"],
-            progress=progress,
-        )
-    except ValueError as error:  # the reader speaks of quantity and soc_unit
-        text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
-        msg = f"Library {values['library']!r}: {text}"
-        raise ValueError(msg) from error
-
-
-def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
-    """Return the site as it was measured."""
-    return load_site(
-        resolve(values["site"]),
-        quantity=values["quantity"],
-        soc_unit=values["soc_unit"],
-        country=values["country"],
-    )
 
 
 @dataclass
@@ -107,17 +54,17 @@ class Step:
     Attributes
     ----------
     name : str
-        Name of the step, for example "03_rs_local".
+        Name of the step, which is its notebook's.
     values : dict
         All parameters, with the profile's values filled in.
-    upstream : dict
-        Digest of each result that the step reads, as it was when the step began.
+    facts : dict
+        All that its results depend on, as it was when the step began.
     """
 
     name: str
     values: dict[str, Any]
     start: float = field(default_factory=time.perf_counter)
-    upstream: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> SimpleNamespace:
@@ -127,24 +74,28 @@ class Step:
     @property
     def place(self) -> Path:
         """Where the step's results appear when it finishes."""
-        return results_folder(self.values) / self.name
+        return results_folder(self.name, self.values) / self.name
 
     @property
     def folder(self) -> Path:
         """Where the step writes meanwhile."""
         return self.place.with_name(f".{self.name}.partial")
 
-    @cached_property
-    def data(self) -> dict[str, str]:
-        """What identifies the data, as it was when the step began."""
-        return data_digests(self.values)
+    @property
+    def networks(self) -> Path:
+        """Where the networks that the sites of a library share are kept."""
+        return self.place.parents[1] / ".networks"
 
     @cached_property
     def study(self) -> Study:
-        """The study: prepared here in 01_data, read in every other step."""
-        if self.name == "01_data":
-            return prepare_study(self.values, show.Progress("reading the library"))
-        return Study.load(self.read("01_data"))
+        """The study: prepared in the step that does so, read in every other one."""
+        if STEPS[self.name].role != "prepares":
+            return Study.load(self.read(by_role("prepares")))
+        checked = Path(os.environ.get(PREPARED, "/"))
+        made = read_stamp(checked)
+        if all(made.get(key) == self.facts[key] for key in ("parameters", "data")):
+            return Study.load(checked)
+        return prepare_study(self.values, show.Progress("reading the library"))
 
     def read(self, step: str, file: str = "") -> Path:
         """Return the path of another step's result.
@@ -162,60 +113,16 @@ class Step:
         """
         return self.place.with_name(step) / file
 
-    def _check_upstream(self) -> None:
-        """Raise where an earlier step is missing or belongs to another study."""
-        if self.name == "01_data":
-            return
-        needs, values = STEPS[self.name], self.values
-        problem = find_mismatch(self.place.parent, needs)
-        if problem:
-            msg = f"{self.name} cannot run: {problem[1]}. {self._again(problem[0])}"
-            raise ValueError(msg)
-        facts = json.loads(self.read("01_data", "step.json").read_text())
-        if facts["data"] != self.data:
-            msg = f"{self.name} cannot run: 01_data was made from other data. "
-            raise ValueError(msg + self._again("01_data"))
-        for step in needs:
-            found = read_parameters(self.place.parent, step)
-            for key in _SHARED:
-                if key in values and found.get(key, values[key]) != values[key]:
-                    msg = (
-                        f"{key!r} is {values[key]!r}, but the results of {step} were "
-                        f"made with {found[key]!r}. {self._again('all')}"
-                    )
-                    raise ValueError(msg)
+    def settings_of(self, step: str, *names: str) -> dict[str, Any]:
+        """Return some parameters that another step was run with."""
+        values = read_stamp(self.read(step))["parameters"]
+        return {name: values[name] for name in names}
 
-    def _again(self, steps: str) -> str:
-        """Return how to run steps that this one needs."""
-        own = {
-            name: value
-            for name, value in self.values.items()
-            if name in (*_SHARED, "site", "library", "results")
-        }
-        return f"Run it: {run_command(steps, own)}"
-
-    @property
-    def measured_site(self) -> SpectralLibrary:
-        """The samples of the study's site at the wavelengths of measurement."""
-        site = read_site(self.values)
-        used = site.info["sample_id"].isin(set(self.study.site.info["sample_id"]))
-        return site.take(used.to_numpy())
-
-    @cached_property
-    def sources(self) -> tuple[SpectralLibrary, SpectralLibrary, dict[str, Any]]:
-        """Library and site as they were read for 01_data, and the study's options."""
-        facts = json.loads(self.read("01_data", "step.json").read_text())
-        values = facts["parameters"]
-        options = {
-            "n_folds": values["n_folds"],
-            "wavelength_range": tuple(values["wavelength_range"]),
-        }
-        return read_library(values), read_site(values), options
-
-    def search_folder(self, name: str, *settings: Any) -> Path:
+    def search_folder(self, name: str, *settings: Any, code: str = "cnn") -> Path:
         """Where long work is kept while it lasts, so that an interrupted run goes on.
 
-        Another study, other settings or other code begin anew.
+        Another study, other settings or other code that computes begin anew; figures
+        and plumbing do not.
 
         Parameters
         ----------
@@ -223,6 +130,8 @@ class Step:
             What is computed.
         *settings : plain values, arrays, architectures
             All that it depends on beside the study.
+        code : str, default "cnn"
+            Part of the package that computes it, with what that rests on.
 
         Returns
         -------
@@ -233,118 +142,10 @@ class Step:
             is_array = isinstance(value, np.ndarray)
             return value.tolist() if is_array else value.to_dict()
 
-        parts = [*settings, self.study.fingerprint, code_digest()]
+        code = digest_code(*{code, "cnn", "pls", "rslocal", "transfer"})
+        parts = [*settings, self.study.fingerprint, code]
         text = json.dumps(parts, sort_keys=True, default=plain)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return self.place.parent / ".searches" / f"{name}-{digest}"
-
-    @property
-    def selection_settings(self) -> dict[str, Any]:
-        """How 03_rs_local selected: k, b, r, components and searches."""
-        facts = json.loads(self.read("03_rs_local", "step.json").read_text())
-        names = "n_selected n_repeats drop_fraction n_components n_searches"
-        return {name: facts["parameters"][name] for name in names.split()}
-
-    def train_network(
-        self,
-        library: str,
-        architecture: Architecture,
-        *,
-        max_epochs: int,
-        n_library: int,
-        study: Study | None = None,
-        progress: Any = None,
-    ) -> CrossValidation:
-        """Return the network of a library; one trained before is taken again.
-
-        Networks are kept beside the sites, in results/<library>/.networks: sites that
-        leave the same rows and bands of a library share its network. More than 2,000
-        rows are trained in batches of 128 with a patience of 10 epochs.
-
-        Parameters
-        ----------
-        library : str
-            "global" or "country".
-        architecture, max_epochs, n_library, progress
-            As of `soilnb.study.fit_network`.
-        study : Study, optional
-            Another than the step's own, as of another seed.
-
-        Returns
-        -------
-        CrossValidation
-            Its `seconds` are those of the training, whenever that was.
-        """
-        from soilnb.cnn import CrossValidation
-
-        study = study or self.study
-        how = {"max_epochs": max_epochs, "n_library": n_library}
-        n_rows = len(library_samples(study, library, n_library=n_library)[1])
-        if n_rows > LARGE_LIBRARY:
-            architecture = replace(architecture, batch_size=128, patience=10)
-        key = network_key(study, library, architecture, **how)
-        with self._library_file(f"{library}-{key}-{code_digest()[:8]}.npz") as file:
-            if not file.exists():
-                network = fit_network(
-                    study, library, architecture, progress=progress, **how
-                )
-                network.save(file)
-                return network
-        if progress is not None:
-            show.say(f"The {library} network was trained before and is used again.")
-        return CrossValidation.load(file)
-
-    def search_network(
-        self,
-        library: str,
-        n_trials: int,
-        *,
-        n_initial: int,
-        max_epochs: int,
-        max_weights: int,
-        progress: Any = None,
-    ) -> SearchResult:
-        """Return a search for the architecture of a library's network.
-
-        It sees 2,000 rows at most, drawn by chance, and tries the small network first.
-        Searches are kept beside the networks: sites that leave the same rows and bands
-        of a library share them, and an interrupted one goes on.
-
-        Parameters
-        ----------
-        library : str
-            "global" or "country".
-        n_trials, n_initial, max_epochs, max_weights, progress
-            As of `soilnb.cnn.search`.
-
-        Returns
-        -------
-        SearchResult
-        """
-        how = {"max_epochs": max_epochs, "n_library": LARGE_LIBRARY}
-        key = network_key(self.study, library, SMALL, **how)
-        name = f"{library}-{key}-{max_weights}-{n_initial}-{code_digest()[:8]}.search"
-        with self._library_file(name) as folder:
-            return search(
-                *library_samples(self.study, library, n_library=LARGE_LIBRARY),
-                n_trials,
-                folder,
-                seed=self.study.seed,
-                start=(SMALL,),
-                n_initial=n_initial,
-                max_epochs=max_epochs,
-                max_weights=max_weights,
-                progress=progress,
-            )
-
-    @contextlib.contextmanager
-    def _library_file(self, name: str) -> Iterator[Path]:
-        """Hold what the sites of a library share, in results/<library>/.networks."""
-        path = self.place.parents[1] / ".networks" / name
-        path.parent.mkdir(exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another site may be at it
-            yield path
+        return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
 
     def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
         """Leave architectures.json, by model."""
@@ -363,77 +164,73 @@ class Step:
         }
 
     def read_selections(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the library rows that 03_rs_local selected, by library."""
+        """Return the library rows that were selected, by library."""
         files = {"global": "localised.csv", "country": "localised_country.csv"}
         found = {}
         for library, name in files.items():
-            if (file := self.read("03_rs_local", name)).exists():
+            if (file := self.read(by_role("selects"), name)).exists():
                 rows = pd.read_csv(file)["library_row"].dropna()
                 found[library] = rows.to_numpy(np.int64)
         return found
 
-    def write_scores(self, scores: pd.DataFrame, predictions: pd.DataFrame) -> None:
-        """Leave scores.csv and predictions.parquet."""
-        scores.to_csv(self.folder / "scores.csv", index=False)
-        predictions.to_parquet(self.folder / "predictions.parquet", index=False)
-
-    def hold(self) -> None:
-        """Keep other processes from the step until it finishes or this one ends.
-
-        Raises
-        ------
-        ValueError
-            If another process is at it.
-        """
+    def _hold(self) -> None:
+        """Keep other processes from the step until it finishes or this one ends."""
         file = self.place.with_name(f".{self.name}.lock")
         if file in _held:
             return  # begun a second time in one kernel
-        lock = file.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            msg = (
-                f"{self.name} of {self.place.parent} is being run by another process. "
-                "Wait until it has ended; a notebook that is open: end its kernel."
-            )
-            raise ValueError(msg) from error
+        busy = (
+            f"{self.name} of {self.place.parent} is being run by another process. "
+            "Wait until it has ended; a notebook that is open: end its kernel."
+        )
+        lock = ExitStack()
+        lock.enter_context(locked(file, busy))
         _held[file] = lock
 
-    def finish(self) -> None:
-        """Note how the results were made and move them to their place."""
-        facts = {
-            "step": self.name,
-            "study": self.study.fingerprint,
-            "parameters": self.values,
-            "data": self.data,
-            "upstream": self.upstream,
-            "versions": versions(),
-            "seconds": round(time.perf_counter() - self.start, 1),
-        }
-        (self.folder / "step.json").write_text(json.dumps(facts, indent=1))
-        merged = self.place.with_name("scores.csv")
-        if self.name in (*STEPS["09_compare"], "09_compare"):
+    def finish(
+        self,
+        scores: pd.DataFrame | None = None,
+        predictions: pd.DataFrame | None = None,
+        **numbers: str | float,
+    ) -> None:
+        """Note how the results were made and move them to their place.
+
+        Parameters
+        ----------
+        scores, predictions : DataFrame, optional
+            Left as scores.csv and predictions.parquet.
+        **numbers : str, int or float
+            Named values that pages of the book show; the names are shared by the book,
+            so they begin with the notebook's subject.
+        """
+        if scores is not None:
+            scores.to_csv(self.folder / "scores.csv", index=False)
+        if predictions is not None:
+            predictions.to_parquet(self.folder / "predictions.parquet", index=False)
+        seconds = round(time.perf_counter() - self.start, 1)
+        study = self.study.fingerprint if STEPS[self.name].site else ""
+        write_stamp(self.folder, self.facts | {"study": study, "seconds": seconds})
+        merges, merged = by_role("merges"), self.place.with_name("scores.csv")
+        if self.name in (*STEPS[merges].reads, merges):
             merged.unlink(missing_ok=True)  # of what is replaced now
         replace_folder(self.folder, self.place)
-        if self.name == "09_compare":
-            partial = merged.with_name(".scores.csv")
-            shutil.copy(self.place / "scores.csv", partial)
-            partial.replace(merged)
-        lock = _held.pop(self.place.with_name(f".{self.name}.lock"), None)
-        if lock:
+        if self.name == merges:
+            with replacing(merged) as partial:
+                shutil.copy(self.place / "scores.csv", partial)
+        if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
             lock.close()
+        show.record(**numbers)
 
 
-def begin(name: str, namespace: Mapping[str, Any]) -> Step:
+def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     """Check a notebook's parameters and open its step.
 
     Parameters
     ----------
     name : str
         Name of the step, which is the notebook's.
-    namespace : mapping
-        The notebook's `globals()`, in which papermill has put the parameters.
+    namespace : mapping, optional
+        Holds the parameters; by default the notebook's own variables, among which
+        papermill has put them.
 
     Returns
     -------
@@ -445,6 +242,9 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Step:
         A parameter that is wrong, data that cannot be used, results that cannot be
         written or that another step must make first. Nothing is written then.
     """
+    shell = get_ipython()
+    if namespace is None:
+        namespace = shell.user_ns if shell else {}
     given = {
         key: value
         for key, value in namespace.items()
@@ -453,15 +253,48 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Step:
         if key in declared(name) or key not in assigned(name)
     }
     step = Step(name, check_parameters(name, given))
-    step.values |= {key: resolve(step.values[key]) for key in ("site", "library")}
-    if name == "01_data":
+    for key in {"site", "library"} & set(step.values):
+        step.values[key] = resolve(step.values[key])
+    entry, needs_site = STEPS[name], STEPS[name].site
+    if entry.role == "prepares":
         check_owner(step.values)
-        _ = step.data, step.study
-    step._check_upstream()
+    step.facts = expected(name, step.values)
+    if needs_site:
+        _check_upstream(step)
+        _ = step.study  # refuses data that cannot be used
     check_writable(step.place.parent)
-    step.hold()
-    step.upstream = {one: stamp_digest(step.place.parent, one) for one in STEPS[name]}
+    step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
-    show.label_synthetic(step.study.is_synthetic)
+    show.label_synthetic(needs_site and step.study.is_synthetic)
     return step
+
+
+def _check_upstream(step: Step) -> None:
+    """Raise where an earlier step is missing or belongs to another study."""
+    needs = STEPS[step.name].reads
+    if not needs:
+        return
+    values, folder = step.values, step.place.parent
+    own = {
+        k: v for k, v in values.items() if k in (*_SHARED, "site", "library", "results")
+    }
+    problem = find_mismatch(folder, needs)
+    if problem:
+        again = f"Run it: {run_command(problem[0], own)}"
+        msg = f"{step.name} cannot run: {problem[1]}. {again}"
+        raise ValueError(msg)
+    first = needs[0]
+    if read_stamp(folder / first)["data"] != step.facts["data"]:
+        again = f"Run it: {run_command(first, own)}"
+        msg = f"{step.name} cannot run: {first} was made from other data. {again}"
+        raise ValueError(msg)
+    for earlier in needs:
+        found = read_stamp(folder / earlier)["parameters"]
+        for key in _SHARED:
+            if key in values and found.get(key, values[key]) != values[key]:
+                msg = (
+                    f"{key!r} is {values[key]!r}, but the results of {earlier} were "
+                    f"made with {found[key]!r}. Run it: {run_command('all', own)}"
+                )
+                raise ValueError(msg)

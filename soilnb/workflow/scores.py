@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,27 @@ import pandas as pd
 
 from soilnb.metrics import delta_rmse
 from soilnb.study import METHODS
-from soilnb.workflow.params import ROOT, STEPS
-from soilnb.workflow.stamps import find_mismatch
+from soilnb.workflow.stamps import find_mismatch, read_stamp, sites
 from soilnb.workflow.step import Step
+from soilnb.workflow.steps import ROOT, STEPS, by_role
 
 REFERENCE = ROOT / "data" / "reference_results"
 # What two sites need not share to be compared in one table.
-_OWN = {"site", "results", "quantity", "soc_unit", "country"}
+_OWN = {"site", "results", "quantity", "soc_unit", "country", "scheduler"}
+_MERGES = by_role("merges")
+_READ = STEPS[_MERGES].reads
+_REPEATS = STEPS[_MERGES].uses[0]
+
+
+def _left(site_folder: Path, name: str) -> list[Path]:
+    """Return the files of a name that the steps of one site left."""
+    files = (site_folder / step / name for step in _READ)
+    return [file for file in files if file.exists()]
 
 
 def _read_scores(site_folder: Path) -> pd.DataFrame:
     """Return the scores of one site's steps, with the change against `local`."""
-    files = sorted(site_folder.glob("0[2-7]_*/scores.csv"))
+    files = _left(site_folder, "scores.csv")
     scores = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     reference = scores.loc[scores["method"] == "local", "rmse"]
     if len(reference):
@@ -48,7 +56,7 @@ def read_site_scores(site_folder: Path) -> pd.DataFrame:
         `soilnb.study.score_cases`; the steps' own seed counts as kind "seeds".
     """
     scores = _read_scores(site_folder).assign(kind="seeds")
-    repeats = pd.read_csv(site_folder / "08_repeats" / "repeats.csv")
+    repeats = pd.read_csv(site_folder / _REPEATS / "repeats.csv")
     known = (repeats["kind"] == "seeds") & repeats["seed"].isin(scores["seed"])
     columns = ["library", "site", "kind", "n_local", "profile", "seed", "method"]
     both = pd.concat([scores, repeats[~known]], ignore_index=True)
@@ -61,7 +69,7 @@ def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     step : Step
-        The running step 09_compare.
+        The running step that merges.
 
     Returns
     -------
@@ -70,7 +78,7 @@ def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     predictions : DataFrame
         One row per method and test sample.
     """
-    files = sorted(step.place.parent.glob("0[2-7]_*/predictions.parquet"))
+    files = _left(step.place.parent, "predictions.parquet")
     predictions = pd.concat([pd.read_parquet(file) for file in files])
     return _read_scores(step.place.parent), predictions.reset_index(drop=True)
 
@@ -84,7 +92,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     Parameters
     ----------
     step : Step
-        The running step 09_compare.
+        The running step that merges.
 
     Returns
     -------
@@ -95,10 +103,8 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     """
     tables, skipped = [], []
     own = _settings(step.place.parent)
-    for folder in sorted(step.place.parents[1].glob("*")):
-        if not (folder / "01_data").is_dir():
-            continue
-        problem = find_mismatch(folder, STEPS["09_compare"])
+    for folder in sites(step.place.parents[1], "*"):
+        problem = find_mismatch(folder, _READ)
         if problem:
             skipped.append(f"{folder.name}: {problem[1]}")
             continue
@@ -117,7 +123,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     Parameters
     ----------
     step : Step
-        The running step 09_compare.
+        The running step that merges.
     scores : DataFrame
         As of `read_sites`.
 
@@ -129,11 +135,10 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         How many seeds the sites have, in words.
     """
     tables = [scores.assign(kind="seeds")]
-    for file in sorted(step.place.parents[1].glob("*/08_repeats/repeats.csv")):
-        steps = [*STEPS["08_repeats"], "08_repeats"]
-        if find_mismatch(file.parents[1], steps):
+    for folder in sites(step.place.parents[1], "*"):
+        if find_mismatch(folder, [*STEPS[_REPEATS].reads, _REPEATS]):
             continue
-        repeats = pd.read_csv(file)
+        repeats = pd.read_csv(folder / _REPEATS / "repeats.csv")
         others = (repeats["kind"] == "seeds") & (repeats["seed"] != step.study.seed)
         others &= repeats["profile"] == step.values["profile"]
         others &= repeats["site"].isin(set(scores["site"]))
@@ -163,8 +168,8 @@ def read_reference(name: str) -> pd.DataFrame:
 def _settings(site_folder: Path) -> dict[tuple[str, str], Any]:
     """Return all that a site must share with another, by step and name."""
     found: dict[tuple[str, str], Any] = {}
-    for step in STEPS["09_compare"]:
-        facts = json.loads((site_folder / step / "step.json").read_text())
+    for step in _READ:
+        facts = read_stamp(site_folder / step)
         values = facts["parameters"] | {
             "library": next(v for k, v in facts["data"].items() if k[:8] == "library "),
             "version of soilnb": facts["versions"]["soilnb"],

@@ -1,21 +1,31 @@
-"""Where results are, and how a finished folder gets there whole."""
+"""Where data and results are."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from soilnb.datasets import LIBRARIES, SITES, folder_name, is_table
-from soilnb.workflow.params import ROOT
+from soilnb.workflow.steps import COMPANIONS, ROOT, STEPS
 
 
-def results_folder(parameters: Mapping[str, Any]) -> Path:
-    """Return results/<library>/<site>, below the repository unless absolute."""
-    library, site = (folder_name(parameters[key], key) for key in ("library", "site"))
-    return ROOT / Path(parameters["results"]).expanduser() / library / site
+def results_folder(step: str, values: Mapping[str, Any]) -> Path:
+    """Return results/<library>/<site>, or results/companions of a step without one."""
+    results = ROOT / Path(values["results"]).expanduser()
+    if not STEPS[step].site:
+        return results / COMPANIONS
+    library, site = (folder_name(values[key], key) for key in ("library", "site"))
+    return results / library / site
+
+
+def unknown_folders(folder: Path) -> list[str]:
+    """Return the folders of an earlier numbering of the steps, which nothing reads."""
+    named = (path.name for path in folder.glob("*/"))
+    steps = (name for name in named if re.fullmatch(r"\d\d_\w+", name))
+    return sorted(set(steps) - set(STEPS))
 
 
 def check_writable(folder: Path) -> None:
@@ -31,16 +41,6 @@ def check_writable(folder: Path) -> None:
             f"({error.strerror}). Choose another with results=FOLDER."
         )
         raise ValueError(msg) from error
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move a finished folder to its place; whatever was there goes."""
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def resolve(name_or_path: str) -> str:

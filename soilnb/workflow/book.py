@@ -7,7 +7,6 @@ how its page was made.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -19,39 +18,27 @@ from typing import Any
 import nbformat
 import yaml
 
-from soilnb.workflow.folders import replace_folder, results_folder
-from soilnb.workflow.params import ROOT, STEPS
+from soilnb._files import digest_files, replace_folder
+from soilnb.workflow.places import results_folder
 from soilnb.workflow.reference import draw_reference, reference_answer, reference_page
 from soilnb.workflow.run import StepError, only_run
 from soilnb.workflow.show import duration
-from soilnb.workflow.stamps import digest_files, find_mismatch, run_command
+from soilnb.workflow.stamps import find_mismatch, read_stamp, run_command
+from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, plan_steps
 
 BUILD = ROOT / "_build"
 
 
 def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
-    """Build the book of one site from its results.
+    """Build the book of one site from its results; return the first page.
 
-    Parameters
-    ----------
-    parameters : mapping
-        site, library and results.
-    folder : Path, default _build below the repository
-        Where the stage and the pages go.
-
-    Returns
-    -------
-    Path
-        The first page.
-
-    Raises
-    ------
-    StepError
-        Results are missing, a figure has no alt text, or the build warns.
+    A StepError says that results are missing, a figure has no alt text or the build
+    warns.
     """
     _check_results(parameters)
     folder.mkdir(parents=True, exist_ok=True)
-    with only_run(results_folder(parameters)), only_run(folder):
+    site_folder = results_folder(OF_SITE[0], parameters)
+    with only_run(site_folder), only_run(folder):
         return _build_fresh(parameters, folder)
 
 
@@ -74,10 +61,9 @@ def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
 
 def _check_results(parameters: Mapping[str, Any]) -> None:
     """Raise where results are missing or do not belong together."""
-    folder = results_folder(parameters)
-    problem = find_mismatch(folder, STEPS)
-    for step in STEPS:
-        if not problem and not (folder / step / f"{step}.ipynb").is_file():
+    problem = find_mismatch(results_folder(OF_SITE[0], parameters), OF_SITE)
+    for step in plan_steps(["all"]):
+        if not problem and not _executed(step, parameters).is_file():
             problem = step, f"there is no executed notebook of {step}"
     if problem:
         own = {key: parameters[key] for key in ("site", "library", "results")}
@@ -88,9 +74,13 @@ def _check_results(parameters: Mapping[str, Any]) -> None:
         raise StepError(msg)
 
 
+def _executed(step: str, parameters: Mapping[str, Any]) -> Path:
+    """Return where the executed notebook of a step is."""
+    return results_folder(step, parameters) / step / f"{step}.ipynb"
+
+
 def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     """Copy the prose and the executed notebooks, made ready for the book."""
-    folder = results_folder(parameters)
     (stage / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", stage / "book")
     (stage / "benchmarks").mkdir()
@@ -100,8 +90,9 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     shutil.copy(ROOT / "_toc.yml", stage)
     _write_config(stage)
     for step in STEPS:
-        notebook = nbformat.read(folder / step / f"{step}.ipynb", as_version=4)
-        facts = json.loads((folder / step / "step.json").read_text())
+        file = _executed(step, parameters)
+        notebook = nbformat.read(file, as_version=4)
+        facts = read_stamp(file.parent)
         nbformat.write(_ready(notebook, facts), stage / "notebooks" / f"{step}.ipynb")
 
 
@@ -190,8 +181,8 @@ def _provenance(facts: Mapping[str, Any]) -> str:
     lines = [
         "```{admonition} How this page was made",
         ":class: made dropdown",
-        f"The notebook ran in {duration(facts['seconds'])}, from prepared study "
-        f"`{facts['study']}`.",
+        f"The notebook ran in {duration(facts['seconds'])}"
+        + (f", from prepared study `{facts['study']}`." if facts["study"] else "."),
     ]
     for title, values in lists.items():
         text = ", ".join(f"{key} `{_bare(value)}`" for key, value in values.items())

@@ -1,0 +1,94 @@
+"""The steps as data/steps.toml lists them, and where their notebooks are."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soilnb._validation import check_choice
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPANIONS = "companions"  # folder of what needs no farm; group of chapters of its own
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One step as the registry has it; data/steps.toml explains the fields."""
+
+    reads: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    site: bool = True
+    waits: bool = False
+    files: str = ""
+    role: str = ""
+
+
+def _read_registry() -> dict[str, Entry]:
+    """Return the steps in their order."""
+    text = (ROOT / "data" / "steps.toml").read_text()
+    table: dict[str, dict[str, Any]] = tomllib.loads(text)
+    for entry in table.values():
+        entry |= {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
+    return {name: Entry(**entry) for name, entry in table.items()}
+
+
+STEPS = _read_registry()
+OF_SITE = tuple(name for name, entry in STEPS.items() if entry.site)
+
+
+def by_role(role: str) -> str:
+    """Return the step that has a role.
+
+    Examples
+    --------
+    >>> by_role("prepares")
+    '01_data'
+    """
+    return next(name for name, entry in STEPS.items() if entry.role == role)
+
+
+def plan_steps(names: Iterable[str]) -> list[str]:
+    """Return the steps that are asked for and all that they read, in order.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Steps, "all" (all but the companions) or "companions".
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+
+    Examples
+    --------
+    >>> plan_steps(["03_rs_local"])
+    ['01_data', '03_rs_local']
+    """
+    groups: dict[str, list[str]] = {"all": [], COMPANIONS: []}
+    for name, entry in STEPS.items():
+        groups[COMPANIONS if entry.role == "companion" else "all"].append(name)
+    wanted: set[str] = set()
+    for name in names:
+        check_choice(name, "step", (*groups, *STEPS))
+        for step in groups.get(name, [name]):
+            wanted |= {step, *STEPS[step].reads}
+    return [step for step in STEPS if step in wanted]
+
+
+def notebook_path(step: str) -> Path:
+    """Return where the notebook of a step lives."""
+    return ROOT / "notebooks" / f"{step}.ipynb"
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of a notebook; plain JSON, as nbformat takes long to import."""
+    return json.loads(path.read_text())["cells"]
