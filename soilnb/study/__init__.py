@@ -16,7 +16,6 @@ from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
 from soilnb.study.repeats import Case, repeat, score_cases
 from soilnb.study.scoring import (
-    METHODS,
     VERDICT_TEST_MIN,
     Fits,
     compare,
@@ -26,7 +25,6 @@ from soilnb.study.scoring import (
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
 __all__ = [
-    "METHODS",
     "NINE_MODELS",
     "RULE_SITES",
     "VERDICT_TEST_MIN",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from soilnb import cnn, transfer
 from soilnb._validation import check_choice
+from soilnb.methods import METHODS
 from soilnb.study.libraries import (
     LIBRARIES,
     check_has_library,
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
 
     Network = CrossValidation | FoldModels
 
-NINE_MODELS = (
-    "local",
-    *LIBRARIES,
-    *(f"dtl_{kind}_{name}" for name in LIBRARIES for kind in ("i", "r", "ir")),
+NINE_MODELS = tuple(
+    name for name, one in METHODS.items() if one.kind in ("network", "transfer")
 )
 # DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
 ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))

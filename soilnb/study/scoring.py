@@ -12,36 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb.baselines import fit_plsr
+from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse, evaluate
 from soilnb.study.prepared import Study
-
-METHODS = (
-    "plsr_local",
-    "rf_local",
-    "cubist_local",
-    "plsr_global",
-    "rf_global",
-    "plsr_country",
-    "rf_country",
-    "plsr_spiked",
-    "plsr_weighted",
-    "mbl",
-    "shenk_local",
-    "plsr_rs_local",
-    "rf_rs_local",
-    "cnn_small",
-    "cnn_published",
-    "local",
-    "global",
-    "country",
-    "dtl_i_global",
-    "dtl_r_global",
-    "dtl_ir_global",
-    "dtl_i_country",
-    "dtl_r_country",
-    "dtl_ir_country",
-    "recommended",
-)
 
 # With fewer, the interval of `compare` misses a true gain of zero in one case of eleven
 # or more, not in one of twenty (see its Notes).
@@ -215,7 +188,7 @@ def compare(
     )
     table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
     table["n_test"] = len(errors)
-    return table.reindex([name for name in METHODS if name in table.index])
+    return table.reindex(in_order(table.index))
 
 
 def _resampled_rmse(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soilnb.plots import LABELS, plot_sites
-from soilnb.study import METHODS, RULE_SITES, VERDICT_TEST_MIN, over_sites
+from soilnb.methods import METHODS, label
+from soilnb.plots import plot_sites
+from soilnb.study import RULE_SITES, VERDICT_TEST_MIN, over_sites
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.sites import REFERENCE, read_site_scores
 from soilnb.workflow.stamps import find_mismatch
@@ -224,7 +225,7 @@ def reference_answer(folder: Path) -> str:
     curve = _of(over[over.index == "learning_curve"], transfer)
     if len(curve):
         texts = [
-            f"{LABELS[name]} {', '.join(f'{ratio:.2f}' for ratio in part['ratio'])}"
+            f"{label(name)} {', '.join(f'{ratio:.2f}' for ratio in part['ratio'])}"
             for name, part in curve.groupby("method", sort=False)
         ]
         sizes = ", ".join(str(n) for n in sorted(curve["n_local"].unique()))
@@ -248,7 +249,7 @@ def _of(over: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
 
 def _ratio_text(row: Any) -> str:
     """Return a method's ratio with its interval in words."""
-    return f"{LABELS[row.method]} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
+    return f"{label(row.method)} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
 
 
 def draw_reference(folder: Path, place: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from soilnb.methods import METHODS
 from soilnb.metrics import delta_rmse
-from soilnb.study import METHODS
 from soilnb.workflow.params import ROOT, STEPS
 from soilnb.workflow.stamps import find_mismatch
 from soilnb.workflow.step import Step
