@@ -120,14 +120,8 @@ def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
     ndarray of shape (n_test,)
         SOC in %.
     """
-    rows = np.asarray(rows, dtype=np.intp)
-    model = fit_plsr(
-        np.concatenate([study.X_library[rows], study.X_local]),
-        np.concatenate([study.y_library[rows], study.y_local]),
-        study.localised_folds(len(rows)) if len(rows) else study.local_folds,
-        max_components=15,
-    )
-    return model.predict(study.X_test)
+    some = study.localised(rows) if np.size(rows) else study.samples("local")
+    return fit_plsr(*some, max_components=15).predict(study.X_test)
 
 
 def compare(

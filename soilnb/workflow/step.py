@@ -6,15 +6,14 @@ the step finishes, so a reader never meets half of them.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,15 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb.cnn import SMALL, Architecture, search
+from soilnb.cnn import Architecture
 from soilnb.datasets import SpectralLibrary, load_library, load_site
-from soilnb.study import (
-    Study,
-    fit_network,
-    library_samples,
-    network_key,
-    prepare,
-)
+from soilnb.study import Study, library_network, prepare, search_library_network
 from soilnb.workflow import show
 from soilnb.workflow.folders import (
     check_writable,
@@ -58,7 +51,6 @@ if TYPE_CHECKING:
 
 # What a step must have in common with those that it reads.
 _SHARED = ("profile", "seed", "library_epochs", "n_library")
-LARGE_LIBRARY = 2_000  # rows; more are trained in larger batches
 _held: dict[Path, IO[str]] = {}  # locks of the steps that this process has begun
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
@@ -245,106 +237,27 @@ class Step:
         names = "n_selected n_repeats drop_fraction n_components n_searches"
         return {name: facts["parameters"][name] for name in names.split()}
 
+    @property
+    def networks(self) -> Path:
+        """Where the networks of a library are kept, for all its sites."""
+        return self.place.parents[1] / ".networks"
+
     def train_network(
-        self,
-        library: str,
-        architecture: Architecture,
-        *,
-        max_epochs: int,
-        n_library: int,
-        study: Study | None = None,
-        progress: Any = None,
+        self, library: str, architecture: Architecture, **options: Any
     ) -> CrossValidation:
-        """Return the network of a library; one trained before is taken again.
-
-        Networks are kept beside the sites, in results/<library>/.networks: sites that
-        leave the same rows and bands of a library share its network. More than 2,000
-        rows are trained in batches of 128 with a patience of 10 epochs.
-
-        Parameters
-        ----------
-        library : str
-            "global" or "country".
-        architecture, max_epochs, n_library, progress
-            As of `soilnb.study.fit_network`.
-        study : Study, optional
-            Another than the step's own, as of another seed.
-
-        Returns
-        -------
-        CrossValidation
-            Its `seconds` are those of the training, whenever that was.
-        """
-        from soilnb.cnn import CrossValidation
-
-        study = study or self.study
-        how = {"max_epochs": max_epochs, "n_library": n_library}
-        n_rows = len(library_samples(study, library, n_library=n_library)[1])
-        if n_rows > LARGE_LIBRARY:
-            architecture = replace(architecture, batch_size=128, patience=10)
-        key = network_key(study, library, architecture, **how)
-        with self._library_file(f"{library}-{key}-{code_digest()[:8]}.npz") as file:
-            if not file.exists():
-                network = fit_network(
-                    study, library, architecture, progress=progress, **how
-                )
-                network.save(file)
-                return network
-        if progress is not None:
-            show.say(f"The {library} network was trained before and is used again.")
-        return CrossValidation.load(file)
+        """Return the network of a library, as `soilnb.study.library_network`."""
+        study = options.pop("study", self.study)
+        return library_network(
+            study, library, architecture, folder=self.networks, **options
+        )
 
     def search_network(
-        self,
-        library: str,
-        n_trials: int,
-        *,
-        n_initial: int,
-        max_epochs: int,
-        max_weights: int,
-        progress: Any = None,
+        self, library: str, n_trials: int, **options: Any
     ) -> SearchResult:
-        """Return a search for the architecture of a library's network.
-
-        It sees 2,000 rows at most, drawn by chance, and tries the small network first.
-        Searches are kept beside the networks: sites that leave the same rows and bands
-        of a library share them, and an interrupted one goes on.
-
-        Parameters
-        ----------
-        library : str
-            "global" or "country".
-        n_trials, n_initial, max_epochs, max_weights, progress
-            As of `soilnb.cnn.search`.
-
-        Returns
-        -------
-        SearchResult
-        """
-        how = {"max_epochs": max_epochs, "n_library": LARGE_LIBRARY}
-        key = network_key(self.study, library, SMALL, **how)
-        name = f"{library}-{key}-{max_weights}-{n_initial}-{code_digest()[:8]}.search"
-        with self._library_file(name) as folder:
-            return search(
-                *library_samples(self.study, library, n_library=LARGE_LIBRARY),
-                n_trials,
-                folder,
-                seed=self.study.seed,
-                start=(SMALL,),
-                n_initial=n_initial,
-                max_epochs=max_epochs,
-                max_weights=max_weights,
-                progress=progress,
-            )
-
-    @contextlib.contextmanager
-    def _library_file(self, name: str) -> Iterator[Path]:
-        """Hold what the sites of a library share, in results/<library>/.networks."""
-        path = self.place.parents[1] / ".networks" / name
-        path.parent.mkdir(exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another site may be at it
-            yield path
+        """Return a search for its architecture, as `search_library_network`."""
+        return search_library_network(
+            self.study, library, n_trials, folder=self.networks, **options
+        )
 
     def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
         """Leave architectures.json, by model."""
