@@ -1,1 +1,113 @@
 """Every method of the study: its name in files, its label for people, its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to estimate soil organic carbon.
+
+    Parameters
+    ----------
+    name : str
+        As files name it.
+    label : str
+        As tables and figures name it.
+    kind : str
+        "plain" (no network), "fixed" (a network of a given architecture), "network"
+        (of an architecture that was searched for), "transfer" (from such a network or
+        with selected rows) or "chosen" (one of the others).
+    """
+
+    name: str
+    label: str
+    kind: str
+
+
+METHODS = {
+    name: Method(name, label, kind)
+    for name, label, kind in (
+        ("plsr_local", "PLSR local", "plain"),
+        ("rf_local", "forest local", "plain"),
+        ("cubist_local", "Cubist local", "plain"),
+        ("plsr_global", "PLSR global", "plain"),
+        ("rf_global", "forest global", "plain"),
+        ("plsr_country", "PLSR country", "plain"),
+        ("rf_country", "forest country", "plain"),
+        ("plsr_spiked", "PLSR spiked", "plain"),
+        ("plsr_weighted", "PLSR extra-weighted", "plain"),
+        ("mbl", "memory-based", "plain"),
+        ("shenk_local", "LOCAL (Shenk)", "plain"),
+        ("plsr_rs_local", "PLSR, RS-LOCAL", "plain"),
+        ("rf_rs_local", "forest, RS-LOCAL", "plain"),
+        ("cnn_small", "CNN small", "fixed"),
+        ("cnn_published", "CNN published", "fixed"),
+        ("local", "CNN local", "network"),
+        ("global", "CNN global", "network"),
+        ("country", "CNN country", "network"),
+        ("dtl_i_global", "DTL-I global", "transfer"),
+        ("dtl_r_global", "DTL-R global", "transfer"),
+        ("dtl_ir_global", "DTL-IR global", "transfer"),
+        ("dtl_i_country", "DTL-I country", "transfer"),
+        ("dtl_r_country", "DTL-R country", "transfer"),
+        ("dtl_ir_country", "DTL-IR country", "transfer"),
+        ("recommended", "recommended", "chosen"),
+    )
+}
+
+
+def label(name: str) -> str:
+    """Return a method as people name it; a name that is not known stays.
+
+    Examples
+    --------
+    >>> label("dtl_i_global"), label("mine")
+    ('DTL-I global', 'mine')
+    """
+    return METHODS[name].label if name in METHODS else name
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return methods once each, known ones in their order, then the unknown ones.
+
+    Examples
+    --------
+    >>> in_order(["mine", "dtl_i_global", "mbl", "mine"])
+    ['mbl', 'dtl_i_global', 'mine']
+    """
+    found = list(dict.fromkeys(names))
+    known = [name for name in METHODS if name in found]
+    return known + [name for name in found if name not in METHODS]
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table to be shown: its methods by their labels.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Methods in the column, the index or the level of the index named "method" or
+        "candidate".
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> labelled(pd.DataFrame({"method": ["mbl"], "rmse": [0.3]}))["method"].item()
+    'memory-based'
+    """
+    shown = table.copy()
+    for name in ("method", "candidate"):
+        if name in shown:
+            shown[name] = shown[name].map(label)
+        if name in shown.index.names:
+            level = name if shown.index.nlevels > 1 else None
+            shown = shown.rename(index=label, level=level)
+    return shown

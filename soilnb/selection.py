@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
@@ -10,6 +12,24 @@ from soilnb._validation import check_int, check_matrix
 
 # Rows of the distance matrix held at once; 512 x 5,000 distances are 20 MB.
 _CHUNK_ROWS = 512
+
+
+class Samples(NamedTuple):
+    """What a model learns from.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_wavelengths)
+        Spectra as models see them, SNV absorbance.
+    y : array of shape (n_samples,)
+        Soil property, in its own unit.
+    folds : array of int, shape (n_samples,)
+        Fold of each row.
+    """
+
+    X: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    folds: npt.NDArray[np.integer]
 
 
 def kennard_stone(X: npt.ArrayLike, n_samples: int) -> npt.NDArray[np.intp]:

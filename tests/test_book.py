@@ -4,9 +4,9 @@ import re
 
 import yaml
 
+from soilnb.methods import METHODS
 from soilnb.study import NINE_MODELS
 from soilnb.study.recommend import MARGIN
-from soilnb.study.scoring import METHODS
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, read_cells
 
 PAGES = {page.name: page.read_text() for page in (ROOT / "book").glob("*.md")}

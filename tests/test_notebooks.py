@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 from soilnb.datasets import load_site
+from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
-from soilnb.study import METHODS, NINE_MODELS
+from soilnb.study import NINE_MODELS
 from soilnb.workflow import book as pages
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.reference import collect_results

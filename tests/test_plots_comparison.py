@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from soilnb import plots
 from soilnb.plots.delta import PAPER_TITLE
-from soilnb.study import METHODS, over_sites
+from soilnb.study import over_sites
 from soilnb.study.paper import reported
 
 mpl.use("Agg")
@@ -152,11 +152,6 @@ def test_changes_that_cannot_be_drawn_are_refused(delta):
         plots.plot_delta(delta, limit=0)
     with pytest.raises(ValueError, match="'local' at 'skane' has more"):
         plots.plot_delta(pd.concat([delta, delta[delta["method"] == "local"]]))
-
-
-def test_every_method_of_the_study_has_a_name_in_figures():
-    assert set(METHODS) <= set(plots.LABELS)
-    assert len(set(plots.LABELS.values())) == len(plots.LABELS)
 
 
 @pytest.fixture

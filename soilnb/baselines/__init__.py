@@ -4,9 +4,8 @@ Partial least squares regression (PLSR) on local or library samples, spiking and
 extra-weighted spiking, random forest and Cubist, memory-based learning and LOCAL.
 """
 
-from soilnb.baselines.memory import MemoryBasedLearner
+from soilnb.baselines.memory import Local, MemoryBasedLearner
 from soilnb.baselines.plsr import fit_plsr, fit_plsr_spiked, spiked_local_rmse
-from soilnb.baselines.shenk import Local
 from soilnb.baselines.trees import fit_cubist, fit_random_forest
 
 __all__ = [

@@ -1,8 +1,14 @@
-"""Memory-based learning: a regression of the spectral neighbours of each sample."""
+"""Memory-based methods: each sample is predicted from its own neighbours.
+
+The memory is a library and the local samples together. How many neighbours are best is
+found on the local samples, each predicted without itself.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +19,138 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from soilnb._validation import check_int, check_matrix
-from soilnb.baselines.inputs import check_pair, check_sizes
+from soilnb.baselines.inputs import Floats, Pair, check_pair
 from soilnb.pls import check_columns, fit_path
+from soilnb.pls.kernel import Block, fit_all
 
 
-class MemoryBasedLearner(BaseEstimator):
+class _Memory(BaseEstimator, ABC):
+    """What the methods share: the memory, its validation, the prediction of rows."""
+
+    n_neighbours: Sequence[int]
+    max_components: int
+    n_neighbours_: int
+
+    def fit(self, library: Pair, local: Pair) -> Self:
+        """Store the memory and choose the sizes on the local samples.
+
+        Parameters
+        ----------
+        library, local : Samples, or pair of array-like
+            Spectra (n_samples, n_wavelengths) and soil property (n_samples,) of the
+            soil spectral library and of the site, one unit; folds are not used.
+
+        Returns
+        -------
+        self
+            Fitted.
+
+        Raises
+        ------
+        TypeError
+            If a size is not a whole number.
+        ValueError
+            If a parameter is out of range, or the inputs are not finite, do not match
+            or cannot be compared.
+        """
+        check_int(self.max_components, "max_components", 1)
+        self._check_parameters()
+        (X_library, y_library), (X_local, y_local) = check_pair(library, local)
+        self._X = np.vstack([X_library, X_local])
+        self._y = np.concatenate([y_library, y_local])
+        sizes = check_sizes(self.n_neighbours, len(self._y))
+        self._places = self._learn_places(X_library, X_local)
+        errors = []
+        for row in range(len(y_library), len(self._y)):
+            nearest = self._neighbours(self._places[row])
+            nearest = nearest[nearest != row]
+            predicted = [self._predict(self._X[row], nearest[:n]) for n in sizes]
+            errors.append(np.array(predicted) - self._y[row])
+        self._choose(sizes, np.sqrt(sum(e**2 for e in errors) / len(errors)))
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> Floats:
+        """Predict each sample from its own neighbours.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths)
+            Spectra.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Predictions, in the unit of the property.
+
+        Raises
+        ------
+        ValueError
+            If `X` does not match the spectra of the memory, or cannot be compared.
+        """
+        check_is_fitted(self, "n_neighbours_")
+        spectra = check_matrix(X, "X")
+        check_columns(spectra, "X", self._X, "X_library")
+        predicted = np.empty(len(spectra))
+        for i, place in enumerate(self._find_places(spectra)):
+            nearest = self._neighbours(place)[: self.n_neighbours_]
+            predicted[i] = self._one(self._predict(spectra[i], nearest))
+        return predicted
+
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Raise where a parameter of the method is out of range."""
+
+    @abstractmethod
+    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
+        """Return where the spectra of the memory lie, one row each."""
+
+    @abstractmethod
+    def _find_places(self, spectra: Floats) -> Floats:
+        """Return where other spectra lie."""
+
+    @abstractmethod
+    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
+        """Return the rows of the memory, nearest first, ties lowest row first."""
+
+    @abstractmethod
+    def _predict(
+        self, spectrum: Floats, rows: npt.NDArray[np.intp]
+    ) -> Floats | np.float64:
+        """Predict one spectrum from rows of the memory, in all variants at once."""
+
+    @abstractmethod
+    def _choose(self, sizes: list[int], rmse: Floats) -> None:
+        """Keep the sizes with the lowest RMSE, the first among ties."""
+
+    def _one(self, predicted: Floats | np.float64) -> float:
+        """Return the prediction of the variant chosen."""
+        return float(predicted)
+
+
+def check_sizes(n_neighbours: Sequence[int], n_rows: int) -> list[int]:
+    """Return the numbers of neighbours, each at least 2, below the number of rows.
+
+    Increasing; one less than the rows where all are too large.
+    """
+    if not len(n_neighbours):
+        msg = (
+            "'n_neighbours' must hold at least one number, got none. "
+            "Try (50, 100, 150, 200)."
+        )
+        raise ValueError(msg)
+    for size in n_neighbours:
+        check_int(size, "n_neighbours", 2)
+    return sorted({size for size in n_neighbours if size < n_rows}) or [n_rows - 1]
+
+
+class MemoryBasedLearner(_Memory):
     """Predict each sample by a PLSR of its spectral neighbours only.
 
-    The memory is the library and the local samples together. Neighbours are
-    the rows nearest in the space of principal components, each divided by its
-    standard deviation (Mahalanobis distance between scores). The number of
+    Neighbours are the rows nearest in the space of principal components, each divided
+    by its standard deviation (Mahalanobis distance between scores). The number of
     neighbours and of PLS components are chosen together: every local sample is
-    predicted from its neighbours without itself, and the pair with the lowest
-    RMSE is kept (ties: fewer neighbours, then fewer components).
+    predicted from its neighbours without itself, and the pair with the lowest RMSE is
+    kept (ties: fewer neighbours, then fewer components).
 
     Parameters
     ----------
@@ -40,10 +165,8 @@ class MemoryBasedLearner(BaseEstimator):
 
     Attributes
     ----------
-    n_neighbours_ : int
-        Number of neighbours chosen.
-    n_components_ : int
-        Number of PLS components chosen.
+    n_neighbours_, n_components_ : int
+        Numbers of neighbours and of PLS components chosen.
     validation_rmse_ : pandas.DataFrame
         RMSE of the local samples, in the unit of the property; one row per
         number of neighbours, one column per number of components.
@@ -64,7 +187,7 @@ class MemoryBasedLearner(BaseEstimator):
     --------
     >>> X = np.column_stack([np.arange(12.0), np.arange(12.0) ** 2])
     >>> learner = MemoryBasedLearner(n_neighbours=(4, 6), max_components=2)
-    >>> learner = learner.fit(X[:8], X[:8, 0], X[8:], X[8:, 0])
+    >>> learner = learner.fit((X[:8], X[:8, 0]), (X[8:], X[8:, 0]))
     >>> learner.predict([[5.5, 30.25]]).round(6).tolist()
     [5.5]
     """
@@ -79,119 +202,168 @@ class MemoryBasedLearner(BaseEstimator):
         self.max_components = max_components
         self.explained_variance = explained_variance
 
-    def fit(
-        self,
-        X_library: npt.ArrayLike,
-        y_library: npt.ArrayLike,
-        X_local: npt.ArrayLike,
-        y_local: npt.ArrayLike,
-    ) -> MemoryBasedLearner:
-        """Store the memory and choose the sizes on the local samples.
-
-        Parameters
-        ----------
-        X_library : array-like of shape (n_library, n_wavelengths)
-            Spectra of the soil spectral library.
-        y_library : array-like of shape (n_library,)
-            Soil property of the library.
-        X_local : array-like of shape (n_local, n_wavelengths)
-            Spectra of the local samples.
-        y_local : array-like of shape (n_local,)
-            Their soil property, same unit.
-
-        Returns
-        -------
-        MemoryBasedLearner
-            Itself, fitted.
-
-        Raises
-        ------
-        TypeError
-            If a size is not a whole number.
-        ValueError
-            If a parameter is out of range, or the inputs are not finite or do
-            not match.
-        """
-        library, local = check_pair(X_library, y_library, X_local, y_local)
-        self._X = np.vstack([library[0], local[0]])
-        self._y = np.concatenate([library[1], local[1]])
-        candidates = self._check_parameters(len(self._y))
-        self.pca_ = PCA(self.explained_variance, whiten=True, svd_solver="full")
-        self._scores = self.pca_.fit_transform(self._X)
-        squared_errors = np.zeros((len(candidates), self.max_components))
-        for row in range(len(library[1]), len(self._y)):
-            nearest = self._neighbours(self._scores[row], excluded=row)
-            for c, size in enumerate(candidates):
-                predicted = self._predict_path(self._X[row], nearest[:size])
-                squared_errors[c] += (predicted - self._y[row]) ** 2
-        self._choose(candidates, np.sqrt(squared_errors / len(local[1])))
-        return self
-
-    def _check_parameters(self, n_rows: int) -> list[int]:
-        """Return the numbers of neighbours that the rows allow, increasing."""
-        check_int(self.max_components, "max_components", 1)
+    def _check_parameters(self) -> None:
         if not 0 < self.explained_variance < 1:
             msg = (
                 "'explained_variance' must be above 0 and below 1, "
                 f"got {self.explained_variance!r}."
             )
             raise ValueError(msg)
-        return check_sizes(self.n_neighbours, n_rows)
 
-    def _choose(self, candidates: list[int], rmse: npt.NDArray[np.float64]) -> None:
-        """Keep the pair of sizes with the lowest RMSE, the first among ties."""
-        best, component = np.unravel_index(np.argmin(rmse), rmse.shape)
-        self.n_neighbours_ = candidates[int(best)]
-        self.n_components_ = int(component) + 1
-        self.validation_rmse_ = pd.DataFrame(
-            rmse,
-            index=pd.Index(candidates, name="n_neighbours"),
-            columns=pd.RangeIndex(1, self.max_components + 1, name="n_components"),
-        )
+    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
+        self.pca_ = PCA(self.explained_variance, whiten=True, svd_solver="full")
+        return self.pca_.fit_transform(np.vstack([X_library, X_local]))
 
-    def _neighbours(
-        self, scores: npt.NDArray[np.float64], excluded: int | None = None
-    ) -> npt.NDArray[np.intp]:
-        """Return the rows of the memory, nearest first, ties lowest row first."""
-        distances = cdist(scores[np.newaxis], self._scores)[0]
-        order = np.argsort(distances, kind="stable")
-        return order if excluded is None else order[order != excluded]
+    def _find_places(self, spectra: Floats) -> Floats:
+        return self.pca_.transform(spectra)
 
-    def _predict_path(
-        self, spectrum: npt.NDArray[np.float64], rows: npt.NDArray[np.intp]
-    ) -> npt.NDArray[np.float64]:
-        """Predict one spectrum from some rows with 1 to `max_components`."""
+    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
+        distances = cdist(place[np.newaxis], self._places)[0]
+        return np.argsort(distances, kind="stable")
+
+    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+        """Return the predictions with 1 to `max_components`."""
         centre = self._X[rows].mean(axis=0)
         coef, intercept, _ = fit_path(
             self._X[rows] - centre, self._y[rows], self.max_components
         )
         return coef @ (spectrum - centre) + intercept
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Predict each sample from its own neighbours.
+    def _choose(self, sizes: list[int], rmse: Floats) -> None:
+        best, component = np.unravel_index(np.argmin(rmse), rmse.shape)
+        self.n_neighbours_ = sizes[int(best)]
+        self.n_components_ = int(component) + 1
+        self.validation_rmse_ = pd.DataFrame(
+            rmse,
+            index=pd.Index(sizes, name="n_neighbours"),
+            columns=pd.RangeIndex(1, self.max_components + 1, name="n_components"),
+        )
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra.
+    def _one(self, predicted: Floats | np.float64) -> float:
+        return float(np.asarray(predicted)[self.n_components_ - 1])
 
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Predictions, in the unit of the property.
 
-        Raises
-        ------
-        ValueError
-            If `X` does not match the spectra of the memory.
-        """
-        check_is_fitted(self, "n_neighbours_")
-        spectra = check_matrix(X, "X")
-        check_columns(spectra, "X", self._X, "X_library")
-        predicted = np.empty(len(spectra))
-        for i, scores in enumerate(self.pca_.transform(spectra)):
-            nearest = self._neighbours(scores)[: self.n_neighbours_]
-            predicted[i] = self._predict_path(spectra[i], nearest)[
-                self.n_components_ - 1
-            ]
-        return predicted
+class Local(_Memory):
+    """Predict each sample by LOCAL: PLS models of the best correlated spectra.
+
+    The neighbours of a sample are the rows whose spectra correlate best with its own.
+    One partial least squares (PLS) fit of them gives a prediction for every number of
+    components, and the answer is the weighted mean of those from `min_components` to
+    `max_components`. The number of neighbours is chosen on the local samples, each
+    predicted without itself (ties: fewer neighbours).
+
+    Parameters
+    ----------
+    n_neighbours : sequence of int, default (50, 100, 150, 200)
+        As of `MemoryBasedLearner`.
+    min_components : int, default 3
+        Smallest number of PLS components in the mean.
+    max_components : int, default 15
+        Largest number; where the neighbours allow fewer, the mean ends there.
+
+    Attributes
+    ----------
+    n_neighbours_ : int
+        Number of neighbours chosen.
+    validation_rmse_ : pandas.Series
+        RMSE of the local samples for each number of neighbours, in the unit of
+        the property.
+
+    See Also
+    --------
+    MemoryBasedLearner : Neighbours by distance, one number of components.
+
+    Notes
+    -----
+    The weight of j components is 1 / (s g) [1]_: s is the root mean square of what
+    j components leave of the sample's spectrum, g that of their regression
+    coefficients. Few components describe the sample badly, many make coefficients
+    large; both count less. Spectra are centred, not scaled. On spectra after the
+    standard normal variate transformation, the best correlated are the nearest.
+
+    References
+    ----------
+    .. [1] Shenk, Westerhaus and Berzaghi (1997), Journal of Near Infrared
+       Spectroscopy 5(4), 223-232.
+
+    Examples
+    --------
+    >>> X = np.column_stack([np.arange(12.0), np.arange(12.0) ** 2, np.ones(12) / 2])
+    >>> learner = Local(n_neighbours=(4, 6), min_components=2, max_components=2)
+    >>> learner = learner.fit((X[:8], X[:8, 0]), (X[8:], X[8:, 0]))
+    >>> learner.predict([[5.5, 30.25, 0.5]]).round(6).tolist()
+    [5.5]
+    """
+
+    def __init__(
+        self,
+        n_neighbours: Sequence[int] = (50, 100, 150, 200),
+        min_components: int = 3,
+        max_components: int = 15,
+    ) -> None:
+        self.n_neighbours = n_neighbours
+        self.min_components = min_components
+        self.max_components = max_components
+
+    def _check_parameters(self) -> None:
+        high, what = self.max_components, " (max_components)"
+        check_int(self.min_components, "min_components", 1, high, what)
+
+    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
+        of_library = _shapes(X_library, "X_library")
+        return np.vstack([of_library, _shapes(X_local, "X_local")])
+
+    def _find_places(self, spectra: Floats) -> Floats:
+        return _shapes(spectra, "X")
+
+    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
+        return np.argsort(-(self._places @ place), kind="stable")
+
+    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> np.float64:
+        """Return the weighted mean over the numbers of components."""
+        block, n_fitted = fit_all(self._X[rows], self._y[rows], self.max_components)
+        if n_fitted == 0:  # the neighbours do not vary: their mean
+            return np.float64(block.intercept[0])
+        used = slice(min(self.min_components, n_fitted), n_fitted + 1)
+        coef = block.coef[used, : len(spectrum)]
+        predicted = coef @ spectrum + block.intercept[used]
+        left = _residual_rms(block, n_fitted, spectrum)[used.start - 1 :]
+        weights = _weights(left * np.sqrt(np.mean(coef**2, axis=1)))
+        return weights @ predicted
+
+    def _choose(self, sizes: list[int], rmse: Floats) -> None:
+        self.n_neighbours_ = sizes[int(np.argmin(rmse))]
+        self.validation_rmse_ = pd.Series(
+            rmse, index=pd.Index(sizes, name="n_neighbours"), name="rmse"
+        )
+
+
+def _shapes(spectra: Floats, name: str) -> Floats:
+    """Return spectra centred and of length 1: their products are correlations."""
+    constant = spectra.max(axis=1) == spectra.min(axis=1)
+    if constant.any():
+        msg = (
+            f"{name!r} has {int(constant.sum())} constant rows (first at row "
+            f"{int(np.argmax(constant))}), which correlate with nothing. Remove them."
+        )
+        raise ValueError(msg)
+    centred = spectra - spectra.mean(axis=1, keepdims=True)
+    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+
+def _residual_rms(block: Block, n_fitted: int, spectrum: Floats) -> Floats:
+    """Return what 1, 2, ... components leave of a spectrum, as root mean square."""
+    p = len(spectrum)
+    rotations, X = block.rotations[1 : n_fitted + 1, :p], block.X[:, :p]
+    # The scores of the samples have length 1, so products with them are loadings.
+    loadings = (X @ rotations.T).T @ X
+    centred = spectrum - block.X_mean[:p]
+    explained = np.cumsum((rotations @ centred)[:, np.newaxis] * loadings, axis=0)
+    return np.sqrt(np.mean((centred - explained) ** 2, axis=1))
+
+
+def _weights(products: Floats) -> Floats:
+    """Return 1 / products, scaled to a sum of one; a product of zero takes all."""
+    smallest = products.min()
+    weights = smallest / products if smallest > 0 else (products == 0).astype(float)
+    return weights / weights.sum()

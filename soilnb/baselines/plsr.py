@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_int, check_rows
-from soilnb.baselines.inputs import check_pair
+from soilnb._validation import check_int
+from soilnb.baselines.inputs import check_folds, check_pair
 from soilnb.pls import PLS1, choose_n_components
+from soilnb.selection import Samples
 
 
 def fit_plsr(
@@ -66,32 +67,15 @@ def fit_plsr(
 
 
 def fit_plsr_spiked(
-    X_library: npt.ArrayLike,
-    y_library: npt.ArrayLike,
-    library_folds: npt.ArrayLike,
-    X_local: npt.ArrayLike,
-    y_local: npt.ArrayLike,
-    local_folds: npt.ArrayLike,
-    *,
-    weight: int = 1,
-    max_components: int = 25,
+    library: Samples, local: Samples, *, weight: int = 1, max_components: int = 25
 ) -> PLS1:
     """Fit PLSR on a library spiked with local samples.
 
     Parameters
     ----------
-    X_library : array-like of shape (n_library, n_wavelengths)
-        Spectra of the soil spectral library.
-    y_library : array-like of shape (n_library,)
-        Soil property of the library.
-    library_folds : array-like of int, shape (n_library,)
-        Fold of each library row.
-    X_local : array-like of shape (n_local, n_wavelengths)
-        Spectra of the local samples.
-    y_local : array-like of shape (n_local,)
-        Their soil property, same unit.
-    local_folds : array-like of int, shape (n_local,)
-        Fold of each local row, numbered as those of the library.
+    library, local : Samples
+        Spectra, soil property (one unit) and folds (numbered alike) of the soil
+        spectral library and of the site.
     weight : int, default 1
         Copies of each local row: 1 is plain spiking, more is extra-weighted.
     max_components : int, default 25
@@ -124,35 +108,23 @@ def fit_plsr_spiked(
 
     Examples
     --------
-    >>> model = fit_plsr_spiked(
-    ...     [[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0], [0, 1, 0],
-    ...     [[4.0], [5.0]], [4.0, 5.0], [0, 1], weight=2)
-    >>> model.predict([[3.0]]).round(6).tolist()
+    >>> library = Samples([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0], [0, 1, 0])
+    >>> local = Samples([[4.0], [5.0]], [4.0, 5.0], [0, 1])
+    >>> fit_plsr_spiked(library, local, weight=2).predict([[3.0]]).round(6).tolist()
     [3.0]
     """
     check_int(weight, "weight", 1)
-    library, local = check_pair(X_library, y_library, X_local, y_local)
-    folds_of_library, folds_of_local = (
-        np.asarray(library_folds),
-        np.asarray(local_folds),
-    )
-    check_rows(folds_of_library, "library_folds", library[0], "X_library")
-    check_rows(folds_of_local, "local_folds", local[0], "X_local")
-    X = np.vstack([library[0], np.repeat(local[0], weight, axis=0)])
-    y = np.concatenate([library[1], np.repeat(local[1], weight)])
-    folds = np.concatenate([folds_of_library, np.repeat(folds_of_local, weight)])
+    (X_library, y_library), (X_local, y_local) = check_pair(library, local)
+    library_folds = check_folds(library, X_library, "library")
+    local_folds = check_folds(local, X_local, "local")
+    X = np.vstack([X_library, np.repeat(X_local, weight, axis=0)])
+    y = np.concatenate([y_library, np.repeat(y_local, weight)])
+    folds = np.concatenate([library_folds, np.repeat(local_folds, weight)])
     return fit_plsr(X, y, folds, max_components=max_components)
 
 
 def spiked_local_rmse(
-    X_library: npt.ArrayLike,
-    y_library: npt.ArrayLike,
-    X_local: npt.ArrayLike,
-    y_local: npt.ArrayLike,
-    local_folds: npt.ArrayLike,
-    *,
-    weight: int = 1,
-    n_components: int,
+    library: Samples, local: Samples, *, weight: int = 1, n_components: int
 ) -> float:
     """Return the RMSE of the local samples, each held out of the spiking.
 
@@ -161,16 +133,8 @@ def spiked_local_rmse(
 
     Parameters
     ----------
-    X_library : array-like of shape (n_library, n_wavelengths)
-        Spectra of the soil spectral library.
-    y_library : array-like of shape (n_library,)
-        Soil property of the library.
-    X_local : array-like of shape (n_local, n_wavelengths)
-        Spectra of the local samples.
-    y_local : array-like of shape (n_local,)
-        Their soil property, same unit.
-    local_folds : array-like of int, shape (n_local,)
-        Fold of each local row.
+    library, local : Samples
+        As of `fit_plsr_spiked`; the library's folds are not used.
     weight : int, default 1
         Copies of each local row.
     n_components : int
@@ -189,10 +153,6 @@ def spiked_local_rmse(
     ValueError
         If a number is below 1, or the inputs are not finite or do not match.
 
-    See Also
-    --------
-    fit_plsr_spiked : The model that all local samples make.
-
     Notes
     -----
     No library row is held out: only the local rows stand for the site. With
@@ -201,20 +161,20 @@ def spiked_local_rmse(
 
     Examples
     --------
-    >>> library, local = ([[0.0], [1.0]], [0.0, 1.0]), ([[4.0], [5.0]], [4.0, 5.0])
-    >>> round(spiked_local_rmse(*library, *local, [0, 1], n_components=1), 6)
+    >>> library = Samples([[0.0], [1.0]], [0.0, 1.0], [0, 1])
+    >>> local = Samples([[4.0], [5.0]], [4.0, 5.0], [0, 1])
+    >>> round(spiked_local_rmse(library, local, n_components=1), 6)
     0.0
     """
     check_int(weight, "weight", 1)
-    library, local = check_pair(X_library, y_library, X_local, y_local)
-    folds = np.asarray(local_folds)
-    check_rows(folds, "local_folds", local[0], "X_local")
+    (X_library, y_library), (X_local, y_local) = check_pair(library, local)
+    folds = check_folds(local, X_local, "local")
     errors = np.empty(len(folds))
     for fold in np.unique(folds):
-        kept = np.repeat(np.flatnonzero(folds != fold), weight)
-        X = np.vstack([library[0], local[0][kept]])
-        y = np.concatenate([library[1], local[1][kept]])
         held_out = folds == fold
+        kept = np.repeat(np.flatnonzero(~held_out), weight)
+        X = np.vstack([X_library, X_local[kept]])
+        y = np.concatenate([y_library, y_local[kept]])
         model = PLS1(n_components).fit(X, y)
-        errors[held_out] = model.predict(local[0][held_out]) - local[1][held_out]
+        errors[held_out] = model.predict(X_local[held_out]) - y_local[held_out]
     return float(np.sqrt(np.mean(errors**2)))

@@ -37,12 +37,11 @@ from soilnb.plots.samples import (
     plot_soc,
     plot_spectra,
 )
-from soilnb.plots.style import COLOURS, FEATURES_NM, LABELS
+from soilnb.plots.style import COLOURS, FEATURES_NM
 
 __all__ = [
     "COLOURS",
     "FEATURES_NM",
-    "LABELS",
     "has_coordinates",
     "plot_band_importance",
     "plot_choice",

@@ -10,17 +10,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.style import (
     RMSE_LABEL,
     SITE_COLOURS,
     apart,
     beside,
     by_site,
-    in_order,
     legend_below,
     make_figure,
     method_rows,
-    name_method,
     name_sides,
     plain_numbers,
     site_marker,
@@ -86,16 +85,16 @@ def plot_sites(
         text = f"{(values < 1).sum()} of {np.isfinite(values).sum()}"
         n_equal = (values == 1).sum()
         beside(axes, row, f"{text}, {n_equal} equal" if n_equal else text)
-    axes.set_xlabel(f"RMSE / RMSE of {name_method(reference)} (logarithmic axis)")
+    axes.set_xlabel(f"RMSE / RMSE of {methods.label(reference)} (logarithmic axis)")
     legend_below(axes, 2)
     return figure
 
 
 def _site_ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return RMSE / RMSE of the reference: methods in rows, sites in columns."""
-    methods = in_order(scores["method"])
-    if reference not in methods:
-        msg = f"'reference' must be one of {', '.join(methods)}, got {reference!r}."
+    known = methods.in_order(scores["method"])
+    if reference not in known:
+        msg = f"'reference' must be one of {', '.join(known)}, got {reference!r}."
         raise ValueError(msg)
     seeds = scores["seed"] if "seed" in scores else np.ones(len(scores), dtype=int)
     parts = [
@@ -104,7 +103,7 @@ def _site_ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     ]
     logs = pd.concat(parts).groupby(level=0).mean().drop(index=reference)
     ratios = np.exp(logs.dropna(axis="columns", how="all"))
-    return ratios.reindex(index=in_order(ratios.index))
+    return ratios.reindex(index=methods.in_order(ratios.index))
 
 
 def _log_ratios(rmse: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -153,7 +152,7 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
         Lines join the means over the seeds; dots are the runs, the band is their range.
     """
     figure, axes = make_figure(6.2, 3.8)
-    for place, method in enumerate(in_order(table["method"])):
+    for place, method in enumerate(methods.in_order(table["method"])):
         runs = table[table["method"] == method]
         over = runs.groupby("n_local")["rmse"].agg(["mean", "min", "max"])
         style: dict[str, Any] = {"color": SITE_COLOURS[place % len(SITE_COLOURS)]}
@@ -161,7 +160,7 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
             over.index, over["min"], over["max"], alpha=0.15, lw=0, **style
         )
         axes.scatter(runs["n_local"], runs["rmse"], s=7, lw=0, **style)
-        style |= {"marker": site_marker(place), "label": name_method(method)}
+        style |= {"marker": site_marker(place), "label": methods.label(method)}
         axes.plot(over.index, over["mean"], **style)
     axes.set_xticks(sorted(table["n_local"].unique()))
     axes.set(xlabel="local samples for modelling", ylabel=RMSE_LABEL)
@@ -198,7 +197,7 @@ def plot_choice(
         If the chosen method or the reference is not in the table, or the margin is not
         from 0 to below 1.
     """
-    rows = table.set_index("method").pipe(lambda t: t.loc[in_order(t.index)])
+    rows = table.set_index("method").pipe(lambda t: t.loc[methods.in_order(t.index)])
     for name, method in {"chosen": chosen, "reference": reference}.items():
         if method not in rows.index:
             msg = f"{name!r} must be one of {', '.join(rows.index)}, got {method!r}."
@@ -211,20 +210,20 @@ def plot_choice(
     place = rows.index.get_loc(chosen)
     figure, axes = make_figure(6.5, 1.5 + 0.34 * len(rows))
     axes.axvspan(needed, base, color="#EEEEEE", lw=0, zorder=0)
-    axes.axvline(base, color="black", lw=1, label=f"{name_method(reference)}, nested")
+    axes.axvline(base, color="black", lw=1, label=f"{methods.label(reference)}, nested")
     label = f"needed: {100 * margin:g} percent lower"
     axes.axvline(needed, color="black", lw=1, ls="--", label=label)
     dots: dict[str, Any] = {"marker": "o", "ms": 7, "ls": "", "color": "#0072B2"}
     label = "nested RMSE of local samples"
     axes.plot(rows["rmse"], range(len(rows)), mfc="white", label=label, **dots)
-    label = f"chosen: {name_method(chosen)}"
+    label = f"chosen: {methods.label(chosen)}"
     axes.plot(rows["rmse"].iloc[place], place, label=label, **dots)
     if "test_rmse" in rows:
         label = "RMSE of the test samples, not used"
         axes.plot(
             rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
         )
-        label = f"{name_method(reference)}, test samples"
+        label = f"{methods.label(reference)}, test samples"
         axes.axvline(
             rows.loc[reference, "test_rmse"], color="#D55E00", lw=0.8, label=label
         )

@@ -11,14 +11,13 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from soilnb import metrics
+from soilnb import methods, metrics
 from soilnb._validation import check_choice
 from soilnb.plots.style import (
     RMSE_LABEL,
     SOC_LABEL,
     legend_below,
     make_figure,
-    name_method,
     name_sides,
 )
 
@@ -40,7 +39,7 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
     for colour, (name, errors) in zip(palette, curves.items(), strict=True):
         components = np.arange(1, len(errors) + 1)
         best = int(np.argmin(errors))
-        axes.plot(components, errors, color=colour, label=name_method(name))
+        axes.plot(components, errors, color=colour, label=methods.label(name))
         axes.plot(components[best], errors[best], "o", color=colour)
     axes.set(xlabel="number of PLS components", ylabel="cross-validated RMSE / % SOC")
     axes.legend()
@@ -63,14 +62,14 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     """
     ordered = scores.sort_values("rmse", ascending=False)
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
-    names = ordered["method"].map(name_method)
+    names = ordered["method"].map(methods.label)
     bars = axes.barh(names, ordered["rmse"], color="#0072B2", alpha=0.8)
     white = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.5}
     axes.bar_label(bars, fmt="%.2f", padding=3, bbox=white)
     if reference is not None:
         value = scores.loc[scores["method"] == reference, "rmse"].iloc[0]
         axes.axvline(
-            value, color="#D55E00", ls="--", lw=1, label=name_method(reference)
+            value, color="#D55E00", ls="--", lw=1, label=methods.label(reference)
         )
         axes.legend(loc="upper right")
     axes.set(xlabel=RMSE_LABEL)
@@ -116,7 +115,7 @@ def plot_measured_predicted(
         limits = _equal_limits(shown if by == "method" else rows)
         axes.plot(limits, limits, color="black", lw=0.8)
         axes.scatter(rows["measured"], rows["predicted"], s=16, color="#0072B2", lw=0)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name_method(name))
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=methods.label(name))
         axes.set(xlabel="measured " + SOC_LABEL, ylabel="predicted " + SOC_LABEL)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
@@ -215,7 +214,7 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     ordered = gains.iloc[::-1]
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
     spread = np.abs(ordered[["low", "high"]].sub(ordered["gain"], axis=0)).to_numpy().T
-    names = ordered.index.map(name_method)
+    names = ordered.index.map(methods.label)
     axes.errorbar(
         ordered["gain"], names, xerr=spread, fmt="o", ms=4, color="#0072B2", capsize=3
     )

@@ -11,11 +11,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.style import (
     COLOURS,
     make_figure,
     mark_features,
-    name_method,
     plain_numbers,
 )
 
@@ -45,7 +45,7 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
-        axes.set(title=name_method(name), xlabel="epoch", yscale="log")
+        axes.set(title=methods.label(name), xlabel="epoch", yscale="log")
         low, high = axes.get_ylim()
         shown = [tick for tick in TICKS if low <= tick <= high]
         plain_numbers(axes.yaxis, shown or [low, high])
@@ -83,8 +83,8 @@ def plot_depths(
         _draw_depths(axes, table, highest)
         if reference is not None:
             style = {"color": "black", "ls": "--", "lw": 1}
-            axes.axhline(reference, label=name_method("local"), **style)
-        axes.set(title=name_method(name), xlabel="frozen, up to and including")
+            axes.axhline(reference, label=methods.label("local"), **style)
+        axes.set(title=methods.label(name), xlabel="frozen, up to and including")
     panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4

@@ -6,7 +6,7 @@ every figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +19,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
+
+from soilnb import methods
 
 COLOURS = {
     "library": "#999999",
@@ -42,34 +44,6 @@ SITE_MARKERS = ("o", "s", "^", "D", "v", "P")
 MANY_POINTS = 2000  # more are one image in a vector file, so that it stays small
 SOC_LABEL = "SOC / %"
 RMSE_LABEL = "RMSE of the test samples / % SOC"
-# Methods as figures name them, in the order in which they are drawn.
-LABELS = {
-    "plsr_local": "PLSR local",
-    "rf_local": "forest local",
-    "cubist_local": "Cubist local",
-    "plsr_global": "PLSR global",
-    "rf_global": "forest global",
-    "plsr_country": "PLSR country",
-    "rf_country": "forest country",
-    "plsr_spiked": "PLSR spiked",
-    "plsr_weighted": "PLSR extra-weighted",
-    "mbl": "memory-based",
-    "shenk_local": "LOCAL (Shenk)",
-    "plsr_rs_local": "PLSR, RS-LOCAL",
-    "rf_rs_local": "forest, RS-LOCAL",
-    "cnn_small": "CNN small",
-    "cnn_published": "CNN published",
-    "local": "CNN local",
-    "global": "CNN global",
-    "country": "CNN country",
-    "dtl_i_global": "DTL-I global",
-    "dtl_r_global": "DTL-R global",
-    "dtl_ir_global": "DTL-IR global",
-    "dtl_i_country": "DTL-I country",
-    "dtl_r_country": "DTL-R country",
-    "dtl_ir_country": "DTL-IR country",
-    "recommended": "recommended",
-}
 # Absorption features of soil, nm (Stenberg et al. 2010, Advances in Agronomy 107).
 FEATURES_NM = {
     "iron": 480,
@@ -100,22 +74,10 @@ def make_figure(width: float, height: float, **options: Any) -> tuple[Figure, An
     return plt.subplots(figsize=(width, height), **options)
 
 
-def name_method(method: str) -> str:
-    """Return a method as figures name it; a name that is not known stays."""
-    return LABELS.get(method, method)
-
-
-def in_order(methods: Iterable[str]) -> list[str]:
-    """Return methods once each, in the order of `LABELS`, then the unknown ones."""
-    found = list(dict.fromkeys(methods))
-    known = [method for method in LABELS if method in found]
-    return known + [method for method in found if method not in LABELS]
-
-
-def method_rows(axes: Axes, methods: Sequence[str]) -> None:
+def method_rows(axes: Axes, names: Sequence[str]) -> None:
     """Give each method a row, the first on top, with its name beside it."""
-    axes.set_yticks(range(len(methods)), [name_method(name) for name in methods])
-    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), [methods.label(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
@@ -156,7 +118,8 @@ def by_site(table: pd.DataFrame, column: str) -> pd.DataFrame:
         )
         raise ValueError(msg)
     wide = table.pivot(index="method", columns="site", values=column)
-    return wide.reindex(index=in_order(wide.index), columns=table["site"].unique())
+    order = methods.in_order(wide.index)
+    return wide.reindex(index=order, columns=table["site"].unique())
 
 
 def name_sides(axes: Axes, at: float, left: str, right: str) -> None:

@@ -5,18 +5,12 @@ be used and which fold every row is in. All models are fitted on what it hands o
 and all are scored by it, on the same test samples.
 """
 
-from soilnb.study.libraries import (
-    fit_network,
-    library_samples,
-    network_key,
-    select_rows,
-)
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
+from soilnb.study.networks import library_network, search_library_network, select_rows
 from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
 from soilnb.study.repeats import Case, repeat, score_cases
 from soilnb.study.scoring import (
-    METHODS,
     VERDICT_TEST_MIN,
     Fits,
     compare,
@@ -26,7 +20,6 @@ from soilnb.study.scoring import (
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
 __all__ = [
-    "METHODS",
     "NINE_MODELS",
     "RULE_SITES",
     "VERDICT_TEST_MIN",
@@ -38,16 +31,15 @@ __all__ = [
     "choose",
     "compare",
     "fit_models",
-    "fit_network",
-    "library_samples",
+    "library_network",
     "nested_predictions",
-    "network_key",
     "over_sites",
     "paired",
     "predict_with",
     "prepare",
     "repeat",
     "score_cases",
+    "search_library_network",
     "select_rows",
     "sign_flip_test",
     "smallest_p",

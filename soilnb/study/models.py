@@ -16,14 +16,10 @@ import numpy.typing as npt
 
 from soilnb import cnn, transfer
 from soilnb._validation import check_choice
-from soilnb.study.libraries import (
-    LIBRARIES,
-    check_has_library,
-    fit_network,
-    library_samples,
-    select_rows,
-)
-from soilnb.study.prepared import Study
+from soilnb.methods import METHODS
+from soilnb.selection import Samples
+from soilnb.study.networks import fit_network, select_rows
+from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.study.scoring import Fits
 
 if TYPE_CHECKING:
@@ -31,10 +27,8 @@ if TYPE_CHECKING:
 
     Network = CrossValidation | FoldModels
 
-NINE_MODELS = (
-    "local",
-    *LIBRARIES,
-    *(f"dtl_{kind}_{name}" for name in LIBRARIES for kind in ("i", "r", "ir")),
+NINE_MODELS = tuple(
+    name for name, one in METHODS.items() if one.kind in ("network", "transfer")
 )
 # DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
 ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))
@@ -102,10 +96,10 @@ def fit_models(
         Options of `select_rows`: n_selected, n_repeats, n_searches, ...
     networks : mapping of str to CrossValidation or FoldModels, optional
         Networks of "global" or "country" that were trained before, of the architecture
-        given; they are not trained again. `network_key` tells which are the same.
+        given, as by `library_network`; they are not trained again.
     selections : mapping of str to array-like of int, optional
-        Rows of "global" or "country" that were selected before, for the same local
-        samples; they are not selected again.
+        Rows of `study.library` that were selected before from "global" or "country",
+        for the same local samples; they are not selected again.
     progress : callable, optional
         Called as progress(done, total, text), in percent of a model.
 
@@ -209,13 +203,13 @@ class _Run:
 
     def take_network(self, library: str, network: Network) -> None:
         """Use a network that was trained before."""
-        check_has_library(self.study, library)
+        self.study.check_has(library)
         self.fits.models[library] = network
         self.fits.seconds[library] = np.nan
 
     def take_rows(self, library: str, rows: npt.ArrayLike) -> None:
         """Use rows that were selected before."""
-        check_has_library(self.study, library)
+        self.study.check_has(library)
         self.rows[library] = np.asarray(rows, dtype=np.intp)
 
     def fit(self, method: str) -> None:
@@ -258,16 +252,16 @@ class _Run:
         network = self.fits.models[library]
         return network if isinstance(network, cnn.FoldModels) else network.models
 
-    def _localised(self, library: str) -> tuple[npt.NDArray[np.float64], ...]:
-        """Return X and y of the selected rows, then of the local samples."""
+    def _localised(self, library: str) -> Samples:
+        """Return the selected rows of a library, then the local samples."""
         if library not in self.rows:
             name = f"selection_{library}"
             options = {"progress": self.aside} | dict(self.selection)
             self.fits.fit(name, select_rows, self.study, library, **options)
-            self.rows[library] = self.fits.models[name].indices
-        X, y, _ = library_samples(self.study, library)
-        rows = self.rows[library]
-        return X[rows], y[rows], self.study.X_local, self.study.y_local
+            rows = self.fits.models[name].indices
+            of_country = library == "country"
+            self.rows[library] = self.study.country_rows[rows] if of_country else rows
+        return self.study.localised(self.rows[library])
 
     def _fit_local(self) -> None:
         """Train on the local samples alone."""
@@ -275,9 +269,7 @@ class _Run:
             "local",
             cnn.cross_validate,
             self._architecture("local"),
-            self.study.X_local,
-            self.study.y_local,
-            self.study.local_folds,
+            *self.study.samples("local"),
             **self._training(self.max_epochs),
         )
 
@@ -289,7 +281,6 @@ class _Run:
             transfer.dtl_i,
             self._architecture(method),
             *samples,
-            folds=self.study.localised_folds(len(samples[0])),
             **self._training(self.max_epochs),
         )
 
@@ -300,9 +291,7 @@ class _Run:
             transfer.dtl_r,
             self._architecture(library),
             self._network(library, self.aside),
-            self.study.X_local,
-            self.study.y_local,
-            folds=self.study.local_folds,
+            *self.study.samples("local"),
             **self._training(self.retrain_epochs),
         )
 
@@ -315,6 +304,6 @@ class _Run:
             self._architecture(library),
             self._network(library, self.aside),
             *samples,
-            folds=self.study.localised_folds(len(samples[0])),
+            n_local=len(self.study.local),
             **self._training(self.retrain_epochs),
         )

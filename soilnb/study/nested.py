@@ -19,8 +19,7 @@ from soilnb import cnn
 from soilnb.cnn.folds import Fold, Scaling
 from soilnb.rslocal import select_instances, selection_size
 from soilnb.selection import random_folds
-from soilnb.study.libraries import LIBRARIES, library_samples
-from soilnb.study.prepared import Study
+from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.transfer.representations import FrozenNetwork, choose_base
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class Nest:
                 "candidate": candidate,
                 "sample_id": study.site.info["sample_id"].to_numpy()[study.local],
                 "fold": study.local_folds,
-                "measured": study.y_local,
+                "measured": study.samples("local").y,
                 "predicted": self._predict(candidate, *parse(candidate)),
             }
         )
@@ -191,7 +190,8 @@ class Nest:
     def _local(self) -> _Rows:
         """The local samples alone."""
         folds = [inner.local_folds for inner in self.inner]
-        return self._divide(self.study.X_local, self.study.y_local, self._kept, folds)
+        X, y, _ = self.study.samples("local")
+        return self._divide(X, y, self._kept, folds)
 
     def _localised(self, library: str) -> _Rows:
         """Return the local samples and all rows that any fold has selected."""
@@ -201,7 +201,7 @@ class Nest:
 
     def _localise(self, library: str) -> _Rows:
         """Select rows for each fold; put them after the local samples."""
-        X, y, _ = library_samples(self.study, library)
+        X, y, _ = self.study.samples(library)
         selected = [self._select(inner, X, y) for inner in self.inner]
         used = np.unique(np.concatenate(selected))
         n_local = len(self.study.local)
@@ -213,8 +213,8 @@ class Nest:
             inner.localised_folds(len(chosen))
             for inner, chosen in zip(self.inner, selected, strict=True)
         ]
-        X = np.concatenate([self.study.X_local, X[used]])
-        y = np.concatenate([self.study.y_local, y[used]])
+        local = self.study.samples("local")
+        X, y = np.concatenate([local.X, X[used]]), np.concatenate([local.y, y[used]])
         return self._divide(X, y, rows, folds)
 
     def _select(
@@ -225,7 +225,7 @@ class Nest:
         options = dict(self.selection)
         n_selected = selection_size(len(y), options.pop("n_selected", 100))
         options |= {"n_selected": n_selected, "seed": inner.seed}
-        chosen = select_instances(X, y, inner.X_local, inner.y_local, **options)
+        chosen = select_instances(X, y, *inner.samples("local")[:2], **options)
         self._tell("selection of library rows")
         return chosen.indices
 
@@ -267,7 +267,8 @@ class Nest:
     ) -> npt.NDArray[np.float64]:
         """Return the predictions of networks retrained from each fold's own depth."""
         models = self.networks[library]
-        bases = [choose_base(models, one.X_local, one.y_local)[0] for one in self.inner]
+        kept = [inner.samples("local") for inner in self.inner]
+        bases = [choose_base(models, X, y)[0] for X, y, _ in kept]
         outcomes = []
         for n_frozen in range(self._n_trainings(*parse(candidate))):
             trained = self._retrain_after(n_frozen, library, bases, rows)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse
-from soilnb.study.scoring import METHODS
 
 CITATION = (
     "Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing 188, "
@@ -136,7 +136,7 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Rows: RMSE, then ME, then CCC, of every method, in the order of
-        `soilnb.study.METHODS`. Columns: sites. Missing where a site has no such method.
+        `soilnb.methods.METHODS`. Columns: sites; missing where one has no such method.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
         name: _pivot(scores, column).dropna(how="all")
         for column, name in STATISTICS.items()
     }
-    return pd.concat(parts).rename_axis([None, None])
+    return pd.concat(parts).rename_axis([None, "method"])
 
 
 def _pivot(scores: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -165,12 +165,11 @@ def _pivot(scores: pd.DataFrame, column: str) -> pd.DataFrame:
             f"{site!r} has more. Take one seed, or average over them."
         )
         raise ValueError(msg)
-    found = list(dict.fromkeys(scores["method"]))
-    order = [name for name in METHODS if name in found]
-    order += [name for name in found if name not in METHODS]
     wide = scores.pivot(index="method", columns="site", values=column)
     wide.columns.name = None
-    return wide.reindex(index=order, columns=list(dict.fromkeys(scores["site"])))
+    return wide.reindex(
+        index=in_order(wide.index), columns=list(dict.fromkeys(scores["site"]))
+    )
 
 
 def _missing(row: pd.Series) -> pd.Index:

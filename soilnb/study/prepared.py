@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,8 @@ import pandas as pd
 from soilnb._validation import check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, working_grid
-from soilnb.selection import kennard_stone, random_folds
+from soilnb.quality import duplicated_spectra
+from soilnb.selection import Samples, kennard_stone, random_folds
 from soilnb.study.independent import (
     country_rows,
     independent_library,
@@ -28,6 +30,13 @@ SPLIT_STREAM = 4  # of the study's seed, apart from those of the folds
 N_LOCAL_MIN = 10
 N_TEST_MIN = 5  # fewer test samples say nothing
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
+LIBRARIES = ("global", "country")
+DRAWN = "The local samples were drawn at random, not by Kennard-Stone."
+NOWHERE = "they are in no model and no test"
+# Notes on the split, which another split does not have.
+_OF_A_SPLIT = re.compile(
+    rf"{re.escape(DRAWN)}|Of \d+ local samples only the first \d+ are used\."
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Study:
     local : ndarray of shape (n_local,)
         Rows of `site` in the order in which they were selected.
     test : ndarray of shape (n_test,)
-        The other rows of `site`, in their own order; of a study that `first_local`
-        made, those of the study it was made from.
+        The other measured rows of `site`, in their own order; of a study that
+        `first_local` made, those of the study it was made from.
     local_folds, library_folds, country_folds : ndarray of int
         Fold of each local, library and country row.
     n_folds : int
@@ -83,63 +92,156 @@ class Study:
         return snv(absorbance(self.site.reflectance))
 
     @property
-    def X_local(self) -> npt.NDArray[np.float64]:
-        """SNV absorbance of the local samples, in order of selection."""
-        return self.X_site[self.local]
-
-    @property
-    def y_local(self) -> npt.NDArray[np.float64]:
-        """SOC in % of the local samples."""
-        return self.site.soc[self.local]
-
-    @property
     def X_test(self) -> npt.NDArray[np.float64]:
         """SNV absorbance of the test samples. Their SOC is asked for by `Fits` only."""
         return self.X_site[self.test]
 
     @cached_property
-    def X_library(self) -> npt.NDArray[np.float64]:
+    def _X_library(self) -> npt.NDArray[np.float64]:
         """SNV absorbance of the global library."""
         return snv(absorbance(self.library.reflectance))
 
     @property
-    def y_library(self) -> npt.NDArray[np.float64]:
-        """SOC in % of the global library."""
-        return self.library.soc
-
-    @property
-    def X_country(self) -> npt.NDArray[np.float64]:
-        """SNV absorbance of the country library."""
-        return self.X_library[self.country_rows]
-
-    @property
-    def y_country(self) -> npt.NDArray[np.float64]:
-        """SOC in % of the country library."""
-        return self.y_library[self.country_rows]
+    def unmeasured(self) -> npt.NDArray[np.int64]:
+        """Rows of `site` without SOC: they are neither local nor test samples."""
+        return np.flatnonzero(np.isnan(self.site.soc))
 
     @property
     def is_synthetic(self) -> bool:
         """Whether the library or the site was made, not measured."""
         return self.library.is_synthetic or self.site.is_synthetic
 
-    def sample_rows(
-        self, rows: npt.NDArray[np.int64], n_most: int
-    ) -> npt.NDArray[np.int64]:
-        """At most `n_most` of some library rows, drawn at random, increasing."""
-        if len(rows) <= n_most:
-            return rows
+    def samples(self, part: str, n_most: int | None = None) -> Samples:
+        """Return SNV absorbance, SOC in % and folds of samples that models learn from.
+
+        Parameters
+        ----------
+        part : str
+            "local", in order of selection, "global" or "country".
+        n_most : int, optional
+            At most so many, drawn by the study's seed.
+
+        Returns
+        -------
+        Samples
+
+        Raises
+        ------
+        ValueError
+            If the part is unknown, or the study has no country library.
+        """
+        if part == "local":
+            rows, folds = self.local, self.local_folds
+            X, y = self.X_site[rows], self.site.soc[rows]
+        else:
+            self.check_has(part)
+            X, y, folds = self._X_library, self.library.soc, self.library_folds
+        if part == "country":
+            rows, folds = self.country_rows, self.country_folds
+            X, y = X[rows], y[rows]
+        if n_most is not None and n_most < len(y):
+            drawn = self.draw(len(y), n_most)
+            X, y, folds = X[drawn], y[drawn], folds[drawn]
+        return Samples(X, y, folds)
+
+    def check_has(self, library: str) -> None:
+        """Raise ValueError where the study has no such library."""
+        check_choice(library, "library", LIBRARIES)
+        if library == "country" and not len(self.country_rows):
+            msg = (
+                f"'library' must be 'global' for the site {self.site.name!r}, got "
+                "'country': it has no country library. Leave the country models out."
+            )
+            raise ValueError(msg)
+
+    def draw(self, n_rows: int, n_most: int) -> npt.NDArray[np.int64]:
+        """Return at most `n_most` of so many rows, drawn by the seed, increasing."""
+        if n_rows <= n_most:
+            return np.arange(n_rows)
         rng = np.random.default_rng(self.seed)
-        return np.sort(rng.choice(rows, n_most, replace=False))
+        return np.sort(rng.choice(n_rows, n_most, replace=False))
+
+    def localised(self, library_rows: npt.ArrayLike) -> Samples:
+        """Return the k + n localised samples: selected library rows, then local ones.
+
+        Parameters
+        ----------
+        library_rows : array-like of int, shape (k,)
+            Rows of `library`, as RS-LOCAL selected them.
+
+        Returns
+        -------
+        Samples
+            With folds of their own, in which selected and local rows are mixed.
+        """
+        rows = np.asarray(library_rows, dtype=np.intp)
+        local = self.samples("local")
+        return Samples(
+            np.concatenate([self._X_library[rows], local.X]),
+            np.concatenate([self.library.soc[rows], local.y]),
+            self.localised_folds(len(rows)),
+        )
 
     def localised_folds(self, n_selected: int) -> npt.NDArray[np.int64]:
         """Folds of the k + n localised data: selected rows first, then local ones."""
         return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
 
+    def resplit(
+        self,
+        *,
+        split: str = "kennard_stone",
+        n_local: int | None = None,
+        seed: int | None = None,
+    ) -> Study:
+        """Return the study that `prepare` would make with another split or seed.
+
+        Site and library are those at hand: nothing is read or prepared again.
+
+        Parameters
+        ----------
+        split : str, default "kennard_stone"
+            As of `prepare`.
+        n_local, seed : int, optional
+            As of `prepare`; those of this study where left out.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        ValueError
+            As `prepare`: too few samples, SOC that does not vary, an unknown split.
+        """
+        n_local = len(self.local) if n_local is None else n_local
+        seed = self.seed if seed is None else seed
+        _check_split(self.site, split, n_local, self.n_folds, seed)
+        measured = np.flatnonzero(np.isfinite(self.site.soc))
+        local = measured[_select_local(self.X_site[measured], n_local, split, seed)]
+        test = np.setdiff1d(measured, local)
+        _check_soc_varies(self.site, local, "local")
+        _check_soc_varies(self.site, test, "test")
+        notes = [note for note in self.notes if not _OF_A_SPLIT.fullmatch(note)]
+        if split == "random":
+            notes.insert(0, DRAWN)
+        n_country = len(self.country_rows)
+        return replace(
+            self,
+            local=local,
+            test=test,
+            local_folds=random_folds(n_local, self.n_folds, seed),
+            library_folds=random_folds(len(self.library), self.n_folds, seed + 1),
+            country_folds=(
+                random_folds(n_country, self.n_folds, seed + 2)
+                if n_country
+                else np.array([], dtype=np.int64)
+            ),
+            seed=seed,
+            notes=tuple(notes),
+        )
+
     def first_local(self, n: int) -> Study:
         """Return the same study with fewer local samples and the same test samples.
-
-        One point of a learning curve: what would the models be worth if only so many
-        samples had been measured?
 
         Parameters
         ----------
@@ -180,7 +282,7 @@ class Study:
         )
 
     def split(self) -> pd.DataFrame:
-        """One row per local sample, in order of selection, then per test sample."""
+        """Return a row per local sample, in order of selection, then per other one."""
         ids = self.site.info["sample_id"].to_numpy()
         local = pd.DataFrame(
             {
@@ -191,8 +293,9 @@ class Study:
             }
         )
         test = pd.DataFrame({"sample_id": ids[self.test], "set": "test"})
-        both = pd.concat([local, test], ignore_index=True)
-        return both.astype({"order": "Int64", "fold": "Int64"})
+        rest = pd.DataFrame({"sample_id": ids[self.unmeasured], "set": "unmeasured"})
+        parts = pd.concat([local, test, rest], ignore_index=True)
+        return parts.astype({"order": "Int64", "fold": "Int64"})
 
     def save(self, folder: Path) -> None:
         """Write the study as plain tables and one JSON file."""
@@ -242,17 +345,16 @@ class Study:
             na_values={"order": [""], "fold": [""]},
         )
         rows = pd.Series(range(len(site)), index=site["sample_id"])
-        is_local = (split["set"] == "local").to_numpy()
-        ids = split["sample_id"].to_numpy()
+        ids = split["sample_id"].groupby(split["set"]).agg(list)
         country_fold = library.pop("country_fold").dropna()
         return cls(
             library_folds=library.pop("fold").to_numpy(np.int64),
             country_folds=country_fold.to_numpy(np.int64),
             library=_from_table(library, facts["library"]),
             site=_from_table(site, facts["site"], tuple(facts["site_notes"])),
-            local=rows[ids[is_local]].to_numpy(np.int64),
-            test=rows[ids[~is_local]].to_numpy(np.int64),
-            local_folds=split.loc[is_local, "fold"].to_numpy(np.int64),
+            local=rows[ids["local"]].to_numpy(np.int64),
+            test=rows[ids["test"]].to_numpy(np.int64),
+            local_folds=split["fold"].dropna().to_numpy(np.int64),
             n_folds=facts["n_folds"],
             seed=facts["seed"],
             notes=tuple(facts["notes"]),
@@ -284,13 +386,62 @@ def _from_table(
 
 
 def _select_local(
-    site: SpectralLibrary, n_local: int, split: str, seed: int
+    X: npt.NDArray[np.float64], n_local: int, split: str, seed: int
 ) -> npt.NDArray[np.intp]:
     """Return the local rows of a site in order of selection; SOC has no say."""
     if split == "random":
         rng = np.random.default_rng([seed, SPLIT_STREAM])
-        return rng.permutation(len(site))[:n_local]
-    return kennard_stone(snv(absorbance(site.reflectance)), n_local)
+        return rng.permutation(len(X))[:n_local]
+    return kennard_stone(X, n_local)
+
+
+def _check_split(
+    site: SpectralLibrary, split: str, n_local: int, n_folds: int, seed: int
+) -> None:
+    """Raise unless a site can be split so; samples without SOC do not count."""
+    check_choice(split, "split", SPLITS)
+    check_int(n_local, "n_local", N_LOCAL_MIN)
+    check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
+    check_int(seed, "seed", 1)
+    n_measured = int(np.isfinite(site.soc).sum())
+    if n_measured < n_local + N_TEST_MIN:
+        among = f" with SOC among {len(site)}" if n_measured < len(site) else ""
+        msg = (
+            f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
+            f"{n_local + N_TEST_MIN} samples, got {n_measured}{among}. Add samples or "
+            f"lower 'n_local' (now {n_local})."
+        )
+        raise ValueError(msg)
+
+
+def _without_site_copies(
+    site: SpectralLibrary, n_least: int
+) -> tuple[SpectralLibrary, list[str]]:
+    """Return a site without copies of measured samples; those without SOC all stay."""
+    measured = np.flatnonzero(np.isfinite(site.soc))
+    different, notes = without_copies(site.take(measured), "Samples of the site")
+    if len(different) < n_least:
+        msg = (
+            f"'site' {site.name!r} must have at least {n_least} different "
+            f"spectra, got {len(different)} among {len(measured)} samples. Remove the "
+            "copies."
+        )
+        raise ValueError(msg)
+    is_kept = np.isnan(site.soc)
+    is_kept[measured] = duplicated_spectra(site.reflectance[measured]) < 0
+    if len(measured) < len(site):
+        n = len(site) - len(measured)
+        notes.append(f"{n} samples of the site have no SOC: {NOWHERE}.")
+    return site.take(is_kept), notes
+
+
+def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
+    """Return a library without rows that have no SOC, and count them."""
+    is_measured = np.isfinite(library.soc)
+    if is_measured.all():
+        return library
+    note = f"{(~is_measured).sum()} library rows have no SOC and are left out."
+    return replace(library.take(is_measured), notes=(*library.notes, note))
 
 
 class ConstantSocError(ValueError):
@@ -348,7 +499,7 @@ def prepare(
     library, site : SpectralLibrary
         Any wavelengths; both are brought to the working grid here.
     n_local : int, default 30
-        Local samples, at least 10; at least 5 must be left for the test.
+        Local samples, at least 10; at least 5 others must have SOC, for the test.
     n_folds : int, default 10
         Folds of the cross-validation, from 2 to `n_local`.
     wavelength_range : tuple of two floats, default (420, 2480)
@@ -373,52 +524,26 @@ def prepare(
     --------
     Study.first_local : Fewer local samples, the same test samples.
     """
-    check_choice(split, "split", SPLITS)
-    check_int(n_local, "n_local", N_LOCAL_MIN)
-    check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
-    check_int(seed, "seed", 1)
-    if len(site) < n_local + N_TEST_MIN:
-        msg = (
-            f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
-            f"{n_local + N_TEST_MIN} samples, got {len(site)}. Add samples or lower "
-            f"'n_local' (now {n_local})."
-        )
-        raise ValueError(msg)
+    _check_split(site, split, n_local, n_folds, seed)
     grid = working_grid(site.wavelengths, wavelength_range)
     _check_gaps(site.wavelengths, grid)
-    site = site.on_grid(grid)
-    n_samples = len(site)
-    site, site_notes = without_copies(site, "Samples of the site")
-    if len(site) < n_local + N_TEST_MIN:
-        msg = (
-            f"'site' {site.name!r} must have at least {n_local + N_TEST_MIN} different "
-            f"spectra, got {len(site)} among {n_samples} samples. Remove the copies."
-        )
-        raise ValueError(msg)
+    site, site_notes = _without_site_copies(site.on_grid(grid), n_local + N_TEST_MIN)
+    library = _measured_library(library)
     independent, library_notes = independent_library(library, site)
     notes = [*library.notes, *site_notes, *library_notes]
-    local = _select_local(site, n_local, split, seed)
-    test = np.setdiff1d(np.arange(len(site)), local)
-    _check_soc_varies(site, local, "local")
-    _check_soc_varies(site, test, "test")
-    if split == "random":
-        notes.append("The local samples were drawn at random, not by Kennard-Stone.")
-    n_country = len(country_rows(independent, site))
-    if not n_country:
+    if not len(country_rows(independent, site)):
         notes.append(why_no_country(independent, site))
-    return Study(
+    none = np.array([], dtype=np.int64)
+    undivided = Study(
         library=independent,
         site=site,
-        local=local,
-        test=test,
-        local_folds=random_folds(n_local, n_folds, seed),
-        library_folds=random_folds(len(independent), n_folds, seed + 1),
-        country_folds=(
-            random_folds(n_country, n_folds, seed + 2)
-            if n_country
-            else np.array([], dtype=np.int64)
-        ),
+        local=none,
+        test=none,
+        local_folds=none,
+        library_folds=none,
+        country_folds=none,
         n_folds=n_folds,
         seed=seed,
         notes=tuple(notes),
     )
+    return undivided.resplit(split=split, n_local=n_local, seed=seed)

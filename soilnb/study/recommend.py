@@ -11,10 +11,9 @@ import pandas as pd
 
 from soilnb import cnn
 from soilnb._validation import check_choice, check_int
-from soilnb.study.libraries import LIBRARIES, check_has_library
 from soilnb.study.models import ARCHITECTURES, NINE_MODELS, available_models
 from soilnb.study.nested import Nest, parse
-from soilnb.study.prepared import Study
+from soilnb.study.prepared import LIBRARIES, Study
 
 if TYPE_CHECKING:
     from soilnb.cnn import Architecture, CrossValidation, FoldModels
@@ -260,7 +259,7 @@ def _rmse_of_candidates(nested: pd.DataFrame) -> pd.Series:
 def _as_models(study: Study, networks: Mapping[str, Network]) -> dict[str, FoldModels]:
     """Return the models of the libraries' folds."""
     for library in networks:
-        check_has_library(study, library)
+        study.check_has(library)
     return {
         library: network if isinstance(network, cnn.FoldModels) else network.models
         for library, network in networks.items()

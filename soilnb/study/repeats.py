@@ -6,7 +6,6 @@ What is finished is kept in a file, so that an interrupted run goes on.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
+from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
 from soilnb.cnn import Architecture
-from soilnb.datasets import SpectralLibrary
 from soilnb.metrics import evaluate
-from soilnb.study.prepared import ConstantSocError, Study, prepare
+from soilnb.study.prepared import ConstantSocError, Study
 from soilnb.study.scoring import Fits
 
 KINDS = ("seeds", "random_splits", "learning_curve")
@@ -62,17 +61,13 @@ class Case:
         check_int(self.seed, "seed", 1)
         check_int(self.n_local, "n_local", 1)
 
-    def prepare(
-        self, library: SpectralLibrary, site: SpectralLibrary, **options: Any
-    ) -> Study:
-        """Return the study of this case.
+    def of(self, study: Study) -> Study:
+        """Return the study of this case: another split of the same site and library.
 
         Parameters
         ----------
-        library, site : SpectralLibrary
-            As of `soilnb.study.prepare`.
-        **options
-            Its other options: n_folds, wavelength_range.
+        study : Study
+            The prepared study.
 
         Returns
         -------
@@ -81,26 +76,26 @@ class Case:
         Raises
         ------
         ValueError
-            If the study cannot be prepared, or the site has fewer than 90 samples and
-            a learning curve is asked for.
+            If the site cannot be split so, or has fewer than 90 samples and a learning
+            curve is asked for.
         """
         if self.kind != "learning_curve":
             split = "random" if self.kind == "random_splits" else "kennard_stone"
-            options |= {"n_local": self.n_local, "split": split}
-            return prepare(library, site, seed=self.seed, **options)
-        if len(site) < CURVE_SITE_MIN:
+            return study.resplit(split=split, n_local=self.n_local, seed=self.seed)
+        n_samples = len(study.site) - len(study.unmeasured)
+        if n_samples < CURVE_SITE_MIN:
             msg = (
-                f"'site' {site.name!r} must have at least {CURVE_SITE_MIN} samples for "
-                f"a learning curve, got {len(site)}. Leave the curve out."
+                f"'site' {study.site.name!r} must have at least {CURVE_SITE_MIN} "
+                f"samples for a learning curve, got {n_samples}. Leave the curve out."
             )
             raise ValueError(msg)
-        options |= {"n_local": CURVE_N_LOCAL, "seed": self.seed}
-        return prepare(library, site, **options).first_local(self.n_local)
+        most = study.resplit(n_local=CURVE_N_LOCAL, seed=self.seed)
+        return most.first_local(self.n_local)
 
 
 def repeat(
+    study: Study,
     cases: Iterable[Case],
-    make_study: Callable[[Case], Study],
     fit: Callable[[Study], Fits],
     file: str | Path,
     *,
@@ -115,12 +110,11 @@ def repeat(
 
     Parameters
     ----------
+    study : Study
+        The prepared study; its site and library are those of every case.
     cases : iterable of Case
         What to run; a case given twice is run once, one whose local or test samples
         all have the same SOC not at all.
-    make_study : callable
-        Returns the study of a case, for instance
-        ``lambda case: case.prepare(library, site)``.
     fit : callable
         Returns the fitted models of a study; `fit_models`, with its architectures.
     file : path
@@ -161,14 +155,14 @@ def repeat(
     finished = _read_finished(file, text)
     for case in wanted:
         if case in finished:
-            _check_same_study(case, make_study(case), finished[case], file)
+            _check_same_study(case, case.of(study), finished[case], file)
     waiting = [case for case in wanted if case not in finished]
     for number, case in enumerate(waiting, start=1):
         try:
-            study = make_study(case)
+            own = case.of(study)
         except ConstantSocError:
             continue
-        finished[case] = _tidy(case, study, fit(study), profile)
+        finished[case] = _tidy(case, own, fit(own), profile)
         _write_finished(file, finished, text)
         if progress is not None:
             progress(number, len(waiting), _words(case))
@@ -271,11 +265,9 @@ def _write_finished(
     file: Path, finished: Mapping[Case, pd.DataFrame], settings: str
 ) -> None:
     """Write all finished cases at once: a reader finds the old file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     table = pd.concat(finished.values(), ignore_index=True)
-    table.assign(settings=settings).to_parquet(partial, index=False)
-    partial.replace(file)
+    with replacing(file) as partial:
+        table.assign(settings=settings).to_parquet(partial, index=False)
 
 
 def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:

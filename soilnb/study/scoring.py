@@ -12,36 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb.baselines import fit_plsr
+from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse, evaluate
 from soilnb.study.prepared import Study
-
-METHODS = (
-    "plsr_local",
-    "rf_local",
-    "cubist_local",
-    "plsr_global",
-    "rf_global",
-    "plsr_country",
-    "rf_country",
-    "plsr_spiked",
-    "plsr_weighted",
-    "mbl",
-    "shenk_local",
-    "plsr_rs_local",
-    "rf_rs_local",
-    "cnn_small",
-    "cnn_published",
-    "local",
-    "global",
-    "country",
-    "dtl_i_global",
-    "dtl_r_global",
-    "dtl_ir_global",
-    "dtl_i_country",
-    "dtl_r_country",
-    "dtl_ir_country",
-    "recommended",
-)
 
 # With fewer, the interval of `compare` misses a true gain of zero in one case of eleven
 # or more, not in one of twenty (see its Notes).
@@ -147,14 +120,8 @@ def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
     ndarray of shape (n_test,)
         SOC in %.
     """
-    rows = np.asarray(rows, dtype=np.intp)
-    model = fit_plsr(
-        np.concatenate([study.X_library[rows], study.X_local]),
-        np.concatenate([study.y_library[rows], study.y_local]),
-        study.localised_folds(len(rows)) if len(rows) else study.local_folds,
-        max_components=15,
-    )
-    return model.predict(study.X_test)
+    some = study.localised(rows) if np.size(rows) else study.samples("local")
+    return fit_plsr(*some, max_components=15).predict(study.X_test)
 
 
 def compare(
@@ -215,7 +182,7 @@ def compare(
     )
     table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
     table["n_test"] = len(errors)
-    return table.reindex([name for name in METHODS if name in table.index])
+    return table.reindex(in_order(table.index))
 
 
 def _resampled_rmse(

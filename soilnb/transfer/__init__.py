@@ -6,15 +6,13 @@ the others. Both (DTL-IR). After Shen et al. (2022), ISPRS Journal of Photogramm
 and Remote Sensing 188, 190-200.
 """
 
-from soilnb.transfer.instances import LocalisedData, dtl_i, localised_data
+from soilnb.transfer.instances import dtl_i
 from soilnb.transfer.representations import Retraining, choose_base, dtl_ir, dtl_r
 
 __all__ = [
-    "LocalisedData",
     "Retraining",
     "choose_base",
     "dtl_i",
     "dtl_ir",
     "dtl_r",
-    "localised_data",
 ]

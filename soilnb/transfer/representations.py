@@ -25,7 +25,6 @@ from soilnb._validation import (
 )
 from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
 from soilnb.cnn.shapes import tail_shapes
-from soilnb.transfer.instances import localised_data
 
 if TYPE_CHECKING:
     import keras
@@ -122,8 +121,8 @@ def dtl_r(
     library_models: FoldModels,
     X_local: npt.ArrayLike,
     y_local: npt.ArrayLike,
-    *,
     folds: npt.ArrayLike,
+    *,
     seed: int = 1,
     max_epochs: int | None = None,
     stopping: str = "validation",
@@ -200,12 +199,11 @@ def dtl_r(
 def dtl_ir(
     architecture: Architecture,
     library_models: FoldModels,
-    X_selected: npt.ArrayLike,
-    y_selected: npt.ArrayLike,
-    X_local: npt.ArrayLike,
-    y_local: npt.ArrayLike,
-    *,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
     folds: npt.ArrayLike,
+    *,
+    n_local: int,
     seed: int = 1,
     max_epochs: int | None = None,
     stopping: str = "validation",
@@ -222,16 +220,15 @@ def dtl_ir(
         Of the library networks; its training settings are those of the retraining.
     library_models : FoldModels
         Networks of the library, one per fold.
-    X_selected : array-like of shape (k, n_wavelengths)
-        SNV absorbance of the instances selected from the library, as by RS-LOCAL.
-    y_selected : array-like of shape (k,)
-        Their soil property.
-    X_local : array-like of shape (n, n_wavelengths)
-        SNV absorbance of the local samples.
-    y_local : array-like of shape (n,)
-        Their soil property, in the same unit.
+    X : array-like of shape (k + n, n_wavelengths)
+        SNV absorbance of the instances selected from the library, as by RS-LOCAL, then
+        of the local samples.
+    y : array-like of shape (k + n,)
+        Their soil property, in the unit of the library.
     folds : array-like of int, shape (k + n,)
-        Fold of each row, selected instances first; those of DTL-I.
+        Fold of each row; those of DTL-I.
+    n_local : int
+        Number n of local samples, the last rows.
     seed : int, default 1
         Seed of the order of the batches and of dropout.
     max_epochs : int, optional
@@ -249,20 +246,30 @@ def dtl_ir(
     Raises
     ------
     TypeError
-        If `folds` are not whole numbers.
+        If `folds` or `n_local` are not whole numbers.
     ValueError
-        If shapes disagree, values are not finite, or the models are not of the
-        architecture.
+        If shapes disagree, values are not finite, `n_local` is out of range, or the
+        models are not of the architecture.
 
     See Also
     --------
     dtl_r : What is retrained, and how.
     """
-    base, rmse = choose_base(library_models, X_local, y_local)
+    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
+    check_rows(spectra, "X", values, "y")
+    check_int(n_local, "n_local", 1, len(values), " (rows of 'X')")
+    base, rmse = choose_base(library_models, spectra[-n_local:], values[-n_local:])
     model = library_models.models[base]
-    rows = localised_data(X_selected, y_selected, X_local, y_local)
     tried = _try_depths(
-        architecture, model, rows.X, rows.y, folds, stopping, seed, max_epochs, progress
+        architecture,
+        model,
+        spectra,
+        values,
+        folds,
+        stopping,
+        seed,
+        max_epochs,
+        progress,
     )
     return Retraining(base, rmse, *tried)
 

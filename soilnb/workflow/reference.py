@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soilnb.plots import LABELS, plot_sites
-from soilnb.study import METHODS, RULE_SITES, VERDICT_TEST_MIN, over_sites
+from soilnb.methods import METHODS, in_order, label
+from soilnb.plots import plot_sites
+from soilnb.study import RULE_SITES, VERDICT_TEST_MIN, over_sites
 from soilnb.workflow.scores import REFERENCE, read_site_scores
 from soilnb.workflow.stamps import find_mismatch
 from soilnb.workflow.steps import OF_SITE, ROOT
@@ -224,7 +225,7 @@ def reference_answer(folder: Path) -> str:
     curve = _of(over[over.index == "learning_curve"], transfer)
     if len(curve):
         texts = [
-            f"{LABELS[name]} {', '.join(f'{ratio:.2f}' for ratio in part['ratio'])}"
+            f"{label(name)} {', '.join(f'{ratio:.2f}' for ratio in part['ratio'])}"
             for name, part in curve.groupby("method", sort=False)
         ]
         sizes = ", ".join(str(n) for n in sorted(curve["n_local"].unique()))
@@ -248,7 +249,7 @@ def _of(over: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
 
 def _ratio_text(row: Any) -> str:
     """Return a method's ratio with its interval in words."""
-    return f"{LABELS[row.method]} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
+    return f"{label(row.method)} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
 
 
 def draw_reference(folder: Path, place: Path) -> None:
@@ -359,8 +360,7 @@ def _over_parts(table: pd.DataFrame) -> Iterator[str]:
 def _rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return RMSE as text, methods in rows and sites in columns."""
     found = scores["method"].unique()
-    order = [name for name in METHODS if name in found]
-    order += [name for name in found if name not in METHODS]
+    order = in_order(found)
     by_both = scores.groupby(["method", "site"], sort=False)["rmse"]
     mean, sd = by_both.mean().unstack(), by_both.std().unstack()
     table = pd.DataFrame({"method": order})

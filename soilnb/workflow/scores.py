@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse
-from soilnb.study import METHODS
 from soilnb.workflow.stamps import find_mismatch, read_stamp, sites
 from soilnb.workflow.step import Step
 from soilnb.workflow.steps import ROOT, STEPS, by_role
@@ -36,8 +36,8 @@ def _read_scores(site_folder: Path) -> pd.DataFrame:
         scores["delta_rmse"] = [
             delta_rmse(reference.iloc[0], rmse) for rmse in scores["rmse"]
         ]
-    order = {method: number for number, method in enumerate(METHODS)}
-    ordered = scores.sort_values("method", key=lambda names: names.map(order))
+    order = in_order(scores["method"])
+    ordered = scores.sort_values("method", key=lambda names: names.map(order.index))
     return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)
 
 

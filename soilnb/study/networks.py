@@ -1,0 +1,222 @@
+"""What a study makes of a library: rows selected, a network trained or searched for.
+
+Networks and searches of a library can be kept in a folder: another site that leaves the
+same rows and bands of it takes them from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soilnb import cnn
+from soilnb._files import digest_code, locked
+from soilnb.rslocal import Selection, select_instances, selection_size
+from soilnb.study.prepared import Study
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
+    from soilnb.cnn import Architecture, CrossValidation
+    from soilnb.cnn.tuning.result import SearchResult
+
+LARGE_LIBRARY = 2_000  # rows; more are trained in larger batches, and none is searched
+
+Progress = Callable[[int, int, str], object]
+
+
+def select_rows(
+    study: Study, library: str, *, n_selected: int = 100, **options: Any
+) -> Selection:
+    """Let RS-LOCAL select rows of a library.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study; its seed is that of the draws.
+    library : str
+        "global" or "country".
+    n_selected : int, default 100
+        Rows wanted; of a library with fewer than twice that, half is taken.
+    **options
+        As of `soilnb.rslocal.select_instances`, for instance `n_repeats`.
+
+    Returns
+    -------
+    Selection
+        Its indices are rows of `study.samples(library)`.
+
+    Raises
+    ------
+    ValueError
+        If the study has no such library.
+    """
+    X, y, _ = study.samples(library)
+    return select_instances(
+        X,
+        y,
+        *study.samples("local")[:2],
+        n_selected=selection_size(len(y), n_selected),
+        seed=study.seed,
+        **options,
+    )
+
+
+def fit_network(
+    study: Study,
+    library: str,
+    architecture: Architecture,
+    *,
+    max_epochs: int | None = None,
+    n_library: int | None = None,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Train a network of this very architecture for each fold of a library."""
+    return cnn.cross_validate(
+        architecture,
+        *study.samples(library, n_library),
+        seed=study.seed,
+        max_epochs=max_epochs,
+        progress=progress,
+    )
+
+
+def network_key(
+    study: Study, library: str, n_library: int | None = None, **settings: Any
+) -> str:
+    """Return a digest of all that the network of a library depends on.
+
+    That is data, settings and the code of `cnn`; local and test samples are not in it.
+    """
+    settings |= {"seed": study.seed}
+    text = json.dumps(settings, sort_keys=True, default=lambda one: one.to_dict())
+    key = hashlib.sha256(f"{digest_code('cnn')} {text}".encode())
+    for part in study.samples(library, n_library):
+        key.update(f"{part.shape} {part.dtype}".encode())
+        key.update(np.ascontiguousarray(part).tobytes())
+    return key.hexdigest()[:16]
+
+
+def library_network(
+    study: Study,
+    library: str,
+    architecture: Architecture,
+    *,
+    folder: Path,
+    max_epochs: int | None = None,
+    n_library: int | None = None,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Return the network of a library; one trained before is taken from the folder.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study; its seed is that of the training.
+    library : str
+        "global" or "country".
+    architecture : Architecture
+        Blocks and training settings. More than 2,000 rows are trained in batches of 128
+        with a patience of 10 epochs.
+    folder : Path
+        Where networks are kept, for all sites of a library; made where missing. Who
+        finds another process at the same network waits for it.
+    max_epochs : int, optional
+        Fewer epochs than `architecture.epochs`.
+    n_library : int, optional
+        At most so many rows, drawn by the study's seed.
+    progress : callable, optional
+        Called as progress(done, total, text), in epochs; once where it was trained
+        before.
+
+    Returns
+    -------
+    CrossValidation
+        Its `seconds` are those of the training, whenever that was.
+
+    Raises
+    ------
+    ValueError
+        If the study has no such library.
+    """
+    if len(study.samples(library, n_library).y) > LARGE_LIBRARY:
+        architecture = replace(architecture, batch_size=128, patience=10)
+    how: dict[str, Any] = {"max_epochs": max_epochs, "n_library": n_library}
+    key = network_key(study, library, architecture=architecture, **how)
+    file = folder / f"{library}-{key}.npz"
+    with locked(file.with_suffix(".lock")):  # another site may be at it
+        if not file.exists():
+            network = fit_network(
+                study, library, architecture, progress=progress, **how
+            )
+            network.save(file)
+            return network
+    if progress is not None:
+        progress(1, 1, f"the {library} network was trained before and is used again")
+    return cnn.CrossValidation.load(file)
+
+
+def search_library_network(
+    study: Study,
+    library: str,
+    n_trials: int,
+    *,
+    folder: Path,
+    n_initial: int,
+    max_epochs: int,
+    max_weights: int,
+    client: Client | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Return a search for the architecture of a library's network.
+
+    It sees 2,000 rows at most, drawn by chance, and tries the small network first.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study; its seed is that of the search.
+    library : str
+        "global" or "country".
+    n_trials, n_initial, max_epochs, max_weights, client, progress
+        As of `soilnb.cnn.search`.
+    folder : Path
+        Where searches are kept, as of `library_network`; an interrupted one goes on.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError
+        If the study has no such library.
+    """
+    key = network_key(
+        study,
+        library,
+        LARGE_LIBRARY,
+        max_epochs=max_epochs,
+        max_weights=max_weights,
+        n_initial=n_initial,
+    )
+    place = folder / f"{library}-{key}.search"
+    with locked(place.with_suffix(".lock")):
+        return cnn.search(
+            *study.samples(library, LARGE_LIBRARY),
+            n_trials,
+            place,
+            seed=study.seed,
+            start=(cnn.SMALL,),
+            n_initial=n_initial,
+            max_epochs=max_epochs,
+            max_weights=max_weights,
+            client=client,
+            progress=progress,
+        )
