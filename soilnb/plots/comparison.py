@@ -16,7 +16,6 @@ from soilnb.plots.style import (
     SITE_COLOURS,
     apart,
     beside,
-    by_site,
     legend_below,
     make_figure,
     method_rows,
@@ -98,7 +97,7 @@ def _site_ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
         raise ValueError(msg)
     seeds = scores["seed"] if "seed" in scores else np.ones(len(scores), dtype=int)
     parts = [
-        _log_ratios(by_site(part, "rmse"), reference)
+        _log_ratios(methods.by_site(part, "rmse"), reference)
         for _, part in scores.groupby(np.asarray(seeds))
     ]
     logs = pd.concat(parts).groupby(level=0).mean().drop(index=reference)
@@ -186,10 +185,6 @@ def plot_choice(
         for example 0.1; the dashed line.
     reference : str, default "local"
         The method that is kept unless another one is below the margin.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------

@@ -12,11 +12,11 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.style import (
     SITE_COLOURS,
     apart,
     beside,
-    by_site,
     legend_below,
     make_figure,
     method_rows,
@@ -51,10 +51,6 @@ def plot_delta(
     limit : float, default 100
         Percent; an RMSE 100 percent above that of `local` is twice as large.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
@@ -64,14 +60,14 @@ def plot_delta(
     if not limit > 0:
         msg = f"'limit' must be above 0 percent, got {limit:g}."
         raise ValueError(msg)
-    ours = by_site(table, "delta_rmse").drop(index="local", errors="ignore")
+    ours = methods.by_site(table, "delta_rmse").drop(index="local", errors="ignore")
     ours = ours.dropna(how="all")
     if ours.empty:
         msg = "'table' must have a method besides 'local', got none. Run one first."
         raise ValueError(msg)
     parts = {"": ours}
     if paper is not None:
-        theirs = by_site(paper, "delta_rmse").reindex(index=ours.index)
+        theirs = methods.by_site(paper, "delta_rmse").reindex(index=ours.index)
         parts = {"This study": ours, PAPER_TITLE: theirs}
     n_bars = max(len(part.columns) for part in parts.values())
     row_height = 0.16 + 0.11 * (n_bars if n_bars <= MOST_BARS else 3)

@@ -187,10 +187,6 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
         Name to a table with the columns longitude and latitude in degrees and soc
         in %.
 
-    Returns
-    -------
-    Figure
-
     See Also
     --------
     plot_point_map : The same of estimates, in metres.

@@ -29,10 +29,6 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
     ----------
     curves : mapping
         Method to RMSE in % SOC for 1, 2, ... components; the minimum is marked.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", len(curves))
@@ -55,10 +51,6 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
         Columns method and rmse (% SOC).
     reference : str, optional
         Method whose RMSE is drawn as a line.
-
-    Returns
-    -------
-    Figure
     """
     ordered = scores.sort_values("rmse", ascending=False)
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
@@ -152,10 +144,6 @@ def plot_frequency(frequency: npt.NDArray, n_selected: int) -> Figure:
         Share of the searches that selected each row.
     n_selected : int
         Rows that one search selects.
-
-    Returns
-    -------
-    Figure
     """
     ordered = np.sort(frequency)[::-1]
     ordered = ordered[: max(int((ordered > 0).sum()), n_selected)]
@@ -184,10 +172,6 @@ def plot_history(
         Columns to draw.
     labels : tuple of str
         Axis labels with units.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     for _, rows in history.groupby("search"):
@@ -206,10 +190,6 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     ----------
     gains : DataFrame
         Index method; columns gain, low, high (% SOC), from `soilnb.study.compare`.
-
-    Returns
-    -------
-    Figure
     """
     ordered = gains.iloc[::-1]
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
@@ -233,10 +213,6 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
         Columns kind and rmse (% SOC), a row for each run; kinds in this order.
     reference : float
         RMSE drawn as a dashed line, that of the local samples alone.
-
-    Returns
-    -------
-    Figure
     """
     kinds = list(dict.fromkeys(runs["kind"]))
     figure, axes = make_figure(6.5, 1 + 0.4 * len(kinds))
@@ -259,10 +235,6 @@ def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
         Index weight; each column a kind of RMSE (% SOC). The lowest is marked.
     reference : float
         RMSE drawn as a dashed line, that of the local samples alone.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", sweep.shape[1])

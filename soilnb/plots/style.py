@@ -107,21 +107,6 @@ def site_marker(place: int) -> str:
     return SITE_MARKERS[(place + turn) % len(SITE_MARKERS)]
 
 
-def by_site(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return methods in rows, in their order, and sites in columns."""
-    twice = table.duplicated(["method", "site"])
-    if twice.any():
-        method, site = table.loc[twice, ["method", "site"]].iloc[0]
-        msg = (
-            f"The table must have one row for each method and site, {method!r} at "
-            f"{site!r} has more. Take one seed, or average over them."
-        )
-        raise ValueError(msg)
-    wide = table.pivot(index="method", columns="site", values=column)
-    order = methods.in_order(wide.index)
-    return wide.reindex(index=order, columns=table["site"].unique())
-
-
 def name_sides(axes: Axes, at: float, left: str, right: str) -> None:
     """Write above a vertical line at `at` what lies left and right of it."""
     for text, side, offset in ((f"← {left}", "right", -4), (f"{right} →", "left", 4)):
