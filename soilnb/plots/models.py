@@ -18,6 +18,7 @@ from soilnb.plots.style import (
     SOC_LABEL,
     legend_below,
     make_figure,
+    make_panels,
     name_sides,
 )
 
@@ -69,20 +70,15 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     return figure
 
 
-def plot_measured_predicted(
-    predictions: pd.DataFrame, names: list[str], *, by: str = "method"
-) -> Figure:
-    """Plot predicted against measured SOC, a panel per method or site (Fig. 4b).
+def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figure:
+    """Plot predicted against measured SOC, a panel per method (Fig. 4b).
 
     Parameters
     ----------
     predictions : DataFrame
-        Columns measured, predicted (% SOC) and `by`.
+        Columns method, measured, predicted (% SOC).
     names : list of str
-        Methods, or sites, to show, in order.
-    by : str, default "method"
-        Column that tells panels apart. Panels of one site's methods share their
-        limits; those of sites have limits of their own.
+        Methods to show, in order.
 
     Returns
     -------
@@ -95,27 +91,22 @@ def plot_measured_predicted(
         If a name is not in the column.
     """
     for name in names:
-        check_choice(name, by, predictions[by].unique())
-    n_columns = min(3, len(names))
-    n_rows = -(-len(names) // n_columns)
-    figure, panels = make_figure(
-        3 * n_columns, 3.1 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
-    )
-    shown = predictions[predictions[by].isin(names)]
-    for axes, name in zip(panels.flat, names, strict=False):
-        rows = shown[shown[by] == name]
-        limits = _equal_limits(shown if by == "method" else rows)
+        check_choice(name, "method", predictions["method"].unique())
+    shown = predictions[predictions["method"].isin(names)]
+    limits = _equal_limits(shown)
+    figure, panels = make_panels(len(names), 3, 3.1)
+    for axes, name in zip(panels, names, strict=True):
+        rows = shown[shown["method"] == name]
         axes.plot(limits, limits, color="black", lw=0.8)
         axes.scatter(rows["measured"], rows["predicted"], s=16, color="#0072B2", lw=0)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=methods.label(name))
+        title = methods.label(name)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=title)
         axes.set(xlabel="measured " + SOC_LABEL, ylabel="predicted " + SOC_LABEL)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
         axes.text(
             0.04, 0.96, _scores(rows), transform=axes.transAxes, va="top", fontsize=8
         )
-    for axes in panels.flat[len(names) :]:
-        axes.set_visible(False)
     return figure
 
 

@@ -74,6 +74,18 @@ def make_figure(width: float, height: float, **options: Any) -> tuple[Figure, An
     return plt.subplots(figsize=(width, height), **options)
 
 
+def make_panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `n` panels, three in a row."""
+    n_columns = min(3, n)
+    n_rows = -(-n // n_columns)
+    figure, panels = make_figure(
+        width * n_columns, height * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
+    )
+    for axes in panels.flat[n:]:
+        axes.set_visible(False)
+    return figure, list(panels.flat[:n])
+
+
 def method_rows(axes: Axes, names: Sequence[str]) -> None:
     """Give each method a row, the first on top, with its name beside it."""
     axes.set_yticks(range(len(names)), [methods.label(name) for name in names])
