@@ -210,7 +210,7 @@ def run_search(
     spent = 0.0
     with tempfile.TemporaryDirectory() as directory:
         continued = partial(
-            search, study.X_local, study.y_local, study.local_folds,
+            search, *study.samples("local"),
             directory=directory, method=method, seed=seed, max_epochs=options.epochs,
             max_weights=options.max_weights, stopping=options.stopping,
         )  # fmt: skip
@@ -232,20 +232,20 @@ def tested(
 ) -> dict[str, object]:
     """Return cross-validated and test RMSE of an architecture."""
     result = cross_validate(
-        architecture, study.X_local, study.y_local, study.local_folds, seed=seed,
+        architecture, *study.samples("local"), seed=seed,
         stopping=options.stopping,
     )  # fmt: skip
     errors = result.predict(study.X_test) - study.site.soc[study.test]
     return {
         "cv_rmse": result.rmse,
         "test_rmse": root_mean_square(errors),
-        "n_weights": n_weights(architecture, study.X_local.shape[1]),
+        "n_weights": n_weights(architecture, study.samples("local").X.shape[1]),
     }
 
 
 def plain_models(study: Study, seed: int) -> dict[str, dict[str, float]]:
     """Return both RMSE of PLSR and random forest on the same folds."""
-    X, y, folds = study.X_local, study.y_local, study.local_folds
+    X, y, folds = study.samples("local")
     plsr, forest = fit_plsr(X, y, folds), fit_random_forest(X, y, seed=seed)
     curve = cross_validated_rmse(X, y, folds, 15)
     held_out = cross_val_predict(clone(forest), X, y, cv=PredefinedSplit(folds))

@@ -111,3 +111,32 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
             level = name if shown.index.nlevels > 1 else None
             shown = shown.rename(index=label, level=level)
     return shown
+
+
+def by_site(table: pd.DataFrame, column: str, name: str = "table") -> pd.DataFrame:
+    """Return methods in rows, in their order, and sites in columns.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns method, site and `column`, one row for each pair.
+    column : str
+        What to show.
+    name : str, default "table"
+        What the refusal calls the table.
+
+    Raises
+    ------
+    ValueError
+        If a method is there twice at a site.
+    """
+    twice = table.duplicated(["method", "site"])
+    if twice.any():
+        method, site = table.loc[twice, ["method", "site"]].iloc[0]
+        msg = (
+            f"{name!r} must have one row for each method and site, {method!r} at "
+            f"{site!r} has more. Take one seed, or average over them."
+        )
+        raise ValueError(msg)
+    wide = table.pivot(index="method", columns="site", values=column)
+    return wide.reindex(index=in_order(wide.index), columns=table["site"].unique())

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.exceptions import NotFittedError
 
 from soilnb.baselines import (
     Local,
@@ -17,7 +16,7 @@ from soilnb.baselines import (
     fit_random_forest,
     spiked_local_rmse,
 )
-from soilnb.selection import random_folds
+from soilnb.selection import Samples, random_folds
 
 
 def make_soils(n_samples, seed, shift=0.0, n_bands=40):
@@ -49,7 +48,8 @@ def test_weight_three_equals_three_explicit_copies():
     X, y = make_soils(60, seed=1)
     X_local, y_local = make_soils(12, seed=2, shift=2)
     folds, local_folds = random_folds(60, 5, seed=1), random_folds(12, 5, seed=2)
-    spiked = fit_plsr_spiked(X, y, folds, X_local, y_local, local_folds, weight=3)
+    library, local = Samples(X, y, folds), Samples(X_local, y_local, local_folds)
+    spiked = fit_plsr_spiked(library, local, weight=3)
     expected = fit_plsr(
         np.vstack([X, X_local, X_local, X_local]),
         np.concatenate([y, y_local, y_local, y_local]),
@@ -67,9 +67,8 @@ def test_extra_weight_pulls_the_library_to_the_site():
     folds, local_folds = random_folds(200, 10, seed=1), random_folds(20, 10, seed=2)
     bias = [abs(np.mean(fit_plsr(X, y, folds).predict(X_test) - y_test))]
     for weight in (1, 20):
-        model = fit_plsr_spiked(
-            X, y, folds, X_local, y_local, local_folds, weight=weight
-        )
+        local = Samples(X_local, y_local, local_folds)
+        model = fit_plsr_spiked(Samples(X, y, folds), local, weight=weight)
         bias.append(abs(np.mean(model.predict(X_test) - y_test)))
     assert bias[0] > bias[1] > bias[2]
 
@@ -85,7 +84,8 @@ def test_rmse_of_spiking_holds_out_local_rows_only():
         values = np.concatenate([y, y_local[~out], y_local[~out]])
         model = PLSRegression(n_components=3, scale=False).fit(spiked, values)
         errors.extend(model.predict(X_local[out]).ravel() - y_local[out])
-    found = spiked_local_rmse(X, y, X_local, y_local, folds, weight=2, n_components=3)
+    local = Samples(X_local, y_local, folds)
+    found = spiked_local_rmse((X, y), local, weight=2, n_components=3)
     assert found == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
 
 
@@ -143,7 +143,7 @@ def learn_by_definition(library, local, sizes, max_components):
 def test_memory_based_learner_validates_each_local_row_without_itself():
     library, local = make_soils(50, seed=1), make_soils(8, seed=2)
     learner = MemoryBasedLearner(n_neighbours=(12, 25), max_components=4)
-    learner.fit(*library, *local)
+    learner.fit(library, local)
     expected = learn_by_definition(library, local, (12, 25), 4)
     np.testing.assert_allclose(learner.validation_rmse_, expected, rtol=1e-8)
     best = np.unravel_index(np.argmin(expected), expected.shape)
@@ -158,7 +158,7 @@ def test_memory_based_learner_finds_the_law_of_the_neighbourhood():
     X_local, y_local = make_soils(20, seed=3)
     X_test, y_test = make_soils(50, seed=4)
     X, y = np.vstack([X_near, X_far]), np.concatenate([y_near, -y_far])
-    learner = MemoryBasedLearner().fit(X, y, X_local, y_local)
+    learner = MemoryBasedLearner().fit((X, y), (X_local, y_local))
     error = np.std(learner.predict(X_test) - y_test)
     whole_library = fit_plsr(X, y, random_folds(520, 10, seed=1), max_components=5)
     assert error < 0.2 * y_test.std()
@@ -167,9 +167,9 @@ def test_memory_based_learner_finds_the_law_of_the_neighbourhood():
 
 def test_memory_based_learner_limits_neighbours_to_the_rows():
     library, local = make_soils(20, seed=1), make_soils(10, seed=2)
-    learner = MemoryBasedLearner(max_components=3).fit(*library, *local)
+    learner = MemoryBasedLearner(max_components=3).fit(library, local)
     assert learner.n_neighbours_ == 29
-    learner = MemoryBasedLearner((10, 25, 100), max_components=3).fit(*library, *local)
+    learner = MemoryBasedLearner((10, 25, 100), max_components=3).fit(library, local)
     assert list(learner.validation_rmse_.index) == [10, 25]
 
 
@@ -199,7 +199,7 @@ def best_correlated(X, spectrum, size, excluded=None):
 def test_local_predicts_by_its_definition():
     library, local = make_soils(50, seed=1), make_soils(6, seed=2)
     X, y = np.vstack([library[0], local[0]]), np.concatenate([library[1], local[1]])
-    learner = Local((12, 25), min_components=2, max_components=6).fit(*library, *local)
+    learner = Local((12, 25), min_components=2, max_components=6).fit(library, local)
     for size in (12, 25):
         errors = []
         for row in range(50, 56):
@@ -221,7 +221,7 @@ def test_local_with_one_number_of_components_is_plsr_of_the_neighbours():
     library, local = make_soils(30, seed=1), make_soils(10, seed=2)
     queries, _ = make_soils(4, seed=3)
     X, y = np.vstack([library[0], local[0]]), np.concatenate([library[1], local[1]])
-    learner = Local((15,), min_components=4, max_components=4).fit(*library, *local)
+    learner = Local((15,), min_components=4, max_components=4).fit(library, local)
     expected = []
     for spectrum in queries:
         near = best_correlated(X, spectrum, 15)
@@ -233,12 +233,12 @@ def test_local_with_one_number_of_components_is_plsr_of_the_neighbours():
 def test_local_does_not_depend_on_units_or_the_order_of_the_library():
     (X, y), local = make_soils(60, seed=1), make_soils(10, seed=2)
     queries, _ = make_soils(8, seed=3)
-    learner = Local((20, 40)).fit(X, y, *local)
+    learner = Local((20, 40)).fit((X, y), local)
     expected = learner.predict(queries)
     order = np.random.default_rng(1).permutation(60)
-    shuffled = Local((20, 40)).fit(X[order], y[order], *local)
+    shuffled = Local((20, 40)).fit((X[order], y[order]), local)
     np.testing.assert_allclose(shuffled.predict(queries), expected, atol=1e-9)
-    scaled = Local((20, 40)).fit(3 * X, 10 * y + 5, 3 * local[0], 10 * local[1] + 5)
+    scaled = Local((20, 40)).fit((3 * X, 10 * y + 5), (3 * local[0], 10 * local[1] + 5))
     np.testing.assert_allclose(scaled.predict(3 * queries), 10 * expected + 5)
 
 
@@ -248,13 +248,14 @@ def test_local_ends_its_mean_where_the_spectra_end():
     rng = np.random.default_rng(1)
     scores, loadings = rng.normal(size=(30, 2)), rng.normal(size=(2, 12))
     X, y = scores @ loadings, scores[:, 0] - 2 * scores[:, 1]
-    learner = Local((8, 16), min_components=5).fit(X[:15], y[:15], X[15:20], y[15:20])
+    known = (X[:15], y[:15]), (X[15:20], y[15:20])
+    learner = Local((8, 16), min_components=5).fit(*known)
     np.testing.assert_allclose(learner.predict(X[20:]), y[20:], atol=1e-9)
 
 
 def test_local_gives_the_mean_where_the_neighbours_do_not_vary():
     (X, _), (X_local, _) = make_soils(20, seed=1), make_soils(5, seed=2)
-    learner = Local((10,)).fit(X, np.full(20, 7.0), X_local, np.full(5, 7.0))
+    learner = Local((10,)).fit((X, np.full(20, 7.0)), (X_local, np.full(5, 7.0)))
     np.testing.assert_allclose(learner.predict(X_local), 7.0)
 
 
@@ -265,7 +266,7 @@ def test_local_gives_the_mean_for_the_mean_spectrum():
     first, second = np.array([1.0, 0.0, -1.0, 2.0]), np.array([0.0, 2.0, 1.0, 1.0])
     X = query + np.vstack([first, -first, second, -second])
     y = np.array([1.0, 3.0, 5.0, 11.0])
-    learner = Local((4,), min_components=1).fit(X, y, -query[np.newaxis], [0.0])
+    learner = Local((4,), min_components=1).fit((X, y), (-query[np.newaxis], [0.0]))
     assert learner.predict(query[np.newaxis]).tolist() == pytest.approx([5.0])
 
 
@@ -276,66 +277,55 @@ def test_local_finds_the_law_of_the_spectra_that_correlate():
     X_local, y_local = make_soils(20, seed=3)
     X_test, y_test = make_soils(50, seed=4)
     X, y = np.vstack([X_near, X_far]), np.concatenate([y_near, -y_far])
-    learner = Local().fit(X, y, X_local, y_local)
+    learner = Local().fit((X, y), (X_local, y_local))
     error = np.std(learner.predict(X_test) - y_test)
     whole_library = fit_plsr(X, y, random_folds(520, 10, seed=1), max_components=5)
     assert error < 0.25 * y_test.std()
     assert error < 0.5 * np.std(whole_library.predict(X_test) - y_test)
 
 
-def test_local_refusals():
-    X, y = make_soils(10, seed=1)
-    flat = np.vstack([X[:4], np.ones((2, 40)), X[4:]])
-    with pytest.raises(ValueError, match="'min_components' must be between 1 and 4"):
-        Local(min_components=5, max_components=4).fit(X, y, X, y)
-    with pytest.raises(TypeError, match="'max_components' must be a whole number"):
-        Local(max_components=4.5).fit(X, y, X, y)
-    with pytest.raises(ValueError, match="'n_neighbours' must hold at least one"):
-        Local(()).fit(X, y, X, y)
-    with pytest.raises(ValueError, match=r"'X_local' has 2 constant rows \(first at r"):
-        Local().fit(X, y, flat, np.arange(12.0))
-    with pytest.raises(NotFittedError):
-        Local().predict(X)
-    learner = Local((5,)).fit(X, y, X, y)
-    with pytest.raises(ValueError, match="'X' has 3 columns"):
-        learner.predict(X[:, :3])
-    with pytest.raises(ValueError, match="'X' has 2 constant rows"):
-        learner.predict(flat)
+X, Y = make_soils(10, seed=1)
+FLAT = np.vstack([X[:4], np.ones((2, 40)), X[4:]])
+SOILS = Samples(X, Y, np.arange(10) % 5)
+NARROW = SOILS._replace(X=X[:, :3])
+UNEVEN = SOILS._replace(folds=[0, 1])
+Memory = MemoryBasedLearner
+MEMORY = Memory(max_components=2).fit(SOILS, SOILS)
+LOCAL = Local((5,)).fit(SOILS, SOILS)
+REFUSALS = [
+    (fit_plsr_spiked, (SOILS, SOILS), {"weight": 0}, "'weight' must be at least 1, go"),
+    (fit_plsr_spiked, (SOILS, NARROW), {}, "'X_local' has 3 columns but 'X_library' h"),
+    (fit_plsr_spiked, (SOILS, UNEVEN), {}, "'local_folds' has 2 rows but 'X_local' ha"),
+    (fit_plsr_spiked, (UNEVEN, SOILS), {}, "'library_folds' has 2 rows but 'X_library"),
+    (
+        spiked_local_rmse,
+        (SOILS, SOILS),
+        {"weight": 0, "n_components": 1},
+        "'weight' must be at least 1, got 0",
+    ),
+    (
+        spiked_local_rmse,
+        (SOILS, UNEVEN),
+        {"n_components": 1},
+        "'local_folds' has 2 rows but 'X_local' has",
+    ),
+    (fit_cubist, (X, Y[:9]), {}, "'X' has 10 rows but 'y' has 9"),
+    (fit_random_forest, (X, Y), {"seed": -1}, "'seed' must be at least 0"),
+    (fit_random_forest, (X, Y[:9]), {"seed": 1}, "'X' has 10 rows but 'y' has 9"),
+    (Memory(()).fit, (SOILS, SOILS), {}, "'n_neighbours' must hold at least one"),
+    (Memory((1,)).fit, (SOILS, SOILS), {}, "'n_neighbours' must be at least 2"),
+    (Memory(max_components=1.5).fit, (SOILS, SOILS), {}, "'max_components' must be a"),
+    (Memory().predict, (X,), {}, "not fitted yet"),
+    (MEMORY.predict, (X[:, :3],), {}, "'X' has 3 columns"),
+    (Local(min_components=16).fit, (SOILS, SOILS), {}, "'min_components' must be betw"),
+    (Local().fit, (SOILS, (FLAT, range(12))), {}, r"'X_local' has 2 constant rows \("),
+    (Local().predict, (X,), {}, "not fitted yet"),
+    (LOCAL.predict, (X[:, :3],), {}, "'X' has 3 columns"),
+    (LOCAL.predict, (FLAT,), {}, "'X' has 2 constant rows"),
+]
 
 
-def test_spiking_refuses_what_does_not_match():
-    X, y = make_soils(10, seed=1)
-    folds = np.arange(10) % 5
-    with pytest.raises(ValueError, match="'weight' must be at least 1, got 0"):
-        fit_plsr_spiked(X, y, folds, X, y, folds, weight=0)
-    with pytest.raises(ValueError, match="'X_local' has 3 columns but 'X_library' has"):
-        fit_plsr_spiked(X, y, folds, X[:, :3], y, folds)
-    with pytest.raises(ValueError, match="'local_folds' has 2 rows but 'X_local' has"):
-        fit_plsr_spiked(X, y, folds, X, y, folds[:2])
-
-
-def test_other_refusals():
-    X, y = make_soils(10, seed=1)
-    folds = np.arange(10) % 5
-    with pytest.raises(ValueError, match="'weight' must be at least 1, got 0"):
-        spiked_local_rmse(X, y, X, y, folds, weight=0, n_components=1)
-    with pytest.raises(ValueError, match="'local_folds' has 2 rows but 'X_local' has"):
-        spiked_local_rmse(X, y, X, y, folds[:2], n_components=1)
-    with pytest.raises(ValueError, match="'n_committees' must be between 1 and 100"):
-        fit_cubist(X, y, n_committees=0)
-    with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):
-        fit_cubist(X, y[:9])
-    with pytest.raises(ValueError, match="'seed' must be at least 0"):
-        fit_random_forest(X, y, seed=-1)
-    with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):
-        fit_random_forest(X, y[:9], seed=1)
-    with pytest.raises(ValueError, match="'explained_variance' must be above 0"):
-        MemoryBasedLearner(explained_variance=99).fit(X, y, X, y)
-    with pytest.raises(ValueError, match="'n_neighbours' must hold at least one"):
-        MemoryBasedLearner(()).fit(X, y, X, y)
-    with pytest.raises(ValueError, match="'n_neighbours' must be at least 2"):
-        MemoryBasedLearner((1,)).fit(X, y, X, y)
-    with pytest.raises(NotFittedError):
-        MemoryBasedLearner().predict(X)
-    with pytest.raises(ValueError, match="'X' has 3 columns"):
-        MemoryBasedLearner(max_components=2).fit(X, y, X, y).predict(X[:, :3])
+@pytest.mark.parametrize(("function", "data", "options", "message"), REFUSALS)
+def test_what_cannot_be_used_is_refused(function, data, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        function(*data, **options)

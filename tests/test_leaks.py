@@ -106,10 +106,10 @@ def assert_blind(studies, models):
     """Raise AssertionError where a model has seen what it must not see."""
     assert_same(*[learned(model) for model in models])
     honest, spoilt = zip(studies, models, strict=True)
-    for untouched, step in (("X_test", np.s_[1::2]), ("X_local", np.s_[:])):
+    for untouched, step in (("test", np.s_[1::2]), ("local", np.s_[:])):
         np.testing.assert_array_equal(
             *[
-                model.predict(getattr(study, untouched))[step]
+                model.predict(study.X_site[getattr(study, untouched)])[step]
                 for study, model in (honest, spoilt)
             ]
         )
@@ -117,33 +117,32 @@ def assert_blind(studies, models):
 
 # Whatever else is fitted on a study joins here, as a function of the study.
 def plsr_local(study):
-    return fit_plsr(study.X_local, study.y_local, study.local_folds)
+    return fit_plsr(*study.samples("local"))
 
 
 def rf_local(study):
-    return fit_random_forest(study.X_local, study.y_local, seed=1, n_trees=20)
+    return fit_random_forest(*study.samples("local")[:2], seed=1, n_trees=20)
 
 
 def cubist_local(study):
-    return fit_cubist(study.X_local, study.y_local)
+    return fit_cubist(*study.samples("local")[:2])
 
 
 def plsr_global(study):
-    return fit_plsr(study.X_library, study.y_library, study.library_folds)
+    return fit_plsr(*study.samples("global"))
 
 
 def plsr_country(study):
-    return fit_plsr(study.X_country, study.y_country, study.country_folds)
+    return fit_plsr(*study.samples("country"))
 
 
 def rf_country(study):
-    return fit_random_forest(study.X_country, study.y_country, seed=1, n_trees=5)
+    return fit_random_forest(*study.samples("country")[:2], seed=1, n_trees=5)
 
 
 def plsr_weighted(study, weight=4):
-    library = (study.X_country, study.y_country, study.country_folds)
-    local = (study.X_local, study.y_local, study.local_folds)
-    return fit_plsr_spiked(*library, *local, weight=weight)
+    parts = study.samples("country"), study.samples("local")
+    return fit_plsr_spiked(*parts, weight=weight)
 
 
 def plsr_spiked(study):
@@ -152,18 +151,16 @@ def plsr_spiked(study):
 
 def mbl(study):
     learner = MemoryBasedLearner(n_neighbours=(50,), max_components=5)
-    return learner.fit(study.X_country, study.y_country, study.X_local, study.y_local)
+    return learner.fit(study.samples("country"), study.samples("local"))
 
 
 def shenk_local(study):
-    return Local().fit(study.X_country, study.y_country, study.X_local, study.y_local)
+    return Local().fit(study.samples("country"), study.samples("local"))
 
 
 def plsr_rs_local(study):
     rows = select_rows(study, "country", **SELECTION).indices
-    X = np.concatenate([study.X_country[rows], study.X_local])
-    y = np.concatenate([study.y_country[rows], study.y_local])
-    return fit_plsr(X, y, study.localised_folds(len(rows)))
+    return fit_plsr(*study.localised(study.country_rows[rows]))
 
 
 OTHERS = [
@@ -188,8 +185,9 @@ def test_split_folds_and_library_are_the_same(studies):
     honest, spoilt = studies
     for name in ("local", "test", "local_folds", "library_folds", "country_folds"):
         np.testing.assert_array_equal(getattr(honest, name), getattr(spoilt, name))
-    for name in ("X_library", "y_library", "X_local", "y_local", "country_rows"):
-        np.testing.assert_array_equal(getattr(honest, name), getattr(spoilt, name))
+    for part in ("local", "global", "country"):
+        assert_same(*[study.samples(part) for study in studies])
+    assert_same(honest.country_rows, spoilt.country_rows)
     assert honest.notes == spoilt.notes
     assert not np.isclose(honest.X_test[::2], spoilt.X_test[::2]).all(axis=1).any()
     assert spoilt.site.soc[spoilt.test].min() == 40
@@ -215,9 +213,7 @@ def test_other_method_is_the_same(studies, fit):
 def test_architecture_search_is_the_same(studies, tmp_path):
     found = [
         cnn.search(
-            study.X_local,
-            study.y_local,
-            study.local_folds,
+            *study.samples("local"),
             2,
             tmp_path / name,
             max_epochs=2,
@@ -247,8 +243,8 @@ def trained_on_all_samples(study):
 
 
 def scaled_on_all_spectra(study):
-    X = study.X_local / study.X_site.std(axis=0)
-    return fit_plsr(X, study.y_local, study.local_folds)
+    X = study.samples("local").X / study.X_site.std(axis=0)
+    return fit_plsr(X, study.samples("local").y, study.local_folds)
 
 
 def stopped_by_test_samples(study):

@@ -1,13 +1,16 @@
 """The nine models of a study: which rows, folds, networks and seeds each one gets."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from soilnb import cnn, transfer
+from soilnb import _files, cnn, transfer
 from soilnb.cnn import SMALL, Architecture, ConvBlock
 from soilnb.datasets import load_library, load_site
 from soilnb.rslocal import select_instances
@@ -15,12 +18,13 @@ from soilnb.study import (
     NINE_MODELS,
     available_models,
     fit_models,
-    fit_network,
-    library_samples,
-    network_key,
+    library_network,
     prepare,
+    search_library_network,
     select_rows,
 )
+from soilnb.study import networks as networks_module
+from soilnb.study.networks import fit_network, network_key
 
 TINY = Architecture(conv=(ConvBlock(2, kernel=9, stride=9),), fc=(), batch_size=64)
 FEW = {"max_epochs": 2, "n_library": 60, "selection": {"n_repeats": 2}}
@@ -99,28 +103,29 @@ def test_all_nine_are_fitted_and_scored_on_the_test_samples(fits):
 
 
 def test_each_model_is_what_its_own_function_makes(skane, tiny, fits):
-    local = (skane.X_local, skane.y_local)
-    few = {"seed": 1, "max_epochs": 2}
-    alone = cnn.cross_validate(tiny["local"], *local, skane.local_folds, **few)
+    local, few = skane.samples("local"), {"seed": 1, "max_epochs": 2}
+    alone = cnn.cross_validate(tiny["local"], *local, **few)
     np.testing.assert_array_equal(alone.history, fits.models["local"].history)
 
+    country = skane.samples("country")
     chosen = select_instances(
-        skane.X_country, skane.y_country, *local, n_selected=60, n_repeats=2, seed=1
+        *country[:2], *local[:2], n_selected=60, n_repeats=2, seed=1
     ).indices
-    rows = (skane.X_country[chosen], skane.y_country[chosen])
-    folds = skane.localised_folds(60)
-    both = transfer.dtl_i(tiny["dtl_i_country"], *rows, *local, folds=folds, **few)
+    rows = (
+        np.concatenate([country.X[chosen], local.X]),
+        np.concatenate([country.y[chosen], local.y]),
+        skane.localised_folds(60),
+    )
+    both = transfer.dtl_i(tiny["dtl_i_country"], *rows, **few)
     np.testing.assert_array_equal(both.history, fits.models["dtl_i_country"].history)
 
     library = fits.models["country"].models
-    retrained = transfer.dtl_r(
-        tiny["country"], library, *local, folds=skane.local_folds, **few
-    )
+    retrained = transfer.dtl_r(tiny["country"], library, *local, **few)
     found = fits.models["dtl_r_country"]
     np.testing.assert_array_equal(retrained.history, found.history)
     assert (retrained.base, retrained.n_frozen) == (found.base, found.n_frozen)
 
-    mixed = transfer.dtl_ir(tiny["country"], library, *rows, *local, folds=folds, **few)
+    mixed = transfer.dtl_ir(tiny["country"], library, *rows, n_local=30, **few)
     np.testing.assert_array_equal(mixed.history, fits.models["dtl_ir_country"].history)
 
 
@@ -144,25 +149,25 @@ def test_seed_decides_everything(skane, tiny, fits):
 def test_local_and_dtl_r_share_folds_and_so_do_dtl_i_and_dtl_ir(skane, calls):
     made = by_method(skane, calls)
     for library, n_selected in (("global", 100), ("country", 60)):
-        assert made[f"dtl_r_{library}"].folds is skane.local_folds
+        assert made[f"dtl_r_{library}"].data[-1] is skane.local_folds
         for method in (f"dtl_i_{library}", f"dtl_ir_{library}"):
             folds = skane.localised_folds(n_selected)
-            assert made[method].folds.tolist() == folds.tolist()
-    assert made["local"].data[2] is skane.local_folds
+            assert made[method].data[-1].tolist() == folds.tolist()
+    assert made["local"].data[-1] is skane.local_folds
 
 
 def test_both_instance_methods_get_the_same_selected_rows_of_their_library(
     skane, calls
 ):
-    made = by_method(skane, calls)
+    made, local = by_method(skane, calls), skane.samples("local")
     for library in ("global", "country"):
         rows = select_rows(skane, library, n_repeats=2).indices
-        X, y, _ = library_samples(skane, library)
-        instances, both = made[f"dtl_i_{library}"], made[f"dtl_ir_{library}"]
-        for data in (instances.data, both.data[1:]):
-            expected = (X[rows], y[rows], skane.X_local, skane.y_local)
-            for found, wanted in zip(data, expected, strict=True):
-                np.testing.assert_array_equal(found, wanted)
+        of_library = skane.samples(library)
+        for method in (f"dtl_i_{library}", f"dtl_ir_{library}"):
+            X, y, _ = made[method].data[-3:]
+            np.testing.assert_array_equal(X, [*of_library.X[rows], *local.X])
+            np.testing.assert_array_equal(y, [*of_library.y[rows], *local.y])
+        assert made[f"dtl_ir_{library}"].n_local == 30
 
 
 def test_retraining_starts_from_the_network_of_its_library(skane, calls):
@@ -199,10 +204,10 @@ def test_epochs_of_retraining_are_those_of_training_unless_given(skane, calls):
 def test_library_network_has_at_most_so_many_rows_and_selection_all(skane, calls):
     made = by_method(skane, calls)
     assert len(made["global"].data[1]) == len(made["country"].data[1]) == 60
-    X, y, folds = library_samples(skane, "global", n_library=60)
-    rows = skane.sample_rows(np.arange(len(skane.library)), 60)
-    np.testing.assert_array_equal(X, skane.X_library[rows])
-    np.testing.assert_array_equal(y, skane.y_library[rows])
+    X, y, folds = skane.samples("global", 60)
+    rows = skane.draw(len(skane.library), 60)
+    np.testing.assert_array_equal(X, skane.samples("global").X[rows])
+    np.testing.assert_array_equal(y, skane.samples("global").y[rows])
     np.testing.assert_array_equal(folds, skane.library_folds[rows])
     frequency = select_rows(skane, "global", n_repeats=2).frequency
     assert len(frequency) == len(skane.library) > 60
@@ -241,16 +246,16 @@ def test_rows_handed_in_are_not_selected_again(skane, calls):
     fits = fit_models(
         skane, {}, methods=["dtl_i_global"], selections={"global": rows}, **FEW
     )
-    np.testing.assert_array_equal(calls[0].data[0], skane.X_library[rows])
-    assert len(calls[0].folds) == 20 + 30
+    X, _, folds = calls[0].data
+    np.testing.assert_array_equal(X[:20], skane.samples("global").X[rows])
+    assert len(folds) == 20 + 30
     assert set(fits.seconds) == {"dtl_i_global"}
 
 
-def test_network_key_is_the_same_for_other_splits_of_the_site(farms, skane):
-    options = {"n_folds": 3, "wavelength_range": (1000, 2400)}
-    drawn = prepare(farms, load_site("skane"), split="random", **options)
+def test_network_key_is_the_same_for_other_splits_of_the_site(skane):
+    drawn = skane.resplit(split="random")
     keys = {
-        network_key(study, library, TINY, max_epochs=2)
+        network_key(study, library, architecture=TINY, max_epochs=2)
         for library in ("global", "country")
         for study in (skane, drawn, skane.first_local(10))
     }
@@ -262,18 +267,76 @@ def test_network_key_is_the_same_for_other_splits_of_the_site(farms, skane):
     np.testing.assert_array_equal(*histories)
 
 
-def test_network_key_differs_with_all_that_a_network_depends_on(farms, skane, vaud):
-    small = {"n_folds": 3, "wavelength_range": (1000, 2400)}
-    seeded = prepare(farms, load_site("skane"), seed=2, **small)
+def test_network_key_differs_with_all_that_a_network_depends_on(skane, vaud):
+    seeded = skane.resplit(seed=2)
     keys = [
-        network_key(skane, "global", TINY, max_epochs=2),
-        network_key(skane, "global", TINY, max_epochs=3),
-        network_key(skane, "global", SMALL, max_epochs=2),
-        network_key(skane, "global", TINY, max_epochs=2, n_library=60),
-        network_key(seeded, "global", TINY, max_epochs=2),
-        network_key(vaud, "global", TINY, max_epochs=2),
+        network_key(skane, "global", architecture=TINY, max_epochs=2),
+        network_key(skane, "global", architecture=TINY, max_epochs=3),
+        network_key(skane, "global", architecture=SMALL, max_epochs=2),
+        network_key(skane, "global", 60, architecture=TINY, max_epochs=2),
+        network_key(seeded, "global", architecture=TINY, max_epochs=2),
+        network_key(vaud, "global", architecture=TINY, max_epochs=2),
     ]
     assert len(set(keys)) == len(keys)
+
+
+@pytest.fixture
+def copied_code(monkeypatch, tmp_path):
+    """A copy of the package that keys are made of, for a letter to be changed in."""
+    code = tmp_path / "soilnb"
+    shutil.copytree(_files.PACKAGE, code)
+    monkeypatch.setattr(_files, "PACKAGE", code)
+    return code
+
+
+def test_letter_in_figures_or_workflow_costs_no_network_and_one_in_cnn_all(
+    skane, copied_code
+):
+    def key():
+        return network_key(skane, "global", 60, architecture=TINY)
+
+    first = key()
+    for room in ("plots/style.py", "workflow/show.py", "study/paper.py", "methods.py"):
+        (copied_code / room).write_text("# another letter")
+    assert key() == first
+    (copied_code / "cnn" / "layers.py").write_text("# another letter")
+    assert key() != first
+
+
+def test_network_of_a_library_is_trained_once(skane, vaud, tmp_path):
+    calls, how = [], {"max_epochs": 2, "n_library": 60, "folder": tmp_path / "a"}
+    first = library_network(skane, "global", TINY, **how)
+    how["progress"] = lambda *call: calls.append(call)
+    again = library_network(skane.first_local(10), "global", TINY, **how)
+    np.testing.assert_array_equal(again.history, first.history)
+    assert again.seconds == first.seconds
+    assert calls == [(1, 1, "the global network was trained before and is used again")]
+    files = [file.suffix for file in (tmp_path / "a").iterdir()]
+    assert sorted(files) == [".lock", ".npz"]
+
+
+def test_large_library_is_trained_in_larger_batches(skane, tmp_path, monkeypatch):
+    used = []
+
+    def fit(*parts, **_):
+        used.append(parts[-1])
+        return SimpleNamespace(save=Path.touch)
+
+    monkeypatch.setattr(networks_module, "fit_network", fit)
+    for large in (len(skane.library), len(skane.library) - 1):
+        monkeypatch.setattr(networks_module, "LARGE_LIBRARY", large)
+        library_network(skane, "global", TINY, folder=tmp_path / str(large))
+    assert used == [TINY, replace(TINY, batch_size=128, patience=10)]
+
+
+def test_search_for_a_library_s_network_goes_on_where_it_is_kept(
+    skane, tmp_path, quick
+):
+    how = {"n_initial": 2, "max_epochs": 2, "max_weights": 100_000, "folder": tmp_path}
+    first = search_library_network(skane, "country", 2, **how)
+    assert first.trials["number"].tolist() == [1, 2]
+    more = search_library_network(skane.first_local(10), "country", 3, **how)
+    assert more.trials["score"][:2].tolist() == first.trials["score"].tolist()
 
 
 def test_site_without_country_library_has_five_models(vaud, calls):

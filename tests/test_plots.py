@@ -48,15 +48,10 @@ def test_measured_predicted_has_one_to_one_line_and_equal_axes():
     assert axes.texts[0].get_text().startswith("n = 2\nRMSE 0.38 % SOC\nCCC")
 
 
-def test_measured_predicted_of_sites_have_their_own_limits():
-    rows = {"site": ["a", "a", "b", "b"], "measured": [1.0, 2.0, 10.0, 20.0]}
-    predictions = pd.DataFrame(rows | {"predicted": [1.0, 2.0, 11.0, 19.0]})
-    figure = plots.plot_measured_predicted(predictions, ["a", "b"], by="site")
-    for axes, highest in zip(figure.axes, (2.0, 20.0), strict=True):
-        assert axes.get_xlim() == axes.get_ylim()
-        assert highest < axes.get_xlim()[1] < 1.1 * highest
-    with pytest.raises(ValueError, match="Unknown site 'c'"):
-        plots.plot_measured_predicted(predictions, ["c"], by="site")
+def test_measured_predicted_of_an_unknown_method_is_refused():
+    predictions = pd.DataFrame({"method": ["a"], "measured": [1.0], "predicted": [1.0]})
+    with pytest.raises(ValueError, match="Unknown method 'c'"):
+        plots.plot_measured_predicted(predictions, ["c"])
 
 
 def test_measured_predicted_of_one_constant_has_room_and_no_concordance():

@@ -9,8 +9,9 @@ import pytest
 from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
 from soilnb.datasets import SITES, TWIN_SITES, load_library, load_site
 from soilnb.selection import random_folds
-from soilnb.study import RULE_SITES, fit_models, fit_network, prepare
+from soilnb.study import RULE_SITES, fit_models, prepare
 from soilnb.study.nested import Nest
+from soilnb.study.networks import fit_network
 from soilnb.study.recommend import CANDIDATES, choose, nested_predictions
 
 TINY = Architecture(
@@ -90,7 +91,7 @@ def test_every_local_sample_is_predicted_once_by_every_candidate(skane, nested):
     ids = skane.site.info["sample_id"].to_numpy()[skane.local]
     for _, part in nested.groupby("candidate"):
         assert part["sample_id"].tolist() == ids.tolist()
-        np.testing.assert_array_equal(part["measured"], skane.y_local)
+        np.testing.assert_array_equal(part["measured"], skane.samples("local").y)
         np.testing.assert_array_equal(part["fold"], skane.local_folds)
     assert np.isfinite(nested["predicted"]).all()
 
@@ -139,7 +140,7 @@ def test_base_network_is_chosen_without_the_held_out_samples(skane):
     # near 1: who sees fold 0 among them finds 5 best, who sees the others only 1.
     constant = []
     for level in (1.0, 5.0, 9.0):
-        model = build(TINY, skane.X_local.shape[1])
+        model = build(TINY, skane.samples("local").X.shape[1])
         zeros = [np.zeros_like(weight) for weight in model.get_weights()]
         model.set_weights([*zeros[:-1], np.full_like(zeros[-1], level)])
         constant.append(model)
@@ -166,13 +167,13 @@ def test_depth_is_chosen_in_each_fold_by_the_samples_it_watched(
     outcomes = iter(
         [
             (np.array([1.0, 2.0, 3.0]), np.zeros(30)),
-            (np.array([2.0, 1.0, 1.0]), skane.y_local),
+            (np.array([2.0, 1.0, 1.0]), skane.samples("local").y),
         ]
     )
     monkeypatch.setattr(Nest, "_retrain_after", lambda *_: None)
     monkeypatch.setattr(Nest, "_outcome", lambda *_: next(outcomes))
     table = nest(skane, networks, ["dtl_r_global"])
-    expected = np.where(skane.local_folds == 0, 0.0, skane.y_local)
+    expected = np.where(skane.local_folds == 0, 0.0, skane.samples("local").y)
     np.testing.assert_array_equal(table["predicted"], expected)
 
 

@@ -76,7 +76,9 @@ def test_soc_of_the_site_does_not_decide_which_library_rows_are_used(farms, skan
     info = site.info.assign(group="mine", source="mine")
     for soc in (site.soc, absurd):
         study = prepare(farms, replace(site, soc=soc, info=info))
-        np.testing.assert_array_equal(study.X_library, skane.X_library)
+        np.testing.assert_array_equal(
+            study.samples("global").X, skane.samples("global").X
+        )
         assert study.local.tolist() == skane.local.tolist()
 
 
@@ -86,14 +88,89 @@ def test_what_was_left_out_of_the_library_reaches_the_study(farms):
     assert "5 of 30 rows have no SOC and are left out." in study.notes
 
 
-def test_sampled_rows_are_at_most_so_many_and_the_seeds(skane):
-    rows = np.arange(100, 200)
-    few = skane.sample_rows(rows, 10)
+def test_drawn_rows_are_at_most_so_many_and_the_seeds(skane):
+    few = skane.draw(100, 10)
     assert len(few) == 10
-    assert set(few) <= set(rows)
     assert (np.diff(few) > 0).all()
-    assert skane.sample_rows(rows, 10).tolist() == few.tolist()
-    assert skane.sample_rows(rows, 100) is rows
+    assert few[-1] < 100
+    assert skane.draw(100, 10).tolist() == few.tolist()
+    assert skane.draw(100, 100).tolist() == list(range(100))
+    for part, n_rows in (("global", len(skane.library)), ("country", 120)):
+        rows, whole = skane.draw(n_rows, 50), skane.samples(part)
+        for column, drawn in zip(whole, skane.samples(part, 50), strict=True):
+            np.testing.assert_array_equal(drawn, column[rows])
+
+
+def test_localised_samples_are_the_selected_rows_then_the_local_ones(skane):
+    X, y, folds = skane.localised([7, 3])
+    whole, local = skane.samples("global"), skane.samples("local")
+    np.testing.assert_array_equal(X, [whole.X[7], whole.X[3], *local.X])
+    np.testing.assert_array_equal(y, [whole.y[7], whole.y[3], *local.y])
+    assert folds.tolist() == skane.localised_folds(2).tolist()
+
+
+def test_samples_that_a_study_does_not_have_are_refused(farms, skane):
+    with pytest.raises(ValueError, match="Unknown library 'countries'"):
+        skane.samples("countries")
+    with pytest.raises(ValueError, match="'library' must be 'global' for the site 'va"):
+        prepare(farms, load_site("vaud")).samples("country")
+
+
+@pytest.fixture(scope="module")
+def partly(farms):
+    """Skane, of which every fifth sample was not analysed."""
+    site = load_site("skane")
+    soc = site.soc.copy()
+    soc[::5] = np.nan
+    return replace(site, soc=soc)
+
+
+def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
+    study = prepare(farms, partly)
+    assert study.unmeasured.tolist() == list(range(0, 125, 5))
+    rows = np.concatenate([study.local, study.test, study.unmeasured])
+    assert np.sort(rows).tolist() == list(range(125))
+    assert len(study.X_site) == 125
+    note = "25 samples of the site have no SOC: they are in no model and no test."
+    assert note in study.notes
+    # What is measured is split as if the others had never been sampled.
+    alone = prepare(farms, partly.take(np.isfinite(partly.soc)))
+    ids = [one.site.info["sample_id"].to_numpy() for one in (study, alone)]
+    assert ids[0][study.local].tolist() == ids[1][alone.local].tolist()
+    assert ids[0][study.test].tolist() == ids[1][alone.test].tolist()
+    assert study.fingerprint != alone.fingerprint
+    study.save(tmp_path)
+    again = Study.load(tmp_path)
+    assert again.fingerprint == study.fingerprint
+    assert again.unmeasured.tolist() == study.unmeasured.tolist()
+    assert study.split()["set"].value_counts()["unmeasured"] == 25
+    drawn = study.resplit(split="random", n_local=40)
+    assert not np.isin(drawn.local, study.unmeasured).any()
+    assert len(drawn.test) == 60
+
+
+def test_only_measured_samples_count_as_enough(farms, partly):
+    with pytest.raises(ValueError, match="= 101 samples, got 100 with SOC among 125"):
+        prepare(farms, partly, n_local=96)
+
+
+def test_unmeasured_sample_may_have_the_spectrum_of_another(farms, partly):
+    spectra = partly.reflectance.copy()
+    spectra[[0, 7]] = spectra[1]  # without SOC, and with it
+    study = prepare(farms, replace(partly, reflectance=spectra))
+    ids = partly.info["sample_id"]
+    left_out = set(ids) - set(study.site.info["sample_id"])
+    assert left_out == {ids[7]}
+    assert len(study.unmeasured) == 25
+
+
+def test_library_rows_without_soc_are_left_out_and_counted(farms, skane):
+    soc = farms.soc.copy()
+    first = skane.library.info["sample_id"].iloc[0]
+    soc[farms.info["sample_id"] == first] = np.nan
+    study = prepare(replace(farms, soc=soc), load_site("skane"))
+    assert first not in set(study.library.info["sample_id"])
+    assert "1 library rows have no SOC and are left out." in study.notes
 
 
 def test_synthetic_data_is_known_as_such_after_reading(farms, skane, tmp_path):
@@ -126,7 +203,7 @@ def test_saved_study_is_the_same_when_read(skane, tmp_path):
     skane.save(tmp_path)
     again = Study.load(tmp_path)
     assert again.fingerprint == skane.fingerprint
-    np.testing.assert_array_equal(again.X_library, skane.X_library)
+    np.testing.assert_array_equal(again.samples("global").X, skane.samples("global").X)
     np.testing.assert_array_equal(again.country_folds, skane.country_folds)
     np.testing.assert_array_equal(again.test, skane.test)
 
@@ -163,9 +240,7 @@ def test_plsr_row_can_be_recomputed_from_the_saved_tables(skane, tmp_path):
     fits.fit(
         "plsr_local",
         fit_plsr,
-        skane.X_local,
-        skane.y_local,
-        skane.local_folds,
+        *skane.samples("local"),
         max_components=15,
     )
     scores, _ = fits.score("quick")
@@ -181,8 +256,8 @@ def test_models_do_not_see_the_test_soc(farms, skane):
     changed = site.take(np.arange(len(site)))
     object.__setattr__(changed, "soc", soc)
     study = prepare(farms, changed)
-    np.testing.assert_array_equal(study.y_local, skane.y_local)
-    np.testing.assert_array_equal(study.X_local, skane.X_local)
+    np.testing.assert_array_equal(study.samples("local").y, skane.samples("local").y)
+    np.testing.assert_array_equal(study.samples("local").X, skane.samples("local").X)
     assert study.local_folds.tolist() == skane.local_folds.tolist()
 
 
@@ -290,7 +365,7 @@ def test_constant_local_soc_is_refused(farms):
 
 
 def test_prediction_with_no_library_rows_is_that_of_plsr_local(skane):
-    local = fit_plsr(skane.X_local, skane.y_local, skane.local_folds, max_components=15)
+    local = fit_plsr(*skane.samples("local"), max_components=15)
     np.testing.assert_array_equal(predict_with(skane, []), local.predict(skane.X_test))
     few = predict_with(skane, [3, 5, 8])
     assert not np.array_equal(few, predict_with(skane, []))
@@ -303,10 +378,14 @@ def fewer(skane):
 
 def test_first_local_keeps_the_test_samples_and_the_library(skane, fewer):
     assert fewer.local.tolist() == skane.local[:12].tolist()
-    np.testing.assert_array_equal(fewer.X_local, skane.X_local[:12])
-    np.testing.assert_array_equal(fewer.y_local, skane.y_local[:12])
+    np.testing.assert_array_equal(
+        fewer.samples("local").X, skane.samples("local").X[:12]
+    )
+    np.testing.assert_array_equal(
+        fewer.samples("local").y, skane.samples("local").y[:12]
+    )
     assert fewer.test.tolist() == skane.test.tolist()
-    np.testing.assert_array_equal(fewer.X_library, skane.X_library)
+    np.testing.assert_array_equal(fewer.samples("global").X, skane.samples("global").X)
     assert fewer.library_folds.tolist() == skane.library_folds.tolist()
     assert fewer.country_folds.tolist() == skane.country_folds.tolist()
     assert "Of 30 local samples only the first 12 are used." in fewer.notes
@@ -382,7 +461,7 @@ def test_random_split_is_that_of_its_seed(farms, skane):
     assert "The local samples were drawn at random, not by Kennard-Stone." in (
         first.notes
     )
-    np.testing.assert_array_equal(first.X_library, skane.X_library)
+    np.testing.assert_array_equal(first.samples("global").X, skane.samples("global").X)
 
 
 def test_random_splits_hold_every_sample_about_as_often(farms):
@@ -390,7 +469,7 @@ def test_random_splits_hold_every_sample_about_as_often(farms):
     site = load_site("skane")
     counts = np.zeros(125)
     for seed in range(1, 201):
-        counts[_select_local(site, 30, "random", seed)] += 1
+        counts[_select_local(site.reflectance, 30, "random", seed)] += 1
     assert counts.sum() == 200 * 30
     assert np.abs(counts - 48).max() < 5 * 6.04
     # Chi-squared with 124 degrees of freedom, mean 124 x (1 - 30/125): sd below 13.

@@ -17,7 +17,7 @@ from soilnb.cnn import (
     cross_validate,
 )
 from soilnb.cnn.training import collect_result
-from soilnb.transfer import choose_base, dtl_i, dtl_ir, dtl_r, localised_data
+from soilnb.transfer import choose_base, dtl_i, dtl_ir, dtl_r
 
 N_WAVELENGTHS = 21
 TINY = Architecture(conv=(ConvBlock(3, kernel=5, stride=2),), fc=(FCBlock(4),))
@@ -30,67 +30,20 @@ keras_save_warns = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture
-def site():
-    """Ten selected instances and six local samples."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(16, 21))
-    y = X[:, 4] + 2.0
-    return X[:10], y[:10], X[10:], y[10:]
-
-
 # ---- instances -------------------------------------------------------------------
 
 
-def test_selected_rows_come_first_and_local_rows_are_marked(site):
-    X_selected, y_selected, X_local, y_local = site
-    pooled = localised_data(*site)
-    np.testing.assert_array_equal(pooled.X[~pooled.is_local], X_selected)
-    np.testing.assert_array_equal(pooled.X[10:], X_local)
-    np.testing.assert_array_equal(pooled.y, [*y_selected, *y_local])
-    assert pooled.is_local.tolist() == [False] * 10 + [True] * 6
-
-
-def test_dtl_i_is_the_cross_validation_of_the_pooled_rows(site):
-    X_selected, y_selected, X_local, y_local = site
-    folds = np.arange(16) % 4
-    calls = []
-    result = dtl_i(
-        TINY,
-        *site,
-        folds=folds,
-        seed=7,
-        max_epochs=2,
-        progress=lambda *call: calls.append(call),
-    )
-    expected = cross_validate(
-        TINY,
-        np.vstack([X_selected, X_local]),
-        np.concatenate([y_selected, y_local]),
-        folds,
-        seed=7,
-        max_epochs=2,
-    )
+def test_dtl_i_is_the_cross_validation_of_the_pooled_rows():
+    X = np.random.default_rng(0).normal(size=(16, 21))
+    samples, calls = (X, X[:, 4] + 2.0, np.arange(16) % 4), []
+    how = {"seed": 7, "max_epochs": 2}
+    result = dtl_i(TINY, *samples, progress=lambda *call: calls.append(call), **how)
+    expected = cross_validate(TINY, *samples, **how)
     np.testing.assert_array_equal(result.history, expected.history)
     np.testing.assert_array_equal(result.out_of_fold, expected.out_of_fold)
     assert [call[:2] for call in calls] == [(2, 2)]
-
-
-def test_rows_on_another_grid_are_refused(site):
-    X_selected, y_selected, X_local, y_local = site
-    with pytest.raises(ValueError, match="'X_selected' has 21 wavelengths but 'X_loc"):
-        localised_data(X_selected, y_selected, X_local[:, :20], y_local)
-
-
-def test_folds_must_cover_selected_and_local_rows(site):
     with pytest.raises(ValueError, match="'X' has 16 rows but 'folds' has 6"):
-        dtl_i(TINY, *site, folds=np.arange(6))
-
-
-def test_values_must_match_their_spectra(site):
-    X_selected, y_selected, X_local, y_local = site
-    with pytest.raises(ValueError, match="'X_local' has 6 rows but 'y_local' has 5"):
-        localised_data(X_selected, y_selected, X_local, y_local[:5])
+        dtl_i(TINY, X, samples[1], np.arange(6))
 
 
 # ---- the base --------------------------------------------------------------------
@@ -288,17 +241,16 @@ def test_selected_rows_train_but_do_not_choose_the_base(library, local):
     # Absurd instances that the other model predicts without error.
     X_selected = 50 * planted(16, seed=4, mean=0.0)[0]
     y_selected = library.predict_each(X_selected)[1 - base]
-    pooled = localised_data(X_selected, y_selected, X_local, y_local)
-    assert choose_base(library, pooled.X, pooled.y)[0] == 1 - base
+    X, y = np.vstack([X_selected, X_local]), np.concatenate([y_selected, y_local])
+    assert choose_base(library, X, y)[0] == 1 - base
 
     folds = np.arange(46) % 4
-    rows = (X_selected, y_selected, X_local, y_local)
-    both = dtl_ir(QUICK, library, *rows, folds=folds, max_epochs=2)
+    both = dtl_ir(QUICK, library, X, y, folds, n_local=30, max_epochs=2)
     assert both.base == base
     np.testing.assert_array_equal(both.base_rmse, rmse)
 
     alone = FoldModels([library.models[base]])
-    expected = dtl_r(QUICK, alone, pooled.X, pooled.y, folds=folds, max_epochs=2)
+    expected = dtl_r(QUICK, alone, X, y, folds, max_epochs=2)
     np.testing.assert_array_equal(both.result.out_of_fold, expected.result.out_of_fold)
     np.testing.assert_array_equal(both.depths["rmse"], expected.depths["rmse"])
 
@@ -344,13 +296,15 @@ def test_wrong_samples_are_refused(library, local, change, error, message):
         dtl_r(architecture, library, X, y, **{"folds": folds} | change)
 
 
-def test_folds_of_both_must_cover_selected_and_local_rows(library, local):
-    X, y, folds = local
-    with pytest.raises(ValueError, match="'X' has 35 rows but 'folds' has 30"):
-        dtl_ir(QUICK, library, X[:5], y[:5], X, y, folds=folds)
-
-
-def test_selected_rows_on_another_grid_are_refused_by_both(library, local):
-    X, y, folds = local
-    with pytest.raises(ValueError, match="'X_selected' has 20 wavelengths but 'X_loc"):
-        dtl_ir(QUICK, library, X[:5, 1:], y[:5], X, y, folds=folds)
+@pytest.mark.parametrize(
+    ("n_folds", "n_local", "message"),
+    [
+        (29, 10, "'X' has 30 rows but 'folds' has 29"),
+        (30, 0, r"'n_local' must be between 1 and 30 \(rows of 'X'\), got 0"),
+        (30, 31, "'n_local' must be between 1 and 30"),
+    ],
+)
+def test_wrong_localised_samples_are_refused(library, local, n_folds, n_local, message):
+    X, y, _ = local
+    with pytest.raises(ValueError, match=message):
+        dtl_ir(QUICK, library, X, y, np.arange(n_folds) % 3, n_local=n_local)

@@ -1,6 +1,7 @@
 """Repeated studies, and how sure their results are over samples and over sites."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,14 +15,15 @@ from soilnb.datasets import load_library, load_site
 from soilnb.study import (
     Case,
     Fits,
+    Study,
     compare,
     over_sites,
     paired,
+    prepare,
     repeat,
     sign_flip_test,
     smallest_p,
 )
-from soilnb.study.prepared import ConstantSocError
 
 CASES = [
     Case("seeds", 1, 30),
@@ -38,13 +40,8 @@ def farms():
 
 
 @pytest.fixture(scope="module")
-def skane():
-    return load_site("skane")
-
-
-@pytest.fixture
-def make_study(farms, skane):
-    return lambda case: case.prepare(farms, skane)
+def skane(farms):
+    return prepare(farms, load_site("skane"))
 
 
 class Fitter:
@@ -58,19 +55,19 @@ class Fitter:
             raise KeyboardInterrupt
         self.studies.append(study)
         fits = Fits(study)
-        rows = (study.X_local, study.y_local, study.local_folds)
+        rows = study.samples("local")
         fits.fit("local", fit_plsr, *rows)
         fits.fit("plsr_local", fit_plsr, *rows, max_components=2)
         return fits
 
 
-def run(file, make_study, fit, cases=CASES, settings=SETTINGS, **options):
-    return repeat(cases, make_study, fit, file, settings=settings, **options)
+def run(file, study, fit, cases=CASES, settings=SETTINGS, **options):
+    return repeat(study, cases, fit, file, settings=settings, **options)
 
 
-def test_every_case_and_method_has_its_predictions_and_scores(tmp_path, make_study):
+def test_every_case_and_method_has_its_predictions_and_scores(tmp_path, skane):
     fit = Fitter()
-    scores, predictions = run(tmp_path / "skane.parquet", make_study, fit)
+    scores, predictions = run(tmp_path / "skane.parquet", skane, fit)
     assert scores[["kind", "seed", "n_local"]].drop_duplicates().values.tolist() == [
         ["seeds", 1, 30],
         ["seeds", 2, 30],
@@ -86,15 +83,15 @@ def test_every_case_and_method_has_its_predictions_and_scores(tmp_path, make_stu
     assert (scores["seconds"] > 0).all()
 
 
-def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, make_study):
+def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane):
     file = tmp_path / "new folder" / "skane.parquet"
     first = Fitter(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
-        run(file, make_study, first)
+        run(file, skane, first)
     assert len(first.studies) == 2
     second, calls = Fitter(), []
     scores, predictions = run(
-        file, make_study, second, progress=lambda *call: calls.append(call)
+        file, skane, second, progress=lambda *call: calls.append(call)
     )
     made = [(study.seed, len(study.local)) for study in second.studies]
     assert made == [(1, 30), (1, 10)]
@@ -103,90 +100,109 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, make_study):
         (2, 2, "learning curve: seed 1, 10 local samples"),
     ]
     third = Fitter()
-    again = run(file, make_study, third)
+    again = run(file, skane, third)
     assert third.studies == []
     pd.testing.assert_frame_equal(again[1], predictions)
-    whole = run(tmp_path / "whole.parquet", make_study, Fitter())
+    whole = run(tmp_path / "whole.parquet", skane, Fitter())
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])
     assert [path.name for path in file.parent.iterdir()] == ["skane.parquet"]
 
 
-def test_case_whose_local_samples_have_one_soc_is_left_out(tmp_path, make_study):
-    def some(case):
-        if case.kind == "random_splits":
-            raise ConstantSocError
-        return make_study(case)
-
-    scores, _ = run(tmp_path / "skane.parquet", some, Fitter())
+def test_case_whose_local_samples_have_one_soc_is_left_out(tmp_path, skane):
+    soc = skane.site.soc.copy()
+    soc[CASES[2].of(skane).local] = 2.0  # of the random split of seed 1
+    flat = replace(skane, site=replace(skane.site, soc=soc))
+    scores, _ = run(tmp_path / "skane.parquet", flat, Fitter())
     assert list(dict.fromkeys(scores["kind"])) == ["seeds", "learning_curve"]
     with pytest.raises(ValueError, match="must hold one whose samples differ in SOC"):
-        run(tmp_path / "none.parquet", some, Fitter(), cases=CASES[2:3])
+        run(tmp_path / "none.parquet", flat, Fitter(), cases=CASES[2:3])
 
 
-def test_more_cases_are_added_and_only_those_asked_for_are_returned(
-    tmp_path, make_study
-):
+def test_more_cases_are_added_and_only_those_asked_for_are_returned(tmp_path, skane):
     file = tmp_path / "skane.parquet"
-    run(file, make_study, Fitter(), cases=CASES[:1])
+    run(file, skane, Fitter(), cases=CASES[:1])
     fit = Fitter()
-    scores, _ = run(file, make_study, fit, cases=[CASES[1], CASES[1]])
+    scores, _ = run(file, skane, fit, cases=[CASES[1], CASES[1]])
     assert [study.seed for study in fit.studies] == [2]
     assert set(scores["seed"]) == {2}
     fit = Fitter()
-    run(file, make_study, fit, cases=CASES[:2])
+    run(file, skane, fit, cases=CASES[:2])
     assert fit.studies == []
 
 
-def test_file_of_other_settings_is_refused(tmp_path, make_study):
+def test_file_of_other_settings_is_refused(tmp_path, skane):
     file = tmp_path / "skane.parquet"
-    run(file, make_study, Fitter(), cases=CASES[:1])
+    run(file, skane, Fitter(), cases=CASES[:1])
     before, fit = file.read_bytes(), Fitter()
     with pytest.raises(
         ValueError,
         match=r"'skane.parquet' was made with other settings: max_epochs was 60, is 40",
     ):
-        run(file, make_study, fit, settings=SETTINGS | {"max_epochs": 40})
+        run(file, skane, fit, settings=SETTINGS | {"max_epochs": 40})
     assert fit.studies == []
     assert file.read_bytes() == before
 
 
-def test_file_of_another_study_is_refused(tmp_path, farms, make_study):
+def test_file_of_another_study_is_refused(tmp_path, farms, skane):
     file = tmp_path / "site.parquet"
-    run(file, make_study, Fitter(), cases=CASES[:1])
-    vaud = load_site("vaud")
+    run(file, skane, Fitter(), cases=CASES[:1])
+    vaud = prepare(farms, load_site("vaud"))
     with pytest.raises(ValueError, match=r"'site.parquet' holds another study"):
-        run(file, lambda case: case.prepare(farms, vaud), Fitter(), cases=CASES[:2])
+        run(file, vaud, Fitter(), cases=CASES[:2])
 
 
-def test_file_of_something_else_is_refused_and_not_overwritten(tmp_path, make_study):
+def test_file_of_something_else_is_refused_and_not_overwritten(tmp_path, skane):
     file = tmp_path / "mine.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(file)
     with pytest.raises(ValueError, match=r"'mine.parquet' was not written by 'repeat'"):
-        run(file, make_study, Fitter())
+        run(file, skane, Fitter())
     assert list(pd.read_parquet(file)) == ["a"]
 
 
-def test_setting_that_cannot_be_compared_is_refused(tmp_path, make_study):
+def test_setting_that_cannot_be_compared_is_refused(tmp_path, skane):
     with pytest.raises(TypeError, match=r"'settings' must hold plain values .* object"):
-        run(tmp_path / "a.parquet", make_study, Fitter(), settings={"a": object()})
+        run(tmp_path / "a.parquet", skane, Fitter(), settings={"a": object()})
 
 
-def test_no_case_is_refused(tmp_path, make_study):
+def test_no_case_is_refused(tmp_path, skane):
     with pytest.raises(ValueError, match="'cases' must hold at least one case"):
-        run(tmp_path / "a.parquet", make_study, Fitter(), cases=[])
+        run(tmp_path / "a.parquet", skane, Fitter(), cases=[])
 
 
-def test_learning_curve_needs_ninety_samples(farms):
-    site = load_site("santa-catarina").take(np.arange(89))
-    with pytest.raises(ValueError, match="at least 90 samples for a learning curve"):
-        Case("learning_curve", 1, 10).prepare(farms, site)
+def test_learning_curve_needs_ninety_samples_with_soc(skane):
+    soc = skane.site.soc.copy()
+    soc[:36] = np.nan
+    few = replace(skane, site=replace(skane.site, soc=soc))
+    with pytest.raises(ValueError, match="90 samples for a learning curve, got 89"):
+        Case("learning_curve", 1, 10).of(few)
 
 
-def test_learning_curve_is_tested_on_the_same_samples(farms, skane):
-    studies = [Case("learning_curve", 1, n).prepare(farms, skane) for n in (10, 50)]
+def test_learning_curve_is_tested_on_the_same_samples(skane):
+    studies = [Case("learning_curve", 1, n).of(skane) for n in (10, 50)]
     assert studies[0].test.tolist() == studies[1].test.tolist()
     assert studies[0].local.tolist() == studies[1].local[:10].tolist()
+
+
+@pytest.mark.parametrize("name", ["skane", "vaud"])
+def test_case_is_the_study_that_would_have_been_prepared(farms, tmp_path, name):
+    site = load_site(name)
+    prepare(farms, site, n_local=20, seed=5, split="random").save(tmp_path)
+    study = Study.load(tmp_path)  # as a step finds it
+    expected = {
+        Case("seeds", 3, 30): prepare(farms, site, seed=3),
+        Case("random_splits", 2, 40): prepare(
+            farms, site, n_local=40, seed=2, split="random"
+        ),
+    }
+    if name == "skane":
+        most = prepare(farms, site, n_local=50, seed=4)
+        expected[Case("learning_curve", 4, 10)] = most.first_local(10)
+    for case, prepared in expected.items():
+        found = case.of(study)
+        assert found.fingerprint == prepared.fingerprint
+        assert sorted(found.notes) == sorted(prepared.notes)
+        np.testing.assert_array_equal(found.country_folds, prepared.country_folds)
 
 
 def test_unknown_kind_of_case_is_refused():

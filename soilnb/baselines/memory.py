@@ -23,6 +23,8 @@ from soilnb.baselines.inputs import Floats, Pair, check_pair
 from soilnb.pls import check_columns, fit_path
 from soilnb.pls.kernel import Block, fit_all
 
+EXPLAINED_VARIANCE = 0.99  # by the principal components that are kept
+
 
 class _Memory(BaseEstimator, ABC):
     """What the methods share: the memory, its validation, the prediction of rows."""
@@ -96,7 +98,6 @@ class _Memory(BaseEstimator, ABC):
             predicted[i] = self._one(self._predict(spectra[i], nearest))
         return predicted
 
-    @abstractmethod
     def _check_parameters(self) -> None:
         """Raise where a parameter of the method is out of range."""
 
@@ -147,7 +148,8 @@ class MemoryBasedLearner(_Memory):
     """Predict each sample by a PLSR of its spectral neighbours only.
 
     Neighbours are the rows nearest in the space of principal components, each divided
-    by its standard deviation (Mahalanobis distance between scores). The number of
+    by its standard deviation (Mahalanobis distance between scores); the fewest are kept
+    that explain 99 % of the variance of the memory. The number of
     neighbours and of PLS components are chosen together: every local sample is
     predicted from its neighbours without itself, and the pair with the lowest RMSE is
     kept (ties: fewer neighbours, then fewer components).
@@ -159,9 +161,6 @@ class MemoryBasedLearner(_Memory):
         left out, and all rows less one are tried where none remains.
     max_components : int, default 15
         Largest number of PLS components to try.
-    explained_variance : float, default 0.99
-        Keep the fewest principal components that explain this share of the
-        variance of the memory, above 0 and below 1.
 
     Attributes
     ----------
@@ -196,22 +195,12 @@ class MemoryBasedLearner(_Memory):
         self,
         n_neighbours: Sequence[int] = (50, 100, 150, 200),
         max_components: int = 15,
-        explained_variance: float = 0.99,
     ) -> None:
         self.n_neighbours = n_neighbours
         self.max_components = max_components
-        self.explained_variance = explained_variance
-
-    def _check_parameters(self) -> None:
-        if not 0 < self.explained_variance < 1:
-            msg = (
-                "'explained_variance' must be above 0 and below 1, "
-                f"got {self.explained_variance!r}."
-            )
-            raise ValueError(msg)
 
     def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
-        self.pca_ = PCA(self.explained_variance, whiten=True, svd_solver="full")
+        self.pca_ = PCA(EXPLAINED_VARIANCE, whiten=True, svd_solver="full")
         return self.pca_.fit_transform(np.vstack([X_library, X_local]))
 
     def _find_places(self, spectra: Floats) -> Floats:

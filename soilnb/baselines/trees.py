@@ -11,6 +11,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from soilnb._validation import check_int, check_matrix, check_rows, check_vector
 
+N_COMMITTEES = 5  # models of Cubist whose predictions are averaged
+
 
 def fit_random_forest(
     X: npt.ArrayLike,
@@ -18,7 +20,6 @@ def fit_random_forest(
     *,
     seed: int,
     n_trees: int = 500,
-    n_jobs: int | None = None,
 ) -> RandomForestRegressor:
     """Fit a random forest.
 
@@ -32,8 +33,6 @@ def fit_random_forest(
         Seed of the trees, at least 0.
     n_trees : int, default 500
         Number of trees.
-    n_jobs : int, optional
-        Threads; they do not change the forest.
 
     Returns
     -------
@@ -62,15 +61,11 @@ def fit_random_forest(
     check_int(n_trees, "n_trees", 1)
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
-    forest = RandomForestRegressor(
-        n_estimators=n_trees, random_state=seed, n_jobs=n_jobs
-    )
+    forest = RandomForestRegressor(n_estimators=n_trees, random_state=seed)
     return forest.fit(spectra, values)
 
 
-def fit_cubist(
-    X: npt.ArrayLike, y: npt.ArrayLike, *, n_committees: int = 5
-) -> Pipeline:
+def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     """Fit Cubist: rules, each with a linear model of its own.
 
     A tree splits the samples by their values at some wavelengths; the way to each
@@ -83,8 +78,6 @@ def fit_cubist(
         Spectra; at least two samples.
     y : array-like of shape (n_samples,)
         Soil property.
-    n_committees : int, default 5
-        Models whose predictions are averaged, from 1 to 100.
 
     Returns
     -------
@@ -98,11 +91,8 @@ def fit_cubist(
     ------
     ModuleNotFoundError
         If the optional package is not installed.
-    TypeError
-        If `n_committees` is not a whole number.
     ValueError
-        If `n_committees` is out of range, or the inputs are not finite or do not
-        match.
+        If the inputs are not finite or do not match.
 
     References
     ----------
@@ -118,7 +108,6 @@ def fit_cubist(
     >>> model.predict([[4.5]]).round(3).tolist()  # doctest: +SKIP
     [9.0]
     """
-    check_int(n_committees, "n_committees", 1, 100)
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
     try:
@@ -130,7 +119,7 @@ def fit_cubist(
         )
         raise ModuleNotFoundError(msg, name="cubist") from missing
     model = make_pipeline(
-        FunctionTransformer(_named), Cubist(n_committees=n_committees)
+        FunctionTransformer(_named), Cubist(n_committees=N_COMMITTEES)
     )
     return model.fit(spectra, values)
 

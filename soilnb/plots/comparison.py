@@ -16,7 +16,6 @@ from soilnb.plots.style import (
     SITE_COLOURS,
     apart,
     beside,
-    by_site,
     legend_below,
     make_figure,
     method_rows,
@@ -26,42 +25,31 @@ from soilnb.plots.style import (
 )
 
 
-def plot_sites(
-    scores: pd.DataFrame,
-    *,
-    summary: pd.DataFrame | None = None,
-    reference: str = "local",
-) -> Figure:
-    """Plot the RMSE of each method relative to a reference, one dot for each site.
+def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
+    """Plot the RMSE of each method relative to `local`, one dot for each site.
 
     Parameters
     ----------
     scores : DataFrame
         Columns site, method, rmse and, where there are several, seed; one row for each.
-        The logarithms of the ratios are averaged over the seeds. A site without the
-        reference is left out.
-    summary : DataFrame, optional
+        The logarithms of the ratios are averaged over the seeds. A site without
+        `local` is left out.
+    summary : DataFrame
         Columns method, ratio, low and high, as of `soilnb.study.over_sites`: the mean
-        ratio (diamond) and its 95 % interval (line). Without it, the geometric mean.
-    reference : str, default "local"
-        Method whose RMSE is the unit.
+        ratio (diamond) and its 95 % interval (line).
 
     Returns
     -------
     Figure
-        Beside each row, at how many sites the method is better than the reference, and
-        at how many it is the reference (`recommended` may be).
+        Beside each row, at how many sites the method is better than `local`, and at how
+        many it is `local` (`recommended` may be).
 
     Raises
     ------
     ValueError
-        If the reference is not in the table, or a row or method is there twice.
+        If `local` is not in the table, or a row or method is there twice.
     """
-    ratios = _site_ratios(scores, reference)
-    if summary is None:
-        mean = np.exp(np.log(ratios).mean(axis=1))
-        summary = pd.DataFrame({"ratio": mean, "low": np.nan, "high": np.nan})
-        summary = summary.rename_axis("method").reset_index()
+    ratios = _site_ratios(scores)
     if summary["method"].duplicated().any():
         method = summary["method"][summary["method"].duplicated()].iloc[0]
         msg = (
@@ -85,30 +73,25 @@ def plot_sites(
         text = f"{(values < 1).sum()} of {np.isfinite(values).sum()}"
         n_equal = (values == 1).sum()
         beside(axes, row, f"{text}, {n_equal} equal" if n_equal else text)
-    axes.set_xlabel(f"RMSE / RMSE of {methods.label(reference)} (logarithmic axis)")
+    axes.set_xlabel("RMSE / RMSE of CNN local (logarithmic axis)")
     legend_below(axes, 2)
     return figure
 
 
-def _site_ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return RMSE / RMSE of the reference: methods in rows, sites in columns."""
+def _site_ratios(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return RMSE / RMSE of `local`: methods in rows, sites in columns."""
     known = methods.in_order(scores["method"])
-    if reference not in known:
-        msg = f"'reference' must be one of {', '.join(known)}, got {reference!r}."
+    if "local" not in known:
+        msg = f"'scores' must have the method 'local', got {', '.join(known)}."
         raise ValueError(msg)
     seeds = scores["seed"] if "seed" in scores else np.ones(len(scores), dtype=int)
-    parts = [
-        _log_ratios(by_site(part, "rmse"), reference)
-        for _, part in scores.groupby(np.asarray(seeds))
-    ]
-    logs = pd.concat(parts).groupby(level=0).mean().drop(index=reference)
+    parts = []
+    for _, part in scores.groupby(np.asarray(seeds)):
+        rmse = methods.by_site(part, "rmse")  # NaN at sites without `local`
+        parts.append(np.log(rmse / rmse.reindex(["local"]).iloc[0]))
+    logs = pd.concat(parts).groupby(level=0).mean().drop(index="local")
     ratios = np.exp(logs.dropna(axis="columns", how="all"))
     return ratios.reindex(index=methods.in_order(ratios.index))
-
-
-def _log_ratios(rmse: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return log(RMSE / RMSE of the reference); NaN at sites without it."""
-    return np.log(rmse / rmse.reindex([reference]).iloc[0])
 
 
 def _draw_means(axes: Axes, means: pd.DataFrame, low: float, high: float) -> None:
@@ -168,9 +151,7 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_choice(
-    table: pd.DataFrame, *, chosen: str, margin: float, reference: str = "local"
-) -> Figure:
+def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     """Plot what a method is chosen on: its nested cross-validated RMSE.
 
     Parameters
@@ -182,35 +163,31 @@ def plot_choice(
     chosen : str
         The method that was recommended, filled.
     margin : float
-        Share by which a method must be below the reference to be chosen over it,
-        for example 0.1; the dashed line.
-    reference : str, default "local"
-        The method that is kept unless another one is below the margin.
-
-    Returns
-    -------
-    Figure
+        Share by which a method must be below `local` to be chosen over it, for example
+        0.1; the dashed line.
 
     Raises
     ------
     ValueError
-        If the chosen method or the reference is not in the table, or the margin is not
-        from 0 to below 1.
+        If the chosen method or `local` is not in the table, or the margin is not from 0
+        to below 1.
     """
     rows = table.set_index("method").pipe(lambda t: t.loc[methods.in_order(t.index)])
-    for name, method in {"chosen": chosen, "reference": reference}.items():
-        if method not in rows.index:
-            msg = f"{name!r} must be one of {', '.join(rows.index)}, got {method!r}."
-            raise ValueError(msg)
+    if "local" not in rows.index:
+        msg = f"'table' must have the method 'local', got {', '.join(rows.index)}."
+        raise ValueError(msg)
+    if chosen not in rows.index:
+        msg = f"'chosen' must be one of {', '.join(rows.index)}, got {chosen!r}."
+        raise ValueError(msg)
     if not 0 <= margin < 1:
         msg = f"'margin' must be from 0 to below 1, got {margin:g}. Use a share."
         raise ValueError(msg)
-    base = rows.loc[reference, "rmse"]
+    base = rows.loc["local", "rmse"]
     needed = (1 - margin) * base
     place = rows.index.get_loc(chosen)
     figure, axes = make_figure(6.5, 1.5 + 0.34 * len(rows))
     axes.axvspan(needed, base, color="#EEEEEE", lw=0, zorder=0)
-    axes.axvline(base, color="black", lw=1, label=f"{methods.label(reference)}, nested")
+    axes.axvline(base, color="black", lw=1, label="CNN local, nested")
     label = f"needed: {100 * margin:g} percent lower"
     axes.axvline(needed, color="black", lw=1, ls="--", label=label)
     dots: dict[str, Any] = {"marker": "o", "ms": 7, "ls": "", "color": "#0072B2"}
@@ -223,9 +200,9 @@ def plot_choice(
         axes.plot(
             rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
         )
-        label = f"{methods.label(reference)}, test samples"
+        label = "CNN local, test samples"
         axes.axvline(
-            rows.loc[reference, "test_rmse"], color="#D55E00", lw=0.8, label=label
+            rows.loc["local", "test_rmse"], color="#D55E00", lw=0.8, label=label
         )
     method_rows(axes, list(rows.index))
     columns = [name for name in ("rmse", "test_rmse") if name in rows]

@@ -12,11 +12,11 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.style import (
     SITE_COLOURS,
     apart,
     beside,
-    by_site,
     legend_below,
     make_figure,
     method_rows,
@@ -27,18 +27,17 @@ from soilnb.plots.style import (
 PAPER_TITLE = "from Table 3 of Shen et al. (2022)"
 PAPER_COLOURS = ("#444444", "#888888", "#BBBBBB")  # those of no site of ours
 MOST_BARS = 4  # sites; bars of more are too thin to be told apart
+LIMIT = 100.0  # percent; what is worse lies in a strip
 OFF_SCALE = 0.42  # width of the strip of what is off the scale, relative to the limit
 
 
-def plot_delta(
-    table: pd.DataFrame, *, paper: pd.DataFrame | None = None, limit: float = 100.0
-) -> Figure:
+def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Figure:
     """Plot the change in RMSE against local modelling, by method and site (Fig. 4a).
 
     Bars for up to four sites, points for more; the black line is the mean over the
     sites, which is also written beside each row, with the number of sites where some
-    lack the method. What is worse than the limit lies in the grey strip, with its
-    number.
+    lack the method. What is worse than 100 percent, an RMSE twice that of `local`, lies
+    in the grey strip, with its number.
 
     Parameters
     ----------
@@ -48,34 +47,24 @@ def plot_delta(
     paper : DataFrame, optional
         The same of Shen et al. (2022), drawn in a panel of its own on the same scale;
         methods that only the paper has are left out.
-    limit : float, default 100
-        Percent; an RMSE 100 percent above that of `local` is twice as large.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
     ValueError
-        If there is nothing but `local` in the table, a pair is there twice, or the
-        limit is not above 0.
+        If there is nothing but `local` in the table, or a pair is there twice.
     """
-    if not limit > 0:
-        msg = f"'limit' must be above 0 percent, got {limit:g}."
-        raise ValueError(msg)
-    ours = by_site(table, "delta_rmse").drop(index="local", errors="ignore")
+    ours = methods.by_site(table, "delta_rmse").drop(index="local", errors="ignore")
     ours = ours.dropna(how="all")
     if ours.empty:
         msg = "'table' must have a method besides 'local', got none. Run one first."
         raise ValueError(msg)
     parts = {"": ours}
     if paper is not None:
-        theirs = by_site(paper, "delta_rmse").reindex(index=ours.index)
+        theirs = methods.by_site(paper, "delta_rmse").reindex(index=ours.index)
         parts = {"This study": ours, PAPER_TITLE: theirs}
     n_bars = max(len(part.columns) for part in parts.values())
     row_height = 0.16 + 0.11 * (n_bars if n_bars <= MOST_BARS else 3)
-    scale = _delta_limits(np.hstack(list(parts.values())), limit)
+    scale = _delta_limits(np.hstack(list(parts.values())))
     figure, panels = make_figure(
         2.2 + 3.6 * len(parts),
         1.6 + row_height * len(ours),
@@ -84,29 +73,27 @@ def plot_delta(
     )
     for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
         colours = PAPER_COLOURS if title == PAPER_TITLE else SITE_COLOURS
-        _draw_delta(axes, part, limit, colours)
-        _finish_delta(axes, part, limit, scale)
+        _draw_delta(axes, part, colours)
+        _finish_delta(axes, part, scale)
         axes.set_title(title, pad=20, fontsize=11)
     for axes in panels[0][1:]:
         axes.set_yticklabels([])
     return figure
 
 
-def _delta_limits(values: npt.NDArray, limit: float) -> tuple[float, float]:
+def _delta_limits(values: npt.NDArray) -> tuple[float, float]:
     """Return the limits of all panels; a strip is added for what is off the scale."""
-    high = max(1.08 * np.nanmax(values), 0.2 * limit)
+    high = max(1.08 * np.nanmax(values), 0.2 * LIMIT)
     lowest = np.nanmin(values)
-    if lowest < -limit:
-        return -limit * (1 + OFF_SCALE), high
-    return min(1.08 * lowest, -0.2 * limit), high
+    if lowest < -LIMIT:
+        return -LIMIT * (1 + OFF_SCALE), high
+    return min(1.08 * lowest, -0.2 * LIMIT), high
 
 
-def _draw_delta(
-    axes: Axes, wide: pd.DataFrame, limit: float, colours: Sequence[str]
-) -> None:
+def _draw_delta(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw the sites of one panel and their means, where there are several sites."""
     draw = _bars if len(wide.columns) <= MOST_BARS else _points
-    draw(axes, wide, limit, colours)
+    draw(axes, wide, colours)
     outline = [patheffects.withStroke(linewidth=3.5, foreground="white")]
     style: dict[str, Any] = {"color": "black", "lw": 2}
     style |= {"path_effects": outline} if draw is _bars else {"zorder": 1.5}
@@ -116,7 +103,7 @@ def _draw_delta(
         if not len(known):
             beside(axes, row, "–")
             continue
-        if (mean := known.mean()) >= -limit and has_means:
+        if (mean := known.mean()) >= -LIMIT and has_means:
             axes.plot([mean, mean], [row - 0.43, row + 0.43], **style)
         count = f" ({len(known)})" if len(known) < len(values) else ""
         beside(axes, row, f"{mean:+.1f}{count}")
@@ -125,29 +112,27 @@ def _draw_delta(
         axes.plot([], [], color="black", lw=2, label="mean of the sites")
 
 
-def _finish_delta(
-    axes: Axes, wide: pd.DataFrame, limit: float, scale: tuple[float, float]
-) -> None:
+def _finish_delta(axes: Axes, wide: pd.DataFrame, scale: tuple[float, float]) -> None:
     """Give one panel its rows, scale, strip, headings and legend."""
     method_rows(axes, list(wide.index))
     axes.axvline(0, color="black", lw=0.8)
     name_sides(axes, 0, "worse", "better")
     axes.set_xlim(scale)
-    if scale[0] < -limit:
-        axes.axvspan(scale[0], -limit, color="#EEEEEE", lw=0, zorder=0)
-        axes.set_xticks(np.arange(-limit, scale[1], limit / 4))
+    if scale[0] < -LIMIT:
+        axes.axvspan(scale[0], -LIMIT, color="#EEEEEE", lw=0, zorder=0)
+        axes.set_xticks(np.arange(-LIMIT, scale[1], LIMIT / 4))
     axes.set_xlabel("ΔRMSE against CNN local / percent")
     legend_below(axes, 4 if len(wide.columns) < MOST_BARS else 3)
 
 
-def _off_scale(axes: Axes, row: float, limit: float, values: Sequence[float]) -> None:
+def _off_scale(axes: Axes, row: float, values: Sequence[float]) -> None:
     """Write in the strip of a row the worst value beyond the limit, and how many."""
     more = f" (+{len(values) - 1})" if len(values) > 1 else ""
     text = f"← {min(values):.0f}{more}".replace("-", "−")
-    axes.text(-limit * 1.02, row, text, ha="right", va="center", fontsize=7)
+    axes.text(-LIMIT * 1.02, row, text, ha="right", va="center", fontsize=7)
 
 
-def _bars(axes: Axes, wide: pd.DataFrame, limit: float, colours: Sequence[str]) -> None:
+def _bars(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw a bar for each method and site, cut at the limit."""
     height = 0.8 / len(wide.columns)
     has_method = wide.notna().any(axis=1)
@@ -156,7 +141,7 @@ def _bars(axes: Axes, wide: pd.DataFrame, limit: float, colours: Sequence[str]) 
         rows = np.arange(len(wide)) - 0.4 + height * (place + 0.5)
         axes.barh(
             rows,
-            values.clip(lower=-limit),
+            values.clip(lower=-LIMIT),
             0.9 * height,
             color=colours[place],
             label=str(site),
@@ -164,18 +149,16 @@ def _bars(axes: Axes, wide: pd.DataFrame, limit: float, colours: Sequence[str]) 
         for row, value, some in zip(rows, values, has_method, strict=True):
             if np.isnan(value) and some:
                 axes.text(2, row, "not run", bbox=white, va="center", fontsize=7)
-            elif value < -limit:
-                _off_scale(axes, row, limit, [value])
+            elif value < -LIMIT:
+                _off_scale(axes, row, [value])
 
 
-def _points(
-    axes: Axes, wide: pd.DataFrame, limit: float, colours: Sequence[str]
-) -> None:
+def _points(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw a point for each method and site, a little apart in their row."""
     steps = apart(wide)
     for place, (site, values) in enumerate(wide.items()):
         axes.scatter(
-            values.where(values >= -limit),
+            values.where(values >= -LIMIT),
             np.arange(len(wide)) + steps[place],
             s=24,
             lw=0,
@@ -185,6 +168,6 @@ def _points(
             label=str(site),
         )
     for row, values in enumerate(wide.to_numpy()):
-        if (values < -limit).any():
-            _off_scale(axes, row, limit, values[values < -limit])
+        if (values < -LIMIT).any():
+            _off_scale(axes, row, values[values < -LIMIT])
         axes.axhline(row + 0.5, color="#DDDDDD", lw=0.6)

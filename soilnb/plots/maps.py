@@ -19,6 +19,7 @@ from soilnb.plots.style import (
     SOC_LABEL,
     legend_below,
     make_figure,
+    make_panels,
 )
 
 DEGREES = ["longitude", "latitude"]
@@ -187,10 +188,6 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
         Name to a table with the columns longitude and latitude in degrees and soc
         in %.
 
-    Returns
-    -------
-    Figure
-
     See Also
     --------
     plot_point_map : The same of estimates, in metres.
@@ -244,19 +241,19 @@ def plot_point_map(
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}
-    n_columns = min(3, len(tables))
-    n_rows = -(-len(tables) // n_columns)
-    figure, panels = make_figure(
-        3.6 * n_columns, 3.1 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
-    )
-    for axes, (name, table) in zip(panels.flat, tables.items(), strict=False):
+    figure, panels = make_panels(len(tables), 3.6, 3.1)
+    for axes, (name, table) in zip(panels, tables.items(), strict=True):
         rows, places = _distances(table, name)
         unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
         x, y = places.T / factor
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
         if "is_local" in rows:
             ringed = rows["is_local"].to_numpy(dtype=bool)
-            ring = {"s": 42, "facecolor": "none", "edgecolor": "#D55E00"}
+            ring: dict[str, Any] = {
+                "s": 42,
+                "facecolor": "none",
+                "edgecolor": "#D55E00",
+            }
             axes.scatter(x[ringed], y[ringed], label="used for modelling", **ring)
             legend_below(axes, 1)
         title = name
@@ -266,8 +263,6 @@ def plot_point_map(
         axes.set_aspect("equal")
         axes.locator_params(nbins=4)
         figure.colorbar(points, ax=axes, label=label, shrink=0.65)
-    for axes in panels.flat[len(tables) :]:
-        axes.set_visible(False)
     return figure
 
 

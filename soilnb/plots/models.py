@@ -18,6 +18,7 @@ from soilnb.plots.style import (
     SOC_LABEL,
     legend_below,
     make_figure,
+    make_panels,
     name_sides,
 )
 
@@ -29,10 +30,6 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
     ----------
     curves : mapping
         Method to RMSE in % SOC for 1, 2, ... components; the minimum is marked.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", len(curves))
@@ -55,10 +52,6 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
         Columns method and rmse (% SOC).
     reference : str, optional
         Method whose RMSE is drawn as a line.
-
-    Returns
-    -------
-    Figure
     """
     ordered = scores.sort_values("rmse", ascending=False)
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
@@ -77,20 +70,15 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     return figure
 
 
-def plot_measured_predicted(
-    predictions: pd.DataFrame, names: list[str], *, by: str = "method"
-) -> Figure:
-    """Plot predicted against measured SOC, a panel per method or site (Fig. 4b).
+def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figure:
+    """Plot predicted against measured SOC, a panel per method (Fig. 4b).
 
     Parameters
     ----------
     predictions : DataFrame
-        Columns measured, predicted (% SOC) and `by`.
+        Columns method, measured, predicted (% SOC).
     names : list of str
-        Methods, or sites, to show, in order.
-    by : str, default "method"
-        Column that tells panels apart. Panels of one site's methods share their
-        limits; those of sites have limits of their own.
+        Methods to show, in order.
 
     Returns
     -------
@@ -103,27 +91,22 @@ def plot_measured_predicted(
         If a name is not in the column.
     """
     for name in names:
-        check_choice(name, by, predictions[by].unique())
-    n_columns = min(3, len(names))
-    n_rows = -(-len(names) // n_columns)
-    figure, panels = make_figure(
-        3 * n_columns, 3.1 * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
-    )
-    shown = predictions[predictions[by].isin(names)]
-    for axes, name in zip(panels.flat, names, strict=False):
-        rows = shown[shown[by] == name]
-        limits = _equal_limits(shown if by == "method" else rows)
+        check_choice(name, "method", predictions["method"].unique())
+    shown = predictions[predictions["method"].isin(names)]
+    limits = _equal_limits(shown)
+    figure, panels = make_panels(len(names), 3, 3.1)
+    for axes, name in zip(panels, names, strict=True):
+        rows = shown[shown["method"] == name]
         axes.plot(limits, limits, color="black", lw=0.8)
         axes.scatter(rows["measured"], rows["predicted"], s=16, color="#0072B2", lw=0)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=methods.label(name))
+        title = methods.label(name)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=title)
         axes.set(xlabel="measured " + SOC_LABEL, ylabel="predicted " + SOC_LABEL)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
         axes.text(
             0.04, 0.96, _scores(rows), transform=axes.transAxes, va="top", fontsize=8
         )
-    for axes in panels.flat[len(names) :]:
-        axes.set_visible(False)
     return figure
 
 
@@ -152,10 +135,6 @@ def plot_frequency(frequency: npt.NDArray, n_selected: int) -> Figure:
         Share of the searches that selected each row.
     n_selected : int
         Rows that one search selects.
-
-    Returns
-    -------
-    Figure
     """
     ordered = np.sort(frequency)[::-1]
     ordered = ordered[: max(int((ordered > 0).sum()), n_selected)]
@@ -184,10 +163,6 @@ def plot_history(
         Columns to draw.
     labels : tuple of str
         Axis labels with units.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     for _, rows in history.groupby("search"):
@@ -206,10 +181,6 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     ----------
     gains : DataFrame
         Index method; columns gain, low, high (% SOC), from `soilnb.study.compare`.
-
-    Returns
-    -------
-    Figure
     """
     ordered = gains.iloc[::-1]
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
@@ -233,10 +204,6 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
         Columns kind and rmse (% SOC), a row for each run; kinds in this order.
     reference : float
         RMSE drawn as a dashed line, that of the local samples alone.
-
-    Returns
-    -------
-    Figure
     """
     kinds = list(dict.fromkeys(runs["kind"]))
     figure, axes = make_figure(6.5, 1 + 0.4 * len(kinds))
@@ -259,10 +226,6 @@ def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
         Index weight; each column a kind of RMSE (% SOC). The lowest is marked.
     reference : float
         RMSE drawn as a dashed line, that of the local samples alone.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", sweep.shape[1])

@@ -32,10 +32,6 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     ----------
     histories : mapping
         Method to validation RMSE (epochs, n_folds) in % SOC.
-
-    Returns
-    -------
-    Figure
     """
     figure, panels = make_figure(
         3.2 * len(histories), 3, ncols=len(histories), squeeze=False
@@ -68,10 +64,6 @@ def plot_depths(
         others has a ring.
     reference : float, optional
         RMSE of the local network on the same folds, a dashed line.
-
-    Returns
-    -------
-    Figure
     """
     figure, panels = make_figure(
         0.6 + 3.4 * len(depths), 3.9, ncols=len(depths), sharey=True, squeeze=False
@@ -119,10 +111,6 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
     ----------
     trials : DataFrame
         Of `soilnb.cnn.search`: number, score, status and best, RMSE in % SOC.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6.5, 3.4)
     ended = trials["status"] == "completed"
@@ -146,10 +134,6 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
     ----------
     changes : mapping
         Name to a table of `soilnb.cnn.explain.band_importance`, change in % SOC.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(changes))
@@ -173,10 +157,6 @@ def plot_filters(filters: pd.DataFrame) -> Figure:
     filters : DataFrame
         Of `soilnb.cnn.explain.first_filters`: filters in rows, wavelengths (nm) in
         columns; drawn by the wavelength of their maximum, each divided by it.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(7, 4)
     peaks = filters.max(axis=1)

@@ -81,10 +81,6 @@ def plot_curves(
         Name to spectrum (n_wavelengths,).
     label : str, default "reflectance"
         What the spectra are; reflectance as a fraction.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(7, 3.8)
     palette = [(0, 0, 0), *sns.color_palette("colorblind", len(curves) - 1)]
@@ -103,10 +99,6 @@ def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
     ----------
     sets : mapping
         Name to SOC in %.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 3.4)
     for name, soc in sets.items():
@@ -135,10 +127,6 @@ def plot_scores_pairs(
         Name to principal component scores (n_samples, at least 3).
     explained : sequence of float
         Share of the variance that each component explains.
-
-    Returns
-    -------
-    Figure
     """
     figure, panels = make_figure(9, 3.2, ncols=3)
     for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
@@ -171,10 +159,6 @@ def plot_outliers(
         `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
     t2_limit, q_limit : float
         Limits of T2 (dimensionless) and Q (SNV absorbance squared).
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(6, 4.4)
     for name, rows in measures.items():
@@ -217,10 +201,6 @@ def plot_noise(
         sets without a colour in `COLOURS` get one.
     label : str, default "reflectance"
         What the noise is of; reflectance as a fraction.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(noise))

@@ -74,6 +74,18 @@ def make_figure(width: float, height: float, **options: Any) -> tuple[Figure, An
     return plt.subplots(figsize=(width, height), **options)
 
 
+def make_panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `n` panels, three in a row."""
+    n_columns = min(3, n)
+    n_rows = -(-n // n_columns)
+    figure, panels = make_figure(
+        width * n_columns, height * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False
+    )
+    for axes in panels.flat[n:]:
+        axes.set_visible(False)
+    return figure, list(panels.flat[:n])
+
+
 def method_rows(axes: Axes, names: Sequence[str]) -> None:
     """Give each method a row, the first on top, with its name beside it."""
     axes.set_yticks(range(len(names)), [methods.label(name) for name in names])
@@ -105,21 +117,6 @@ def site_marker(place: int) -> str:
     """Return a marker; two sites of one colour have different ones."""
     turn = place // len(SITE_COLOURS)
     return SITE_MARKERS[(place + turn) % len(SITE_MARKERS)]
-
-
-def by_site(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return methods in rows, in their order, and sites in columns."""
-    twice = table.duplicated(["method", "site"])
-    if twice.any():
-        method, site = table.loc[twice, ["method", "site"]].iloc[0]
-        msg = (
-            f"The table must have one row for each method and site, {method!r} at "
-            f"{site!r} has more. Take one seed, or average over them."
-        )
-        raise ValueError(msg)
-    wide = table.pivot(index="method", columns="site", values=column)
-    order = methods.in_order(wide.index)
-    return wide.reindex(index=order, columns=table["site"].unique())
 
 
 def name_sides(axes: Axes, at: float, left: str, right: str) -> None:

@@ -7,7 +7,7 @@ base network and of its depth, of scaling, training and early stopping.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ import pandas as pd
 
 from soilnb import cnn
 from soilnb.cnn.folds import Fold, Scaling
-from soilnb.rslocal import select_instances, selection_size
 from soilnb.selection import random_folds
+from soilnb.study.networks import select_rows
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.transfer.representations import FrozenNetwork, choose_base
 
@@ -30,49 +30,17 @@ Progress = Callable[[int, int, str], object]
 
 
 def parse(candidate: str) -> tuple[str, str]:
-    """Return kind and library of a candidate.
-
-    Parameters
-    ----------
-    candidate : str
-        "local", or as "dtl_i_global".
-
-    Returns
-    -------
-    kind : str
-        "local", "dtl_i", "dtl_r" or "dtl_ir".
-    library : str
-        "global", "country", or "" for `local`.
-
-    Examples
-    --------
-    >>> parse("dtl_ir_country"), parse("local")
-    (('dtl_ir', 'country'), ('local', ''))
-    """
+    """Return kind and library: of "dtl_ir_global" dtl_ir and global; of `local`, ""."""
     kind, _, library = candidate.rpartition("_")
     return (kind, library) if library in LIBRARIES else (candidate, "")
 
 
 def without_fold(study: Study, number: int) -> Study:
-    """Return the study without a fold of local samples, which are its test samples.
-
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    number : int
-        Number of a fold in `study.local_folds`.
-
-    Returns
-    -------
-    Study
-        With fresh local folds, as many as before where there are samples enough.
-    """
+    """Return the study without a fold of local samples, which are its test samples."""
     held_out = study.local_folds == number
     n_kept = int(np.count_nonzero(~held_out))
     n_folds = min(study.n_folds, n_kept)
-    return replace(
-        study,
+    return study.with_split(
         local=study.local[~held_out],
         test=study.local[held_out],
         local_folds=random_folds(n_kept, n_folds, study.seed),
@@ -93,15 +61,6 @@ class _Rows:
 class Nest:
     """Everything that predicts the folds of a study from outside of them.
 
-    Parameters
-    ----------
-    study, architectures, n_networks, max_epochs, retrain_epochs, selection, progress
-        As of `soilnb.study.nested_predictions`, checked.
-    networks : mapping of str to FoldModels
-        Networks of the libraries.
-
-    Notes
-    -----
     All networks of a candidate and depth are trained together. The position of one is
     the place of its fold times `study.n_folds`, plus its number in the fold.
     """
@@ -117,24 +76,14 @@ class Nest:
 
     def __post_init__(self) -> None:
         """Divide the study; nothing is selected or trained yet."""
+        self.study.samples("global")  # its spectra are made once for all folds
         self.numbers = np.unique(self.study.local_folds)
         self.inner = [without_fold(self.study, number) for number in self.numbers]
         self._selected: dict[str, _Rows] = {}
         self._done = self._total = 0
 
     def predict(self, candidates: Sequence[str]) -> pd.DataFrame:
-        """Return the predictions of all candidates, one below the other.
-
-        Parameters
-        ----------
-        candidates : sequence of str
-            Their names.
-
-        Returns
-        -------
-        DataFrame
-            As `soilnb.study.nested_predictions`.
-        """
+        """Return the predictions of all candidates, one below the other."""
         kinds = [parse(candidate) for candidate in candidates]
         selecting = {library for kind, library in kinds if kind in ("dtl_i", "dtl_ir")}
         self._total = len(self.inner) * len(selecting)
@@ -202,7 +151,7 @@ class Nest:
     def _localise(self, library: str) -> _Rows:
         """Select rows for each fold; put them after the local samples."""
         X, y, _ = self.study.samples(library)
-        selected = [self._select(inner, X, y) for inner in self.inner]
+        selected = [self._select(inner, library) for inner in self.inner]
         used = np.unique(np.concatenate(selected))
         n_local = len(self.study.local)
         rows = [
@@ -217,15 +166,9 @@ class Nest:
         X, y = np.concatenate([local.X, X[used]]), np.concatenate([local.y, y[used]])
         return self._divide(X, y, rows, folds)
 
-    def _select(
-        self, inner: Study, X: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.intp]:
-        """Return the library rows that the local samples outside of a fold select."""
-        # As `select_rows`, but the spectra of the library are made once for all folds.
-        options = dict(self.selection)
-        n_selected = selection_size(len(y), options.pop("n_selected", 100))
-        options |= {"n_selected": n_selected, "seed": inner.seed}
-        chosen = select_instances(X, y, *inner.samples("local")[:2], **options)
+    def _select(self, inner: Study, library: str) -> npt.NDArray[np.intp]:
+        """Return the rows of a library that the samples outside of a fold select."""
+        chosen = select_rows(inner, library, **self.selection)
         self._tell("selection of library rows")
         return chosen.indices
 

@@ -189,10 +189,6 @@ def search_library_network(
     folder : Path
         Where searches are kept, as of `library_network`; an interrupted one goes on.
 
-    Returns
-    -------
-    SearchResult
-
     Raises
     ------
     ValueError

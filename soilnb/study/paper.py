@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from soilnb.methods import in_order
+from soilnb.methods import by_site
 from soilnb.metrics import delta_rmse
 
 CITATION = (
@@ -103,8 +103,8 @@ def average_delta(scores: pd.DataFrame) -> pd.DataFrame:
     >>> average_delta(reported()).loc["dtl_i_global"].round(2).tolist()
     [25.78, 29.91, 3.0]
     """
-    rmse = _pivot(scores, "rmse")
-    without = rmse.columns if "local" not in rmse.index else _missing(rmse.loc["local"])
+    rmse = by_site(scores, "rmse", "scores")
+    without = rmse.columns[rmse.reindex(["local"]).loc["local"].isna()]
     if len(without):
         msg = (
             "'scores' must have the method 'local' at every site, it is missing at "
@@ -149,29 +149,7 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
     [0.28, 0.23, 0.31]
     """
     parts = {
-        name: _pivot(scores, column).dropna(how="all")
+        name: by_site(scores, column, "scores").dropna(how="all")
         for column, name in STATISTICS.items()
     }
-    return pd.concat(parts).rename_axis([None, "method"])
-
-
-def _pivot(scores: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return one score, methods in their order in rows and sites in columns."""
-    twice = scores.duplicated(["method", "site"])
-    if twice.any():
-        method, site = scores.loc[twice, ["method", "site"]].iloc[0]
-        msg = (
-            f"'scores' must have one row for each method and site, {method!r} at "
-            f"{site!r} has more. Take one seed, or average over them."
-        )
-        raise ValueError(msg)
-    wide = scores.pivot(index="method", columns="site", values=column)
-    wide.columns.name = None
-    return wide.reindex(
-        index=in_order(wide.index), columns=list(dict.fromkeys(scores["site"]))
-    )
-
-
-def _missing(row: pd.Series) -> pd.Index:
-    """Return where a row has no value."""
-    return row.index[row.isna()]
+    return pd.concat(parts).rename_axis([None, "method"]).rename_axis(columns=None)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,10 +122,6 @@ class Study:
         n_most : int, optional
             At most so many, drawn by the study's seed.
 
-        Returns
-        -------
-        Samples
-
         Raises
         ------
         ValueError
@@ -186,6 +183,13 @@ class Study:
         """Folds of the k + n localised data: selected rows first, then local ones."""
         return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
 
+    def with_split(self, **changes: Any) -> Study:
+        """Return the study of other rows; spectra as models see them stay."""
+        made = replace(self, **changes)
+        for name in {"X_site", "_X_library", "country_rows"} & set(self.__dict__):
+            made.__dict__[name] = self.__dict__[name]
+        return made
+
     def resplit(
         self,
         *,
@@ -204,10 +208,6 @@ class Study:
         n_local, seed : int, optional
             As of `prepare`; those of this study where left out.
 
-        Returns
-        -------
-        Study
-
         Raises
         ------
         ValueError
@@ -225,8 +225,7 @@ class Study:
         if split == "random":
             notes.insert(0, DRAWN)
         n_country = len(self.country_rows)
-        return replace(
-            self,
+        return self.with_split(
             local=local,
             test=test,
             local_folds=random_folds(n_local, self.n_folds, seed),
@@ -274,8 +273,7 @@ class Study:
         local = self.local[:n]
         _check_soc_varies(self.site, local, "local")
         note = f"Of {n_local} local samples only the first {n} are used."
-        return replace(
-            self,
+        return self.with_split(
             local=local,
             local_folds=random_folds(n, self.n_folds, self.seed),
             notes=(note, *self.notes),
@@ -510,10 +508,6 @@ def prepare(
         drawn by the seed, to see how much a result owes to one split.
     seed : int, default 1
         Seed of the folds, and of the random split.
-
-    Returns
-    -------
-    Study
 
     Raises
     ------

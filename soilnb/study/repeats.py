@@ -69,10 +69,6 @@ class Case:
         study : Study
             The prepared study.
 
-        Returns
-        -------
-        Study
-
         Raises
         ------
         ValueError

@@ -24,13 +24,7 @@ LEVEL = 0.95  # of the interval over sites
 _APART = ("library", "site", "kind", "n_local", "profile")
 
 
-def paired(
-    predictions: pd.DataFrame,
-    *,
-    reference: str = "local",
-    n_resamples: int = 5000,
-    seed: int = 1,
-) -> pd.DataFrame:
+def paired(predictions: pd.DataFrame, *, reference: str = "local") -> pd.DataFrame:
     """Return each method's gain over a reference at every site, over several seeds.
 
     As `compare`, for every site, number of local samples and kind of repetition. The
@@ -45,10 +39,6 @@ def paired(
         library, kind, n_local and profile, each of theirs is compared by itself.
     reference : str, default "local"
         The method that the others are compared with.
-    n_resamples : int, default 5000
-        Bootstrap samples.
-    seed : int, default 1
-        Seed of the draws.
 
     Returns
     -------
@@ -76,12 +66,8 @@ def paired(
     tables = []
     for names, part in _groups(predictions, _APART):
         _check_pairs(part, reference)
-        table = compare(
-            _mean_square_over_seeds(part),
-            reference=reference,
-            n_resamples=n_resamples,
-            seed=seed,
-        ).reset_index()
+        means = _mean_square_over_seeds(part)
+        table = compare(means, reference=reference).reset_index()
         table["n_seeds"] = part["seed"].nunique()
         tables.append(table.assign(**names)[[*names, *table]])
     return pd.concat(tables, ignore_index=True)
