@@ -19,7 +19,7 @@ from search_helpers import FOLDS, X, Y, path, quick_rmse, quick_training
 from soilnb.cnn import SMALL, cross_validate
 from soilnb.cnn.memory import NetworkTooBigError
 from soilnb.cnn.tuning import Trial, search, trials
-from soilnb.cnn.tuning.log import TrialLog
+from soilnb.cnn.tuning.log import TrialLog, digest
 from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
 
@@ -141,6 +141,10 @@ def test_a_log_with_a_hole_or_a_damaged_trial_is_refused(
     spoil(tmp_path / "trial_0001.json")
     with pytest.raises(ValueError, match=message):
         search(X, Y, FOLDS, 3, tmp_path)
+
+
+def test_fingerprints_of_arrays_tell_shapes_apart():
+    assert digest([np.zeros(2)]) == digest([np.zeros(2)]) != digest([np.zeros(3)])
 
 
 def test_trials_are_read_as_they_were_written(tmp_path):

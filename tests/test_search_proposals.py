@@ -105,6 +105,12 @@ def test_choices_are_the_same_or_not_however_far_apart_in_their_list():
     assert near == far < 1
 
 
+def test_hyperparameters_of_all_conv_blocks_share_a_length_scale():
+    names = ["n_conv", "n_fc", "conv1_filters", "conv2_rate", "fc1_nodes", "epochs"]
+    groups = ["blocks", "blocks", "conv", "conv", "fc", "epochs"]
+    assert group_names(names) == groups
+
+
 def test_gradient_of_the_kernel_is_that_of_finite_differences():
     names = Space(N_WAVELENGTHS).names
     is_category = Space(N_WAVELENGTHS).is_category

@@ -116,6 +116,7 @@ def test_share_below_is_the_inverse_of_the_curve():
     curve = carbon_curve("Sweden")
     shares = np.array([0.01, 0.25, 0.5, 0.99])
     np.testing.assert_allclose(curve.share_below(curve.soc(shares)), shares, atol=1e-4)
+    assert curve.soc(np.array([0.25, 0.5, 0.75])).round(1).tolist() == [2.1, 3.6, 6.5]
 
 
 def test_score_in_province_finds_the_score_that_ranked_the_library(library):
@@ -260,6 +261,13 @@ def test_bands_lie_where_their_mineral_absorbs(mineral, amount, ends, low, high)
     spectrum = soil_reflectance(Soils(amounts, one, 0.3 * one), nm)[0]
     continuum = np.interp(nm, nm[[0, -1]], spectrum[[0, -1]])
     assert low <= nm[np.argmin(spectrum / continuum)] <= high
+
+
+def test_sand_is_bright_but_in_the_blue_and_in_the_band_of_water():
+    one = np.ones(1)
+    sand = Soils({"quartz": one, "water": 0.01 * one}, one, 0.3 * one)
+    found = soil_reflectance(sand, [400, 1000, 1800, 1915]).round(2)
+    assert found.tolist() == [[0.23, 0.64, 0.67, 0.52]]
 
 
 @pytest.mark.parametrize("kind", ORGANIC)

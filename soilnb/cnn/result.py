@@ -22,27 +22,13 @@ from soilnb.cnn.network import build
 
 @dataclass(frozen=True, eq=False)
 class TrainedFold:
-    """One fold after training.
-
-    Parameters
-    ----------
-    fold : Fold
-        Its rows and scaling.
-    weights : list of array
-        Those of the best epoch, in the order of `keras.Model.get_weights`.
-    history : array of shape (n_epochs,)
-        RMSE of the watched rows, in the unit of the soil property.
-    predicted : array
-        Predictions of the held-out rows with those weights, same unit.
-    diverged : bool
-        Whether training ended because the RMSE was not finite any more.
-    """
+    """One fold after training."""
 
     fold: Fold
-    weights: list[npt.NDArray[np.floating]]
-    history: npt.NDArray[np.float64]
-    predicted: npt.NDArray[np.float64]
-    diverged: bool
+    weights: list[npt.NDArray[np.floating]]  # of the best epoch, in Keras's order
+    history: npt.NDArray[np.float64]  # RMSE of the watched rows, in the unit of y
+    predicted: npt.NDArray[np.float64]  # the held-out rows, in the unit of y
+    diverged: bool  # whether training ended because the RMSE was not finite any more
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,22 +13,13 @@ NORMALISATION = "Batch normalisation"
 
 
 class LayerShape(NamedTuple):
-    """One layer: its block, its name, what it puts out and its weights.
-
-    Parameters
-    ----------
-    block, layer : str
-        As in the summary of the architecture.
-    output : tuple of int
-        (positions, filters) up to "Flatten", (nodes,) from there on.
-    weights : tuple of tuple of int
-        Shapes in Keras's order: kernel (length, channels, filters) or (inputs, nodes)
-        and bias; of a batch normalisation scale, shift, moving mean, moving variance.
-    """
+    """One layer: its block, its name, what it puts out and its weights."""
 
     block: str
     layer: str
-    output: Shape
+    output: Shape  # (positions, filters) up to "Flatten", (nodes,) from there on
+    # In Keras's order: kernel (length, channels, filters) or (inputs, nodes) and bias;
+    # of a batch normalisation scale, shift, moving mean, moving variance.
     weights: tuple[Shape, ...] = ()
 
     @property
@@ -132,29 +123,7 @@ def _misfit(name: str, what: str, length: int, n_wavelengths: int) -> str:
 def tail_shapes(
     architecture: Architecture, n_wavelengths: int, n_frozen: int
 ) -> tuple[Shape, list[LayerShape]]:
-    """Return what reaches the layers after the first blocks, and these layers.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-    n_frozen : int
-        Blocks before the cut; 0 for the whole network.
-
-    Returns
-    -------
-    shape : tuple of int
-        (positions, channels) of a sample, or (nodes,) after an FC-block.
-    layers : list of LayerShape
-        The layers after the cut, as of `layer_shapes`.
-
-    Raises
-    ------
-    ValueError
-        If `n_frozen` is negative or more than there are blocks.
-    """
+    """Return the shape that reaches what follows the first blocks, and its layers."""
     check_int(n_frozen, "n_frozen", 0, len(architecture.blocks), " (blocks)")
     layers = layer_shapes(architecture, n_wavelengths)
     frozen = architecture.block_names[:n_frozen]

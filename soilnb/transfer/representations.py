@@ -268,22 +268,7 @@ def dtl_ir(
 
 
 class FrozenNetwork:
-    """A library network cut after some blocks: what they put out, and what follows.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Of the network; its training settings are those of the retraining.
-    model : keras.Model
-        Made by `soilnb.cnn.build` and trained on a library.
-    n_frozen : int
-        Blocks before the cut; 0 freezes nothing.
-
-    Raises
-    ------
-    ValueError
-        If the model is not of the architecture.
-    """
+    """A library network cut after some blocks: what they put out, and what follows."""
 
     def __init__(
         self, architecture: Architecture, model: keras.Model, n_frozen: int
@@ -301,18 +286,7 @@ class FrozenNetwork:
         self.n_trained = sum(math.prod(shape) for shape in trained)
 
     def features(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
-        """Return what the frozen blocks make of spectra, as in prediction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Flat; with nothing frozen, the spectra as the base scales them.
-        """
+        """Return what the frozen blocks make of spectra, one flat row for each."""
         n_conv, n_blocks = len(self.architecture.conv), len(self.architecture.blocks)
         following = "output"
         if self.n_frozen < n_blocks:
@@ -336,24 +310,7 @@ class FrozenNetwork:
         max_epochs: int | None = None,
         progress: Progress | None = None,
     ) -> list[TrainedFold]:
-        """Train what follows the cut, from the library's weights, for each fold.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-        y : array of shape (n_samples,)
-            Soil property, in its own unit.
-        parts : sequence of Fold
-            Rows of each fold; their scaling gives way to that of the base.
-        seed, max_epochs, progress
-            As of `soilnb.cnn.cross_validate`.
-
-        Returns
-        -------
-        list of TrainedFold
-            With the weights of whole networks; the frozen ones are the base's.
-        """
+        """Train what follows the cut, from the library's weights, to whole networks."""
         from soilnb.cnn.training import Start, train_folds
 
         features = self.features(X)

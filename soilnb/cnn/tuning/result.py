@@ -43,13 +43,7 @@ class SearchResult:
 
     @cached_property
     def best_trial(self) -> Trial:
-        """The trial with the lowest score among those trained to the end.
-
-        Raises
-        ------
-        RuntimeError
-            If there is none.
-        """
+        """The best trial trained to the end; RuntimeError if there is none."""
         ended = [trial for trial in self.tried if trial.status == COMPLETED]
         if not ended:
             cause = self.tried[-1].cause if self.tried else "there is none"
