@@ -120,7 +120,7 @@ def test_another_search_in_the_same_directory_is_refused(quick, tmp_path, change
 
 def test_a_leftover_of_a_write_that_was_killed_is_cleared_away(quick, tmp_path):
     search(X, Y, FOLDS, 2, tmp_path)
-    leftover = tmp_path / "trial_0003.part"
+    leftover = tmp_path / ".trial_0003.json.4711"
     leftover.write_text('{"number": 3, "val')
     found = search(X, Y, FOLDS, 3, tmp_path)
     assert not leftover.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replace_folder
 from soilnb._validation import check_matrix
 from soilnb.cnn._tensorflow import keras
 
@@ -128,9 +129,7 @@ class FoldModels:
             new.mkdir()
             for number, model in enumerate(self.models, start=1):
                 model.save(new / f"fold_{number:0{digits}d}.keras")
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            new.rename(folder)
+            replace_folder(new, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> FoldModels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replacing
 from soilnb._validation import check_choice
 from soilnb.cnn.architecture import Architecture
 from soilnb.cnn.folds import Fold, Scaling
@@ -133,7 +133,6 @@ class CrossValidation:
         file : path
             Ends in ".npz"; replaced if it exists.
         """
-        file = Path(file)
         arrays: dict[str, Any] = {
             "out_of_fold": self.out_of_fold,
             "fold_rmse": self.fold_rmse,
@@ -147,10 +146,8 @@ class CrossValidation:
             "seconds": self.seconds,
             "n_weights": [len(one.weights) for one in self.trained],
         }
-        new = file.with_name(f".{file.name}.{os.getpid()}")  # two may write at once
-        with new.open("wb") as stream:
+        with replacing(Path(file)) as new, new.open("wb") as stream:
             np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
-        new.replace(file)
 
     @classmethod
     def load(cls, file: str | Path) -> CrossValidation:

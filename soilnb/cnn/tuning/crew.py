@@ -113,7 +113,7 @@ def run_on_worker(task: Task, values: Values, thresholds: Thresholds) -> Outcome
     from soilnb.cnn.tuning.trials import run_trial
 
     limit = worker.memory_manager.memory_limit
-    if limit and task.options["memory_bytes"] is None:
+    if limit:
         left = max(0, limit - psutil.Process().memory_info().rss)
         options = task.options | {"memory_bytes": int(WORKER_SHARE * left)}
         task = replace(task, options=options)

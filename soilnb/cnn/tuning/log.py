@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replacing
+
 SETTINGS = "search.json"
 MOST_TRIALS = 9_999  # the names of the files have four digits
 RUNNING, COMPLETED, STOPPED, FAILED = "running", "completed", "stopped", "failed"
@@ -53,8 +55,7 @@ class TrialLog:
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Write the settings of a new search; ValueError unless those there agree."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob("*.part"):
+        for leftover in self.directory.glob(".*.json.*"):  # of a write that was killed
             leftover.unlink()
         file = self.directory / SETTINGS
         if not any(self.directory.glob("trial_*.json")):
@@ -104,12 +105,10 @@ def _short(value: object) -> str:
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     """Write JSON so that the file is either the old one or the whole new one."""
-    part = file.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as stream:
+    with replacing(file) as part, part.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1, default=int)  # NumPy's numbers
         stream.flush()
         os.fsync(stream.fileno())  # else a power cut may leave the new name empty
-    part.replace(file)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ ours: the paper does not print its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import digest
 from soilnb.cnn import _tensorflow  # noqa: F401  first, for its quiet import
 from soilnb.cnn.architecture import (
     ACTIVATIONS,
@@ -192,7 +192,7 @@ class Space:
         """Fingerprint of the hyperparameters and of what is feasible."""
         declared = self.hyperparameters.get_config()["space"]
         text = json.dumps([declared, self.n_wavelengths, self.max_weights], default=int)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(text)[:16]
 
     def _condition_places(self, axis: _Axis) -> list[tuple[int, Points]]:
         """Return which coordinates must have which places for this one to be active."""
