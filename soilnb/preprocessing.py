@@ -17,15 +17,13 @@ MAX_REFLECTANCE = 1.5  # above any noise, far below percent
 Floats = npt.NDArray[np.float64]
 
 
-def check_wavelengths(wavelengths: npt.ArrayLike, name: str = "wavelengths") -> Floats:
+def check_wavelengths(wavelengths: npt.ArrayLike) -> Floats:
     """Return wavelengths as a strictly increasing float64 vector.
 
     Parameters
     ----------
     wavelengths : array-like of shape (n_wavelengths,)
         Wavelengths in nm, at least two.
-    name : str
-        Name of the parameter, for the message.
 
     Returns
     -------
@@ -42,16 +40,17 @@ def check_wavelengths(wavelengths: npt.ArrayLike, name: str = "wavelengths") -> 
     >>> check_wavelengths([400, 410, 420])
     array([400., 410., 420.])
     """
-    vector = check_vector(wavelengths, name)
+    vector = check_vector(wavelengths, "wavelengths")
     if len(vector) < 2:
-        msg = f"{name!r} must have at least 2 values in nm, got {len(vector)}."
+        msg = f"'wavelengths' must have at least 2 values in nm, got {len(vector)}."
         raise ValueError(msg)
     steps = np.diff(vector)
     if (steps <= 0).any():
         first = int(np.argmax(steps <= 0))
         msg = (
-            f"{name!r} must be strictly increasing, got {vector[first]:g} followed "
-            f"by {vector[first + 1]:g} nm. Sort the bands and drop repeated ones."
+            f"'wavelengths' must be strictly increasing, got {vector[first]:g} "
+            f"followed by {vector[first + 1]:g} nm. Sort the bands and drop repeated "
+            "ones."
         )
         raise ValueError(msg)
     return vector

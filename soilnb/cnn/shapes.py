@@ -133,9 +133,7 @@ def tail_shapes(
     return (before[-1] if before else (int(n_wavelengths), 1)), after
 
 
-def n_weights(
-    architecture: Architecture, n_wavelengths: int, *, trainable_only: bool = False
-) -> int:
+def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
     """Return the number of weights, as Keras counts them.
 
     Parameters
@@ -144,8 +142,6 @@ def n_weights(
         Blocks of the network.
     n_wavelengths : int
         Bands of a spectrum.
-    trainable_only : bool, default False
-        Leave out the moving means and variances of batch normalisations.
 
     Returns
     -------
@@ -164,12 +160,8 @@ def n_weights(
     >>> n_weights(tiny, n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
     85
     """
-    total = 0
-    for layer in layer_shapes(architecture, n_wavelengths):
-        fixed = trainable_only and layer.normalises
-        weights = layer.weights[:2] if fixed else layer.weights
-        total += sum(math.prod(shape) for shape in weights)
-    return total
+    layers = layer_shapes(architecture, n_wavelengths)
+    return sum(math.prod(shape) for layer in layers for shape in layer.weights)
 
 
 def check_fit(architecture: Architecture, n_wavelengths: int) -> None:

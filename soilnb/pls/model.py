@@ -127,17 +127,13 @@ class PLS1(
         self.intercept_ = float(self.intercept_path_[-1])
         return self
 
-    def predict(
-        self, X: npt.ArrayLike, n_components: int | None = None
-    ) -> npt.NDArray[np.float64]:
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Predict the property.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths)
             Spectra.
-        n_components : int, optional
-            Use only that many components; all by default.
 
         Returns
         -------
@@ -146,11 +142,8 @@ class PLS1(
 
         Raises
         ------
-        TypeError
-            If `n_components` is not a whole number.
         ValueError
-            If `X` does not match the spectra fitted, or `n_components` is not
-            between 1 and the number fitted with.
+            If `X` does not match the spectra fitted.
 
         Examples
         --------
@@ -158,11 +151,8 @@ class PLS1(
         [3.0]
         """
         check_is_fitted(self)
-        highest = len(self.coef_path_)
-        used = highest if n_components is None else n_components
-        check_int(used, "n_components", 1, highest)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
-        return spectra @ self.coef_path_[used - 1] + self.intercept_path_[used - 1]
+        return spectra @ self.coef_path_[-1] + self.intercept_path_[-1]
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the scores of all components.
