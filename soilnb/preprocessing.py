@@ -18,27 +18,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def check_wavelengths(wavelengths: npt.ArrayLike) -> Floats:
-    """Return wavelengths as a strictly increasing float64 vector.
+    """Return wavelengths (nm) as a strictly increasing float64 vector.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths in nm, at least two.
-
-    Returns
-    -------
-    ndarray of shape (n_wavelengths,)
-        The same wavelengths in nm.
-
-    Raises
-    ------
-    ValueError
-        If they are not 1D, not finite, fewer than two or not strictly increasing.
-
-    Examples
-    --------
-    >>> check_wavelengths([400, 410, 420])
-    array([400., 410., 420.])
+    Raises ValueError if they are not 1D, not finite, fewer than two or not increasing.
     """
     vector = check_vector(wavelengths, "wavelengths")
     if len(vector) < 2:
@@ -73,14 +55,6 @@ def absorbance(reflectance: npt.ArrayLike) -> Floats:
     ------
     ValueError
         If a value is missing, zero or negative, or looks like percent.
-
-    See Also
-    --------
-    reflectance : The inverse.
-
-    Notes
-    -----
-    Fraction, not percent: percent would shift every spectrum by 2.
 
     Examples
     --------
@@ -122,10 +96,6 @@ def reflectance(absorbance: npt.ArrayLike) -> Floats:
     ------
     ValueError
         If the input is not 2D or has missing values.
-
-    See Also
-    --------
-    absorbance : The inverse.
 
     Examples
     --------

@@ -40,24 +40,10 @@ class Scaling:
 
     @classmethod
     def learn(cls, X: npt.NDArray, y: npt.NDArray) -> Scaling:
-        """Return the scaling of training samples.
+        """Return the scaling of training samples, X (n_samples, n_wavelengths), y.
 
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_wavelengths)
-            Training spectra.
-        y : array of shape (n_samples,)
-            Training values of the soil property.
-
-        Returns
-        -------
-        Scaling
-            Standard deviations divide by n.
-
-        Notes
-        -----
-        What is constant (standard deviation below 1e-6) is only centred: its standard
-        deviation is taken as 1, so that another value met later is not blown up.
+        Standard deviations divide by n. What is constant (below 1e-6) is only centred,
+        so that another value met later is not blown up.
         """
         band_sd = np.std(X, axis=0, dtype=np.float64)
         y_sd = float(np.std(y))

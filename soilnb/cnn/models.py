@@ -57,43 +57,15 @@ class FoldModels:
         return int(self.models[0].input_shape[1])
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the mean prediction of the models.
+        """Return the mean prediction (n_samples,) for SNV absorbance, in y's unit.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If `X` has another number of wavelengths or values that are not finite.
+        Raises ValueError for another number of wavelengths or values that are not
+        finite.
         """
         return self.predict_each(X).mean(axis=0)
 
     def predict_each(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the prediction of every model, as `predict` but not averaged.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_folds, n_samples)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If `X` has another number of wavelengths or values that are not finite.
-        """
+        """Return what every model predicts (n_folds, n_samples), as `predict`."""
         X = check_matrix(X, "X").astype(self.models[0].inputs[0].dtype)
         if X.shape[1] != self.n_wavelengths:
             msg = (
@@ -106,19 +78,7 @@ class FoldModels:
     def save(self, folder: str | Path) -> None:
         """Write fold_01.keras, fold_02.keras, ... into `folder`, all or none.
 
-        Parameters
-        ----------
-        folder : path
-            Made if missing; models saved there before are replaced.
-
-        Raises
-        ------
-        ValueError
-            If `folder` holds anything but saved models.
-
-        Notes
-        -----
-        The models are written into a temporary folder beside it, which is then renamed.
+        Models saved there before are replaced; ValueError if it holds anything else.
         """
         folder = Path(folder).absolute()
         _check_replaceable(folder)
@@ -133,23 +93,7 @@ class FoldModels:
 
     @classmethod
     def load(cls, folder: str | Path) -> FoldModels:
-        """Return the models that `save` wrote.
-
-        Parameters
-        ----------
-        folder : path
-            With fold_01.keras, fold_02.keras, ...
-
-        Returns
-        -------
-        FoldModels
-            Predicting the same.
-
-        Raises
-        ------
-        FileNotFoundError
-            If `folder` holds no saved model.
-        """
+        """Return the models that `save` wrote; FileNotFoundError if there is none."""
         files = sorted(Path(folder).glob("fold_*.keras"))
         if not files:
             msg = f"No 'fold_01.keras' in {str(folder)!r}. Train and save models first."

@@ -98,26 +98,10 @@ class CrossValidation:
     def predict(
         self, X: npt.ArrayLike, *, rule: str = "mean"
     ) -> npt.NDArray[np.float64]:
-        """Return the prediction of the fold-models together.
+        """Return the prediction of the fold-models together, in the unit of y.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-        rule : str, default "mean"
-            "mean" of all fold-models, as everywhere here, or that of the "best" one,
-            with the lowest RMSE of its own held-out samples. The paper does not say
-            which it takes.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If the rule is unknown, or `X` is unfit.
+        `rule` is "mean", as everywhere here, or "best": the one with the lowest RMSE of
+        its own held-out samples. The paper does not say which it takes.
         """
         check_choice(rule, "rule", ("mean", "best"))
         if rule == "mean":
@@ -126,13 +110,7 @@ class CrossValidation:
         return FoldModels([best]).predict(X)
 
     def save(self, file: str | Path) -> None:
-        """Write everything into one file, whole or not at all.
-
-        Parameters
-        ----------
-        file : path
-            Ends in ".npz"; replaced if it exists.
-        """
+        """Write everything into one .npz file, whole or not at all."""
         arrays: dict[str, Any] = {
             "out_of_fold": self.out_of_fold,
             "fold_rmse": self.fold_rmse,
@@ -151,18 +129,7 @@ class CrossValidation:
 
     @classmethod
     def load(cls, file: str | Path) -> CrossValidation:
-        """Return the result that `save` wrote.
-
-        Parameters
-        ----------
-        file : path
-            Ends in ".npz".
-
-        Returns
-        -------
-        CrossValidation
-            Predicting the same.
-        """
+        """Return the result that `save` wrote."""
         with np.load(file) as arrays:
             facts = json.loads(str(arrays["facts"]))
             trained = [

@@ -165,20 +165,7 @@ def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
 
 
 def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
-    """Raise ValueError, naming layer and reason, unless spectra are long enough.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-
-    Raises
-    ------
-    ValueError
-        If a filter or a pool is longer than what reaches it.
-    """
+    """Raise ValueError, naming layer and reason, unless spectra are long enough."""
     layer_shapes(architecture, n_wavelengths)
 
 

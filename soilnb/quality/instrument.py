@@ -60,10 +60,6 @@ def detector_steps(
         If `reflectance` and `wavelengths` do not match, or there are fewer than four
         wavelengths.
 
-    See Also
-    --------
-    find_joints : Where the steps are, if not known.
-
     Notes
     -----
     Let a, b be the last two bands up to the joint and c, d the next two. Both lines
@@ -126,10 +122,6 @@ def find_joints(reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike) -> pd.Da
     ValueError
         If `reflectance` and `wavelengths` do not match, or the wavelengths are
         farther apart.
-
-    See Also
-    --------
-    detector_steps : The steps at known joints, and how they are judged.
 
     Examples
     --------
@@ -210,10 +202,6 @@ def noise(spectra: npt.ArrayLike, wavelengths: npt.ArrayLike) -> Floats:
     ValueError
         If `spectra` and `wavelengths` do not match, or there are fewer than ten rows
         or five wavelengths.
-
-    See Also
-    --------
-    noisy_edges : The range that is left between noisy edges.
 
     Notes
     -----

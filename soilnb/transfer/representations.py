@@ -183,17 +183,8 @@ def dtl_r(
     """
     base, rmse = choose_base(library_models, X_local, y_local)
     model = library_models.models[base]
-    tried = _try_depths(
-        architecture,
-        model,
-        X_local,
-        y_local,
-        folds,
-        stopping,
-        seed,
-        max_epochs,
-        progress,
-    )
+    settings = (folds, stopping, seed, max_epochs, progress)
+    tried = _try_depths(architecture, model, X_local, y_local, *settings)
     return Retraining(base, rmse, *tried)
 
 
@@ -218,10 +209,6 @@ def dtl_ir(
 
     Parameters
     ----------
-    architecture : Architecture
-        Of the library networks; its training settings are those of the retraining.
-    library_models : FoldModels
-        Networks of the library, one per fold.
     X_selected : array-like of shape (k, n_wavelengths)
         SNV absorbance of the instances selected from the library, as by RS-LOCAL.
     y_selected : array-like of shape (k,)
@@ -232,38 +219,19 @@ def dtl_ir(
         Their soil property, in the same unit.
     folds : array-like of int, shape (k + n,)
         Fold of each row, selected instances first; those of DTL-I.
-    seed : int, default 1
-        Seed of the order of the batches and of dropout.
-    max_epochs : int, optional
-        Fewer epochs than `architecture.epochs`.
-    stopping : str, default "validation"
-        As of `soilnb.cnn.cross_validate`.
-    progress : callable, optional
-        Called as progress(done, total, text), in epochs.
+    architecture, library_models, seed, max_epochs, stopping, progress
+        As of `dtl_r`, which also says what is raised.
 
     Returns
     -------
     Retraining
         Rows in the order selected, then local.
-
-    Raises
-    ------
-    TypeError
-        If `folds` are not whole numbers.
-    ValueError
-        If shapes disagree, values are not finite, or the models are not of the
-        architecture.
-
-    See Also
-    --------
-    dtl_r : What is retrained, and how.
     """
     base, rmse = choose_base(library_models, X_local, y_local)
     model = library_models.models[base]
     rows = localised_data(X_selected, y_selected, X_local, y_local)
-    tried = _try_depths(
-        architecture, model, rows.X, rows.y, folds, stopping, seed, max_epochs, progress
-    )
+    settings = (folds, stopping, seed, max_epochs, progress)
+    tried = _try_depths(architecture, model, rows.X, rows.y, *settings)
     return Retraining(base, rmse, *tried)
 
 

@@ -114,14 +114,10 @@ def search(
         If the samples are unfit for `soilnb.cnn.cross_validate`, a setting is out of
         range, or `directory` holds another search or is in use by one.
 
-    See Also
-    --------
-    soilnb.cnn.cross_validate : With `best` and `seed`, gives the networks and the score
-        again.
-
     Notes
     -----
-    The score is the RMSE over all held-out samples together. A trial whose RMSE becomes
+    `soilnb.cnn.cross_validate` with `best` and `seed` gives the networks and the score
+    again. The score is the RMSE over all held-out samples together. A trial whose RMSE becomes
     infinite, or that needs more memory than there is, fails; its cause is noted and the
     search goes on. Any other error is a bug and ends the search; the trial is then
     tried again by the next call.

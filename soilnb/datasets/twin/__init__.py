@@ -92,10 +92,6 @@ def make_library(seed: int = 1) -> SpectralLibrary:
     ValueError
         If `seed` is below 1.
 
-    See Also
-    --------
-    make_site : A site, whose own province is part of this library.
-
     Notes
     -----
     It takes a few seconds and about 0.3 GB. On another kind of processor the last
