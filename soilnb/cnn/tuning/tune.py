@@ -116,8 +116,8 @@ def search(
 
     Notes
     -----
-    `soilnb.cnn.cross_validate` with `best` and `seed` gives the networks and the score
-    again. The score is the RMSE over all held-out samples together. A trial whose RMSE becomes
+    The score is the RMSE over all held-out samples together; `cross_validate` with
+    `best` and `seed` gives it, and the networks, again. A trial whose RMSE becomes
     infinite, or that needs more memory than there is, fails; its cause is noted and the
     search goes on. Any other error is a bug and ends the search; the trial is then
     tried again by the next call.
