@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soilnb.cnn import SMALL, Architecture, ConvBlock, FCBlock, FoldModels, build
+from soilnb.cnn import Architecture, ConvBlock, FCBlock, FoldModels, build
 from soilnb.cnn.explain import band_importance, first_filters
 
 NM = np.arange(500.0, 800.0, 10.0)  # 30 bands
@@ -67,11 +67,3 @@ def test_filter_answers_where_the_samples_differ(padding):
     assert len(found) == 4
     assert (found.loc[:, inside] > 0).any(axis=None)
     assert found.loc[:, ~inside].max(axis=None) < 1e-6
-
-
-def test_wrong_input_is_refused():
-    model = build(SMALL, len(NM))
-    with pytest.raises(ValueError, match="'X' has 30 columns but 'wavelengths' has 29"):
-        first_filters(model, _spectra(), NM[:-1])
-    with pytest.raises(ValueError, match="'n_repeats' must be at least 1, got 0"):
-        band_importance(FoldModels([model]), _spectra(), NM, n_repeats=0)

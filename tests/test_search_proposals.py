@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 from search_helpers import FOLDS, X, Y, path, quick_rmse
 from sklearn.gaussian_process.kernels import Matern
 
-from soilnb.cnn import PUBLISHED, SMALL, ConvBlock, feasible, n_weights
+from soilnb.cnn import PUBLISHED, SMALL, feasible, n_weights
 from soilnb.cnn.tuning import Trial, search
 from soilnb.cnn.tuning import oracle as oracle_module
 from soilnb.cnn.tuning.log import TrialLog
@@ -73,20 +73,6 @@ def test_published_architectures_lie_in_the_space():
     for architecture in [SMALL, *PUBLISHED.values()]:
         values = Space(211).check(architecture)
         assert to_architecture(values) == architecture
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"learning_rate": 0.5}, "learning_rate = 0.5, outside the Float"),
-        ({"fc": ()}, "n_fc = 0, outside the Int"),
-        ({"conv": (ConvBlock(32, kernel=20),)}, "conv1_kernel = 20, outside the Int"),
-        ({"patience": 5}, "patience = 5, but the search trains with 30"),
-    ],
-)
-def test_a_start_outside_the_space_is_refused(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
-        search(X, Y, FOLDS, 2, tmp_path, start=[replace(SMALL, **change)])
 
 
 # ---- Gaussian process ------------------------------------------------------------

@@ -158,13 +158,6 @@ def test_layers_before_and_after_a_cut_are_all_layers():
         assert len(before) + len(after) == len(layer_shapes(DEEP, 31))
 
 
-@pytest.mark.parametrize("n_frozen", [-1, 5])
-def test_a_cut_behind_the_last_block_is_refused(n_frozen):
-    message = rf"'n_frozen' must be between 0 and 4 \(blocks\), got {n_frozen}"
-    with pytest.raises(ValueError, match=message):
-        tail_shapes(DEEP, 31, n_frozen)
-
-
 # ---- one depth -------------------------------------------------------------------
 
 

@@ -459,26 +459,6 @@ def test_rows_of_provinces_are_all_given_out():
     assert rows_per_province(provinces, 10).tolist() == [2, 3, 5]
 
 
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "message"),
-    [
-        (lambda: make_site("twin-norway"), ValueError, r"Unknown site of the twin 't"),
-        (lambda: make_site("twin-swede"), ValueError, "Did you mean 'twin-sweden'"),
-        (lambda: make_library(0), ValueError, "'seed' must be at least 1, got 0"),
-        (lambda: make_site("twin-usa", -2), ValueError, "'seed' must be at least 1"),
-        (lambda: make_library(1.5), TypeError, "'seed' must be a whole number"),
-        (lambda: make_site("twin-usa", True), TypeError, "'seed' must be a whole"),
-        (lambda: absorption("gold", [500.0]), ValueError, "Unknown end-member 'gold'"),
-    ],
-)
-def test_refuses_unknown_names_and_seeds(make, kind, message):
-    with pytest.raises(kind, match=message):
-        make()
-
-
 def test_seed_may_be_a_numpy_integer():
     site = make_site("twin-usa", np.int64(3))
     pd.testing.assert_frame_equal(site.info, make_site("twin-usa", 3).info)
