@@ -235,7 +235,7 @@ VALUES = {
     "'X' has 30 columns but 'wavelengths' has 29":
         lambda: first_filters(network(), np.ones((6, 30)), NM[:29]),
     "'n_repeats' must be at least 1, got 0":
-        lambda: band_importance(FoldModels([network()]), np.ones((6, 30)), NM[:30], n_repeats=0),
+        lambda: band_importance(None, np.ones((6, 30)), NM[:30], n_repeats=0),
     # twin
     "Unknown site of the twin 't": lambda: make_site("twin-norway"),
     "Did you mean 'twin-sweden'": lambda: make_site("twin-swede"),

@@ -49,13 +49,13 @@ KILLED = """
     import numpy as np
     sys.path.insert(0, {tests!r})
     import test_search
-    from soilnb.cnn.tuning import search, trials
+    from soilnb.cnn.tuning import oracle, search, trials
 
     def slow(*args):
         time.sleep(0.03)
         return test_search.quick_training(*args)
 
-    trials._cross_validate = slow
+    trials._cross_validate, oracle.ROUNDS = slow, 5
     random.seed(1)
     for attempt in range({n_kills} + 1):
         child = os.fork()
@@ -170,7 +170,7 @@ def failing(errors):
     return training
 
 
-def test_failed_trials_are_logged_and_the_search_goes_on(tmp_path, monkeypatch):
+def test_failed_trials_are_logged_and_the_search_goes_on(quick, tmp_path, monkeypatch):
     from soilnb.cnn._tensorflow import tf
 
     lost = SimpleNamespace(rmse=float("nan"), best_epoch=np.array([3, 0, 0]))
@@ -211,7 +211,7 @@ def test_a_bug_ends_the_search_with_its_own_error_and_costs_no_trial(
     assert path(mended) == path(search(X, Y, FOLDS, 5, tmp_path / "whole"))
 
 
-def test_a_search_without_any_success_says_why(tmp_path, monkeypatch):
+def test_a_search_without_any_success_says_why(quick, tmp_path, monkeypatch):
     errors = [MemoryError("no room"), MemoryError("no room at all")]
     monkeypatch.setattr(trials, "_cross_validate", failing(errors))
     found = search(X, Y, FOLDS, 2, tmp_path, seed=np.int64(1))
@@ -271,7 +271,7 @@ def test_a_trial_that_ends_by_itself_keeps_its_last_rmse_at_later_rungs():
 
 
 def test_halving_spends_fewer_epochs_and_its_best_was_trained_to_the_end(
-    tmp_path, monkeypatch
+    quick, tmp_path, monkeypatch
 ):
     epochs = []
 
@@ -305,18 +305,8 @@ def real_task(nirsoil):
 @pytest.mark.parametrize("method", ["bayesian", "bayesian_halving"])
 def test_score_of_real_networks_is_that_of_cross_validate(nirsoil, tmp_path, method):
     spectra, carbon, folds = real_task(nirsoil)
-    found = search(
-        spectra,
-        carbon,
-        folds,
-        4,
-        tmp_path,
-        method=method,
-        n_initial=3,
-        max_epochs=20,
-        max_weights=30_000,
-        seed=3,
-    )
+    settings = {"n_initial": 2, "max_epochs": 20, "max_weights": 30_000, "seed": 3}
+    found = search(spectra, carbon, folds, 3, tmp_path, method=method, **settings)
     assert set(found.trials["status"]) <= {"completed", "stopped"}
     assert (found.trials["seconds"] > 0).all()
     again = cross_validate(found.best, spectra, carbon, folds, seed=3)
@@ -357,17 +347,8 @@ def test_two_workers_share_the_trials_and_one_may_die(tmp_path):
         Client(cluster) as client,
     ):
         client.run(die_once, str(tmp_path / "flag"))
-        found = search(
-            X,
-            Y,
-            FOLDS,
-            10,
-            tmp_path / "log",
-            client=client,
-            max_epochs=2,
-            max_weights=20_000,
-            n_initial=4,
-        )
+        settings = {"max_epochs": 2, "max_weights": 20_000, "n_initial": 4}
+        found = search(X, Y, FOLDS, 10, tmp_path / "log", client=client, **settings)
     assert found.trials["number"].tolist() == list(range(1, 11))
     assert found.trials["architecture"].nunique() == 10
     failed = found.trials[found.trials["status"] == "failed"]

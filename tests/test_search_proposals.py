@@ -10,7 +10,6 @@ from sklearn.gaussian_process.kernels import Matern
 
 from soilnb.cnn import PUBLISHED, SMALL, feasible, n_weights
 from soilnb.cnn.tuning import Trial, search
-from soilnb.cnn.tuning import oracle as oracle_module
 from soilnb.cnn.tuning.log import TrialLog
 from soilnb.cnn.tuning.oracle import ArchitectureOracle, minimise
 from soilnb.cnn.tuning.space import Space, to_architecture, to_values
@@ -235,9 +234,8 @@ def test_start_is_tried_first_with_no_more_epochs_than_allowed(quick, tmp_path):
     assert architecture == replace(SMALL, epochs=60)
 
 
-def test_bayesian_search_beats_random_search(quick, tmp_path, monkeypatch):
+def test_bayesian_search_beats_random_search(quick, tmp_path):
     # Six seeds, 24 trials each; the ten first are the same for both.
-    monkeypatch.setattr(oracle_module, "ROUNDS", 5)
     scores = {
         method: [
             search(
