@@ -58,11 +58,6 @@ def test_nirsoil_gives_the_published_list(nirsoil):
     assert (kennard_stone(scores, 50) + 1).tolist() == NIRSOIL_50
 
 
-def test_a_longer_selection_begins_with_the_shorter():
-    X = np.random.default_rng(3).normal(size=(50, 4))
-    assert kennard_stone(X, 30)[:10].tolist() == kennard_stone(X, 10).tolist()
-
-
 @pytest.mark.parametrize(("n_samples", "n_folds"), [(30, 10), (34, 10), (5, 5), (7, 2)])
 def test_fold_sizes_differ_by_at_most_one(n_samples, n_folds):
     folds = random_folds(n_samples, n_folds, seed=1)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from soilnb.datasets import INFO_COLUMNS, describe, load_farms
@@ -457,8 +456,3 @@ def test_rows_of_provinces_are_all_given_out():
         for (name, province), share in zip(provinces.items(), shares, strict=True)
     }
     assert rows_per_province(provinces, 10).tolist() == [2, 3, 5]
-
-
-def test_seed_may_be_a_numpy_integer():
-    site = make_site("twin-usa", np.int64(3))
-    pd.testing.assert_frame_equal(site.info, make_site("twin-usa", 3).info)

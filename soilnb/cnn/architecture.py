@@ -109,10 +109,8 @@ class ConvBlock:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range.
     """
 
     filters: int
@@ -180,10 +178,8 @@ class FCBlock:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range.
     """
 
     nodes: int
@@ -255,10 +251,8 @@ class Architecture:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range or there is no Conv-block.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range, or there is no block.
 
     Notes
     -----
