@@ -20,14 +20,12 @@ def _check_pair(
 
 
 def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the root mean squared error.
+    """Return the root mean squared error; the mean divides by n.
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
@@ -38,10 +36,6 @@ def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     ------
     ValueError
         If the inputs are not 1D, not finite, or differ in length.
-
-    Notes
-    -----
-    The mean divides by n.
 
     Examples
     --------
@@ -57,24 +51,19 @@ def mean_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
     float
-        In the unit of the property; positive where predictions are too high.
+        Predicted minus measured, in the unit of the property: positive where
+        predictions are too high. Some packages report the opposite sign.
 
     Raises
     ------
     ValueError
         If the inputs are not 1D, not finite, or differ in length.
-
-    Notes
-    -----
-    Predicted minus measured. Some packages report the opposite sign.
 
     Examples
     --------
@@ -93,10 +82,8 @@ def ccc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
@@ -108,10 +95,6 @@ def ccc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     ValueError
         If the inputs are not 1D, not finite, differ in length or are both the
         same constant.
-
-    See Also
-    --------
-    mean_error : The shift alone, in the unit of the property.
 
     Notes
     -----
@@ -142,12 +125,12 @@ def ccc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Return the coefficient of determination, 1 - SSE / SST.
 
+    Not the squared correlation, which ignores shift and scale.
+
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
@@ -160,10 +143,6 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     ValueError
         If the inputs are not 1D, not finite, differ in length, or `y_true` is
         constant.
-
-    Notes
-    -----
-    Not the squared correlation, which ignores shift and scale.
 
     Examples
     --------
@@ -186,10 +165,8 @@ def rpiq(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
@@ -200,10 +177,6 @@ def rpiq(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     ------
     ValueError
         If the inputs are not 1D, not finite, or differ in length.
-
-    See Also
-    --------
-    rmse : The denominator.
 
     Notes
     -----
@@ -232,6 +205,8 @@ def delta_rmse(
 ) -> npt.NDArray[np.float64]:
     """Return the improvement in RMSE over the local model, in percent.
 
+    Equation 1 of [1]_: (local - other) / local x 100.
+
     Parameters
     ----------
     rmse_local : float or array-like
@@ -248,10 +223,6 @@ def delta_rmse(
     ------
     ValueError
         If a local RMSE is not above 0.
-
-    Notes
-    -----
-    Equation 1 of [1]_: (local - other) / local x 100.
 
     References
     ----------
@@ -276,10 +247,8 @@ def evaluate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> pd.Series:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Measured values, in the unit of the property; not constant.
-    y_pred : array-like of shape (n_samples,)
-        Predicted values, same unit and order.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Measured and predicted values, in the unit of the property.
 
     Returns
     -------
@@ -292,10 +261,6 @@ def evaluate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> pd.Series:
     ValueError
         If the inputs are not 1D, not finite, differ in length, or `y_true` is
         constant.
-
-    See Also
-    --------
-    rmse, mean_error, ccc, r2, rpiq : The definitions.
 
     Examples
     --------

@@ -17,41 +17,22 @@ MAX_REFLECTANCE = 1.5  # above any noise, far below percent
 Floats = npt.NDArray[np.float64]
 
 
-def check_wavelengths(wavelengths: npt.ArrayLike, name: str = "wavelengths") -> Floats:
-    """Return wavelengths as a strictly increasing float64 vector.
+def check_wavelengths(wavelengths: npt.ArrayLike) -> Floats:
+    """Return wavelengths (nm) as a strictly increasing float64 vector.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths in nm, at least two.
-    name : str
-        Name of the parameter, for the message.
-
-    Returns
-    -------
-    ndarray of shape (n_wavelengths,)
-        The same wavelengths in nm.
-
-    Raises
-    ------
-    ValueError
-        If they are not 1D, not finite, fewer than two or not strictly increasing.
-
-    Examples
-    --------
-    >>> check_wavelengths([400, 410, 420])
-    array([400., 410., 420.])
+    Raises ValueError if they are not 1D, not finite, fewer than two or not increasing.
     """
-    vector = check_vector(wavelengths, name)
+    vector = check_vector(wavelengths, "wavelengths")
     if len(vector) < 2:
-        msg = f"{name!r} must have at least 2 values in nm, got {len(vector)}."
+        msg = f"'wavelengths' must have at least 2 values in nm, got {len(vector)}."
         raise ValueError(msg)
     steps = np.diff(vector)
     if (steps <= 0).any():
         first = int(np.argmax(steps <= 0))
         msg = (
-            f"{name!r} must be strictly increasing, got {vector[first]:g} followed "
-            f"by {vector[first + 1]:g} nm. Sort the bands and drop repeated ones."
+            f"'wavelengths' must be strictly increasing, got {vector[first]:g} "
+            f"followed by {vector[first + 1]:g} nm. Sort the bands and drop repeated "
+            "ones."
         )
         raise ValueError(msg)
     return vector
@@ -74,14 +55,6 @@ def absorbance(reflectance: npt.ArrayLike) -> Floats:
     ------
     ValueError
         If a value is missing, zero or negative, or looks like percent.
-
-    See Also
-    --------
-    reflectance : The inverse.
-
-    Notes
-    -----
-    Fraction, not percent: percent would shift every spectrum by 2.
 
     Examples
     --------
@@ -123,10 +96,6 @@ def reflectance(absorbance: npt.ArrayLike) -> Floats:
     ------
     ValueError
         If the input is not 2D or has missing values.
-
-    See Also
-    --------
-    absorbance : The inverse.
 
     Examples
     --------

@@ -142,8 +142,9 @@ def ossl(farm):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Train nothing: every trial scores by `quick_rmse` at once."""
-    from soilnb.cnn.tuning import trials  # loads TensorFlow
+    """Train nothing, propose in haste: every trial scores by `quick_rmse` at once."""
+    from soilnb.cnn.tuning import oracle, trials  # load TensorFlow
 
+    monkeypatch.setattr(oracle, "ROUNDS", 5)
     monkeypatch.setattr(trials, "_cross_validate", quick_training)
     monkeypatch.setattr(trials.keras.backend, "clear_session", lambda: None)

@@ -253,37 +253,6 @@ def test_prune_ends_a_candidate_where_it_was_asked():
     assert asked[-1][1] == pytest.approx(lowest)
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"folds": np.zeros(12, int)}, ValueError, "at least 2 different numbers"),
-        ({"folds": np.arange(12) / 2}, TypeError, "1D array of whole numbers"),
-        ({"folds": np.arange(11)}, ValueError, "'X' has 12 rows but 'folds' has 11"),
-        ({"y": np.arange(11.0)}, ValueError, "'X' has 12 rows but 'y' has 11"),
-        ({"seed": -1}, ValueError, "'seed' must be at least 0"),
-        ({"max_epochs": 0}, ValueError, "'max_epochs' must be at least 1"),
-        ({"memory_bytes": 0.5}, TypeError, "'memory_bytes' must be a whole number"),
-        ({"stopping": "iner"}, ValueError, "Did you mean 'inner'"),
-        ({"dtype": "float16"}, ValueError, "Unknown dtype 'float16'"),
-        ({"X": np.ones((12, 5))}, ValueError, "kernel of 7 but only 5 values"),
-    ],
-)
-def test_wrong_samples_are_refused(change, error, message):
-    X, y = planted(12)
-    samples = {"X": X, "y": y, "folds": np.arange(12) % 3} | change
-    with pytest.raises(error, match=message):
-        cross_validate(TINY, **samples)
-
-
-def test_models_refuse_other_spectra_and_empty_folders(learned, tmp_path):
-    with pytest.raises(ValueError, match=r"'X' has 5 wavelengths but .* 31"):
-        learned[3].models.predict(np.ones((2, 5)))
-    with pytest.raises(FileNotFoundError, match=r"No 'fold_01.keras' in"):
-        FoldModels.load(tmp_path)
-    with pytest.raises(ValueError, match="at least one model"):
-        FoldModels([])
-
-
 # ---- which rows stop the training ------------------------------------------------
 
 

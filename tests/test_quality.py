@@ -95,17 +95,6 @@ def test_different_scans_of_real_soils_are_not_called_copies(nirsoil):
     assert (duplicated_spectra(10 ** -nirsoil["absorbance"]) == -1).all()
 
 
-def test_copies_refuse_what_they_cannot_judge(rng):
-    with pytest.raises(ValueError, match=r"'tolerance' must be .* at least 0, got -1"):
-        duplicated_spectra([[0.1, 0.2]], tolerance=-1)
-    with pytest.raises(ValueError, match=r"'reflectance' has 1 infinite .* at row 1"):
-        duplicated_spectra([[0.1, 0.2], [np.inf, 0.1]])
-    with pytest.raises(ValueError, match=r"must be 2D .* got shape \(2,\)"):
-        duplicated_spectra([0.1, 0.2])
-    with pytest.raises(ValueError, match=r"cannot tell the rows .* apart"):
-        duplicated_spectra(rng.uniform(0.3, 0.3001, (7_000, 12)))
-
-
 # Steps between detectors
 
 
@@ -199,20 +188,6 @@ def test_what_is_not_measured_has_no_step(rng):
     assert not steps["is_step"][~judged].any()
 
 
-def test_steps_refuse_what_they_cannot_judge(rng):
-    spectra = smooth_spectra(rng, 3, NM)
-    with pytest.raises(ValueError, match=r"shape \(3, 210\) but 'wavelengths' has 209"):
-        detector_steps(spectra, NM[1:])
-    with pytest.raises(ValueError, match=r"at least 4 strictly increasing .* got 3"):
-        detector_steps(spectra[:, :3], NM[:3])
-    with pytest.raises(ValueError, match=r"strictly increasing .* Sort the bands"):
-        detector_steps(spectra, NM[::-1])
-    with pytest.raises(ValueError, match="at most 2 nm apart, got 10 nm"):
-        find_joints(spectra, NM)
-    with pytest.raises(ValueError, match="'share' must be a number between 0 and 1"):
-        find_joints(spectra, NM, share=40)
-
-
 # Noise
 
 
@@ -268,7 +243,7 @@ def test_edges_are_cut_up_to_the_first_quiet_band_only():
     assert noisy_edges(level, nm) == (None, None)
     level[[0, 1, 10, 19]] = 9e-3
     assert noisy_edges(level, nm) == (410, 490)
-    assert noisy_edges(level, nm, factor=10) == (None, None)
+    assert noisy_edges(np.minimum(level, 4.9e-3), nm) == (None, None)
     level[0] = np.nan
     assert noisy_edges(level, nm) == (410, 490)
     assert noisy_edges(level / 1000, nm) == (None, None)  # below any rounding
@@ -291,20 +266,6 @@ def test_moist_dark_soils_are_noisy_at_both_edges_in_absorbance(nirsoil):
     assert noisy_edges(noise(nirsoil["absorbance"], nm), nm) == (None, None)
 
 
-def test_noise_refuses_what_it_cannot_judge(rng):
-    spectra = smooth_spectra(rng, 9, NM)
-    with pytest.raises(ValueError, match=r"'spectra' must have at least 10 rows .* 9"):
-        noise(spectra, NM)
-    with pytest.raises(ValueError, match=r"at least 5 strictly increasing .* got 4"):
-        noise(spectra[:, :4], NM[:4])
-    with pytest.raises(ValueError, match="'noise' has 3 rows but 'wavelengths' has 2"):
-        noisy_edges([1, 1, 1], [400, 410])
-    with pytest.raises(ValueError, match=r"'factor' must be at least 1, got 0\.5"):
-        noisy_edges([1, 1], [400, 410], factor=0.5)
-    with pytest.raises(ValueError, match="at one band at least, got NaN only"):
-        noisy_edges([np.nan, np.nan], [400, 410])
-
-
 # All checks of one set
 
 
@@ -325,5 +286,3 @@ def test_the_table_counts_what_was_planted(rng):
     np.testing.assert_allclose(table["share"], table["found"] / 200)
     assert table.index.str.contains("at 1000 nm, above 0.00").sum() == 1
     assert not table.index.str.contains("1830").any()  # not measured there
-    with pytest.raises(ValueError, match="'measures' has 7 rows but 'reflectance'"):
-        check_spectra(spectra, nm, measures[:7])

@@ -19,7 +19,7 @@ from search_helpers import FOLDS, X, Y, path, quick_rmse, quick_training
 from soilnb.cnn import SMALL, cross_validate
 from soilnb.cnn.memory import NetworkTooBigError
 from soilnb.cnn.tuning import Trial, search, trials
-from soilnb.cnn.tuning.log import TrialLog
+from soilnb.cnn.tuning.log import TrialLog, digest
 from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
 
@@ -49,13 +49,13 @@ KILLED = """
     import numpy as np
     sys.path.insert(0, {tests!r})
     import test_search
-    from soilnb.cnn.tuning import search, trials
+    from soilnb.cnn.tuning import oracle, search, trials
 
     def slow(*args):
         time.sleep(0.03)
         return test_search.quick_training(*args)
 
-    trials._cross_validate = slow
+    trials._cross_validate, oracle.ROUNDS = slow, 5
     random.seed(1)
     for attempt in range({n_kills} + 1):
         child = os.fork()
@@ -120,7 +120,7 @@ def test_another_search_in_the_same_directory_is_refused(quick, tmp_path, change
 
 def test_a_leftover_of_a_write_that_was_killed_is_cleared_away(quick, tmp_path):
     search(X, Y, FOLDS, 2, tmp_path)
-    leftover = tmp_path / "trial_0003.part"
+    leftover = tmp_path / ".trial_0003.json.4711"
     leftover.write_text('{"number": 3, "val')
     found = search(X, Y, FOLDS, 3, tmp_path)
     assert not leftover.exists()
@@ -141,6 +141,10 @@ def test_a_log_with_a_hole_or_a_damaged_trial_is_refused(
     spoil(tmp_path / "trial_0001.json")
     with pytest.raises(ValueError, match=message):
         search(X, Y, FOLDS, 3, tmp_path)
+
+
+def test_fingerprints_of_arrays_tell_shapes_apart():
+    assert digest([np.zeros(2)]) == digest([np.zeros(2)]) != digest([np.zeros(3)])
 
 
 def test_trials_are_read_as_they_were_written(tmp_path):
@@ -166,7 +170,7 @@ def failing(errors):
     return training
 
 
-def test_failed_trials_are_logged_and_the_search_goes_on(tmp_path, monkeypatch):
+def test_failed_trials_are_logged_and_the_search_goes_on(quick, tmp_path, monkeypatch):
     from soilnb.cnn._tensorflow import tf
 
     lost = SimpleNamespace(rmse=float("nan"), best_epoch=np.array([3, 0, 0]))
@@ -207,7 +211,7 @@ def test_a_bug_ends_the_search_with_its_own_error_and_costs_no_trial(
     assert path(mended) == path(search(X, Y, FOLDS, 5, tmp_path / "whole"))
 
 
-def test_a_search_without_any_success_says_why(tmp_path, monkeypatch):
+def test_a_search_without_any_success_says_why(quick, tmp_path, monkeypatch):
     errors = [MemoryError("no room"), MemoryError("no room at all")]
     monkeypatch.setattr(trials, "_cross_validate", failing(errors))
     found = search(X, Y, FOLDS, 2, tmp_path, seed=np.int64(1))
@@ -267,7 +271,7 @@ def test_a_trial_that_ends_by_itself_keeps_its_last_rmse_at_later_rungs():
 
 
 def test_halving_spends_fewer_epochs_and_its_best_was_trained_to_the_end(
-    tmp_path, monkeypatch
+    quick, tmp_path, monkeypatch
 ):
     epochs = []
 
@@ -301,18 +305,8 @@ def real_task(nirsoil):
 @pytest.mark.parametrize("method", ["bayesian", "bayesian_halving"])
 def test_score_of_real_networks_is_that_of_cross_validate(nirsoil, tmp_path, method):
     spectra, carbon, folds = real_task(nirsoil)
-    found = search(
-        spectra,
-        carbon,
-        folds,
-        4,
-        tmp_path,
-        method=method,
-        n_initial=3,
-        max_epochs=20,
-        max_weights=30_000,
-        seed=3,
-    )
+    settings = {"n_initial": 2, "max_epochs": 20, "max_weights": 30_000, "seed": 3}
+    found = search(spectra, carbon, folds, 3, tmp_path, method=method, **settings)
     assert set(found.trials["status"]) <= {"completed", "stopped"}
     assert (found.trials["seconds"] > 0).all()
     again = cross_validate(found.best, spectra, carbon, folds, seed=3)
@@ -353,17 +347,8 @@ def test_two_workers_share_the_trials_and_one_may_die(tmp_path):
         Client(cluster) as client,
     ):
         client.run(die_once, str(tmp_path / "flag"))
-        found = search(
-            X,
-            Y,
-            FOLDS,
-            10,
-            tmp_path / "log",
-            client=client,
-            max_epochs=2,
-            max_weights=20_000,
-            n_initial=4,
-        )
+        settings = {"max_epochs": 2, "max_weights": 20_000, "n_initial": 4}
+        found = search(X, Y, FOLDS, 10, tmp_path / "log", client=client, **settings)
     assert found.trials["number"].tolist() == list(range(1, 11))
     assert found.trials["architecture"].nunique() == 10
     failed = found.trials[found.trials["status"] == "failed"]

@@ -58,20 +58,6 @@ def test_nirsoil_gives_the_published_list(nirsoil):
     assert (kennard_stone(scores, 50) + 1).tolist() == NIRSOIL_50
 
 
-def test_a_longer_selection_begins_with_the_shorter():
-    X = np.random.default_rng(3).normal(size=(50, 4))
-    assert kennard_stone(X, 30)[:10].tolist() == kennard_stone(X, 10).tolist()
-
-
-def test_kennard_stone_refuses_bad_input():
-    with pytest.raises(ValueError, match=r"'n_samples' must be between 2 and 3 \(rows"):
-        kennard_stone([[0.0], [1.0], [2.0]], 4)
-    with pytest.raises(TypeError, match="'n_samples' must be a whole number"):
-        kennard_stone([[0.0], [1.0], [2.0]], 2.0)
-    with pytest.raises(ValueError, match="'X' has 1 missing"):
-        kennard_stone([[0.0], [np.nan]], 2)
-
-
 @pytest.mark.parametrize(("n_samples", "n_folds"), [(30, 10), (34, 10), (5, 5), (7, 2)])
 def test_fold_sizes_differ_by_at_most_one(n_samples, n_folds):
     folds = random_folds(n_samples, n_folds, seed=1)
@@ -84,12 +70,3 @@ def test_fold_sizes_differ_by_at_most_one(n_samples, n_folds):
 def test_folds_depend_on_the_seed_only():
     assert (random_folds(100, 10, 1) == random_folds(100, 10, 1)).all()
     assert (random_folds(100, 10, 1) != random_folds(100, 10, 2)).any()
-
-
-def test_random_folds_refuses_bad_numbers():
-    with pytest.raises(ValueError, match="'n_folds' must be between 2 and 5"):
-        random_folds(5, 6, seed=1)
-    with pytest.raises(ValueError, match="'n_folds' must be between 2 and 5"):
-        random_folds(5, 1, seed=1)
-    with pytest.raises(ValueError, match="'seed' must be at least 0"):
-        random_folds(5, 2, seed=-1)

@@ -12,7 +12,6 @@ from soilnb.cnn import (
     FCBlock,
     Scaling,
     build,
-    n_weights,
 )
 from soilnb.cnn._tensorflow import keras
 from soilnb.cnn.folds import (
@@ -159,13 +158,6 @@ def test_layers_before_and_after_a_cut_are_all_layers():
         assert len(before) + len(after) == len(layer_shapes(DEEP, 31))
 
 
-@pytest.mark.parametrize("n_frozen", [-1, 5])
-def test_a_cut_behind_the_last_block_is_refused(n_frozen):
-    message = rf"'n_frozen' must be between 0 and 4 \(blocks\), got {n_frozen}"
-    with pytest.raises(ValueError, match=message):
-        tail_shapes(DEEP, 31, n_frozen)
-
-
 # ---- one depth -------------------------------------------------------------------
 
 
@@ -277,7 +269,7 @@ def test_units_do_not_matter_where_the_scaling_of_the_base_has_them(library, sit
 
 
 def test_counted_weights_are_all_that_train_down_to_the_output_alone(cuts):
-    assert cuts[0].network.n_trained == n_weights(DEEP, 31, trainable_only=True)
+    assert cuts[0].network.n_trained == n_weights_that_train(cuts[0].base)
     # FC-block 2 has 6 * 4 + 4 weights; the output 4 and a bias.
     assert [cuts[n].network.n_trained for n in (3, 4)] == [28 + 5, 5]
 

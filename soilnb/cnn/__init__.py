@@ -13,9 +13,10 @@ from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
 from soilnb.cnn.folds import Scaling
 from soilnb.cnn.published import PUBLISHED, SMALL
 from soilnb.cnn.shapes import check_fit, feasible, layer_shapes, n_weights
-from soilnb.cnn.tuning import search
+from soilnb.cnn.tuning import SearchResult, search
 
 if TYPE_CHECKING:
+    from soilnb.cnn.explain import band_importance, first_filters
     from soilnb.cnn.memory import NetworkTooBigError
     from soilnb.cnn.models import FoldModels
     from soilnb.cnn.network import build
@@ -26,8 +27,10 @@ _NEEDS_TENSORFLOW = {
     "CrossValidation": "soilnb.cnn.result",
     "FoldModels": "soilnb.cnn.models",
     "NetworkTooBigError": "soilnb.cnn.memory",
+    "band_importance": "soilnb.cnn.explain",
     "build": "soilnb.cnn.network",
     "cross_validate": "soilnb.cnn.training",
+    "first_filters": "soilnb.cnn.explain",
 }
 
 __all__ = [
@@ -40,10 +43,13 @@ __all__ = [
     "FoldModels",
     "NetworkTooBigError",
     "Scaling",
+    "SearchResult",
+    "band_importance",
     "build",
     "check_fit",
     "cross_validate",
     "feasible",
+    "first_filters",
     "layer_shapes",
     "n_weights",
     "search",

@@ -109,10 +109,8 @@ class ConvBlock:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range.
     """
 
     filters: int
@@ -180,10 +178,8 @@ class FCBlock:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range.
     """
 
     nodes: int
@@ -255,15 +251,8 @@ class Architecture:
 
     Raises
     ------
-    TypeError
-        If a setting is of the wrong kind.
-    ValueError
-        If a setting is out of its range or there is no Conv-block.
-
-    See Also
-    --------
-    soilnb.cnn.layer_shapes : Sizes and weights of each layer.
-    soilnb.cnn.build : The ordinary Keras model.
+    TypeError, ValueError
+        If a setting is of the wrong kind or out of its range, or there is no block.
 
     Notes
     -----
@@ -275,9 +264,9 @@ class Architecture:
     .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11,
        doi:10.1038/s41598-020-80486-9.
     .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
-           Sensing 188, 190-200.
+       Sensing 188, 190-200.
     .. [3] Ioffe and Szegedy (2015), Proceedings of Machine Learning Research 37,
-           448-456.
+       448-456.
 
     Examples
     --------
@@ -335,23 +324,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """Return the architecture that `to_dict` wrote.
-
-        Parameters
-        ----------
-        data : mapping
-            Settings by name; "conv" and "fc" are lists of mappings.
-
-        Returns
-        -------
-        Architecture
-            Equal to the one written.
-
-        Raises
-        ------
-        ValueError
-            If a setting is unknown.
-        """
+        """Return what `to_dict` wrote; ValueError for an unknown setting."""
         _check_names(data, cls)
         blocks = {
             "conv": _blocks_from(data.get("conv", ()), ConvBlock),
@@ -362,11 +335,7 @@ class Architecture:
     def summary(self) -> pd.DataFrame:
         """Return one row per layer, as Table 2 of Shen et al. (2022) prints them.
 
-        Returns
-        -------
-        DataFrame
-            Columns block, layer, kernel/pool size, filters/nodes, padding, strides,
-            activation; a dash where a layer has no such setting.
+        A dash stands where a layer has no such setting.
         """
         parts = [block._rows() for block in self.blocks]
         rows = [

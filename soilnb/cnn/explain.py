@@ -10,20 +10,21 @@ from soilnb._validation import check_int, check_matrix, check_vector
 from soilnb.cnn._tensorflow import keras
 from soilnb.cnn.models import FoldModels
 
+RANGE_NM = 100  # bands that are shuffled together
+
 
 def band_importance(
     models: FoldModels,
     X: npt.ArrayLike,
     wavelengths: npt.ArrayLike,
     *,
-    width_nm: float = 100,
     n_repeats: int = 20,
     seed: int = 1,
 ) -> pd.DataFrame:
     """Return how much the prediction changes when a range of bands is shuffled.
 
-    The bands of a range are exchanged between the samples, all other bands stay. No
-    measured value is needed, so the samples may be any.
+    The bands of a range of 100 nm are exchanged between the samples, all others stay.
+    No measured value is needed, so the samples may be any.
 
     Parameters
     ----------
@@ -33,8 +34,6 @@ def band_importance(
         SNV absorbance, at least two samples.
     wavelengths : array-like of shape (n_wavelengths,)
         nm, strictly increasing.
-    width_nm : float, default 100
-        Width of a range, nm.
     n_repeats : int, default 20
         Shuffles of each range.
     seed : int, default 1
@@ -49,7 +48,7 @@ def band_importance(
     Raises
     ------
     ValueError
-        If shapes do not match or `width_nm` is not above 0.
+        If shapes do not match.
 
     Notes
     -----
@@ -63,14 +62,11 @@ def band_importance(
     spectra = check_matrix(X, "X")
     nm = _check_wavelengths(wavelengths, spectra)
     check_int(n_repeats, "n_repeats", 1)
-    if not width_nm > 0:
-        msg = f"'width_nm' must be above 0, got {width_nm}. Try 100."
-        raise ValueError(msg)
     generator = np.random.default_rng(seed)
     before = models.predict(spectra)
     rows = []
-    for first in np.arange(nm[0], nm[-1] + 1e-9, width_nm):
-        bands = np.flatnonzero((nm >= first) & (nm < first + width_nm))
+    for first in np.arange(nm[0], nm[-1] + 1e-9, RANGE_NM):
+        bands = np.flatnonzero((nm >= first) & (nm < first + RANGE_NM))
         if len(bands):
             change = _change(models, spectra, bands, before, n_repeats, generator)
             rows.append((nm[bands[0]], nm[bands[-1]], change))

@@ -40,24 +40,10 @@ class Scaling:
 
     @classmethod
     def learn(cls, X: npt.NDArray, y: npt.NDArray) -> Scaling:
-        """Return the scaling of training samples.
+        """Return the scaling of training samples, X (n_samples, n_wavelengths), y.
 
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_wavelengths)
-            Training spectra.
-        y : array of shape (n_samples,)
-            Training values of the soil property.
-
-        Returns
-        -------
-        Scaling
-            Standard deviations divide by n.
-
-        Notes
-        -----
-        What is constant (standard deviation below 1e-6) is only centred: its standard
-        deviation is taken as 1, so that another value met later is not blown up.
+        Standard deviations divide by n. What is constant (below 1e-6) is only centred,
+        so that another value met later is not blown up.
         """
         band_sd = np.std(X, axis=0, dtype=np.float64)
         y_sd = float(np.std(y))
@@ -76,26 +62,12 @@ class Scaling:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fold: the rows that train its network, stop it and score it.
+    """One fold: the rows that train its network, stop it and score it."""
 
-    Parameters
-    ----------
-    position : int
-        Place among the folds, from 0; seeds what is random in this fold.
-    train : array of int
-        Rows that the weights and the scaling are learned from.
-    watched : array of int
-        Rows whose RMSE stops the training and chooses the epoch.
-    held_out : array of int
-        Rows that score the network: the watched ones if stopping is "validation".
-    scaling : Scaling
-        Learned from the training rows only.
-    """
-
-    position: int
-    train: npt.NDArray[np.intp]
-    watched: npt.NDArray[np.intp]
-    held_out: npt.NDArray[np.intp]
+    position: int  # among the folds, from 0; seeds what is random in this one
+    train: npt.NDArray[np.intp]  # rows; the scaling is learned from them, too
+    watched: npt.NDArray[np.intp]  # rows whose RMSE chooses the epoch
+    held_out: npt.NDArray[np.intp]  # rows that score; the watched ones by default
     scaling: Scaling
 
     def n_steps(self, batch_size: int) -> int:
@@ -113,29 +85,7 @@ def make_folds(
 ) -> list[Fold]:
     """Return the folds in the order of their numbers, each with its own scaling.
 
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_wavelengths)
-        Spectra.
-    y : array of shape (n_samples,)
-        Soil property.
-    folds : array of int, shape (n_samples,)
-        Fold number of each sample.
-    stopping : str, default "validation"
-        "validation": the held-out rows are watched; "inner": a random fifth of the
-        other rows is watched and does not train.
-    seed : int, default 1
-        Seed of the draw of that fifth.
-
-    Returns
-    -------
-    list of Fold
-        One per fold number.
-
-    Raises
-    ------
-    ValueError
-        If a fold has fewer than 2 rows to train and to stop by, with "inner".
+    Stopping "inner" watches a random fifth of the other rows, which does not train.
     """
     parts = []
     for position, number in enumerate(np.unique(folds)):
@@ -174,22 +124,9 @@ def generator(seed: int, position: int, purpose: int) -> np.random.Generator:
 def initial_weights(
     architecture: Architecture, n_wavelengths: int, rng: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield weights as Keras initialises them.
+    """Yield first weights in the order of `keras.Model.get_weights`.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-    rng : numpy.random.Generator
-        Source of the kernels.
-
-    Yields
-    ------
-    array
-        In the order of `keras.Model.get_weights`: kernels are Glorot-uniform, biases
-        and shifts 0, scales 1, moving means 0, moving variances 1.
+    Kernels are Glorot-uniform, biases and shifts 0, scales 1, moments 0 and 1.
     """
     for layer in layer_shapes(architecture, n_wavelengths):
         if layer.normalises:
@@ -210,22 +147,7 @@ def initial_weights(
 def epoch_rows(
     fold: Fold, batch_size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Return the shuffled training rows of one epoch, as batches.
-
-    Parameters
-    ----------
-    fold : Fold
-        Gives the training rows.
-    batch_size : int
-        Rows in a batch.
-    rng : numpy.random.Generator
-        Source of the order.
-
-    Returns
-    -------
-    array of shape (n_steps, batch_size)
-        Row numbers; -1 fills the last batch up.
-    """
+    """Return the shuffled training rows as batches; -1 fills the last one up."""
     n_steps = fold.n_steps(batch_size)
     rows = np.full(n_steps * batch_size, -1, np.int32)
     rows[: len(fold.train)] = rng.permutation(fold.train)

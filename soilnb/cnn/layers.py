@@ -94,8 +94,7 @@ def pool(values: tf.Tensor, block: ConvBlock) -> tf.Tensor:
 def drop(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     """Set a random share of the values to zero and scale the rest up, in training.
 
-    All folds drop the same places of a step, so that a fold does not depend on how
-    many are trained beside it.
+    All folds drop the same places: none depends on how many are trained beside it.
     """
     if not rate:
         return values

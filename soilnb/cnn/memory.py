@@ -34,28 +34,7 @@ def folds_at_once(
 ) -> int:
     """Return how many folds can be trained together in the memory there is.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks and training settings.
-    n_wavelengths : int
-        Bands of a spectrum.
-    n_folds : int
-        Folds to train in all; their best weights are kept until the end.
-    dtype : str, default "float32"
-        Of weights and values.
-    memory_bytes : int, optional
-        Bytes to use at most; without it four fifths of what is free.
-
-    Returns
-    -------
-    int
-        Between 1 and `n_folds`.
-
-    Raises
-    ------
-    NetworkTooBigError
-        If one fold is too many; the message has the numbers.
+    Raises NetworkTooBigError, with the numbers, if one is too many.
     """
     size = np.dtype(dtype).itemsize
     kept = n_folds * n_weights(architecture, n_wavelengths) * size
@@ -76,23 +55,7 @@ def folds_at_once(
 def fold_bytes(
     architecture: Architecture, n_wavelengths: int, *, dtype: str = "float32"
 ) -> int:
-    """Return about how many bytes the training of one fold takes.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks and training settings.
-    n_wavelengths : int
-        Bands of a spectrum.
-    dtype : str, default "float32"
-        Of weights and values.
-
-    Returns
-    -------
-    int
-        Weights, best weights, gradients and what the optimiser remembers, and the
-        values of a batch.
-    """
+    """Return about how many bytes the training of one fold takes."""
     copies = 3 + N_SLOTS[architecture.optimiser]
     weights = copies * n_weights(architecture, n_wavelengths)
     outputs = [math.prod(x.output) for x in layer_shapes(architecture, n_wavelengths)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replace_folder
 from soilnb._validation import check_matrix
 from soilnb.cnn._tensorflow import keras
 
@@ -56,43 +57,15 @@ class FoldModels:
         return int(self.models[0].input_shape[1])
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the mean prediction of the models.
+        """Return the mean prediction (n_samples,) for SNV absorbance, in y's unit.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If `X` has another number of wavelengths or values that are not finite.
+        Raises ValueError for another number of wavelengths or values that are not
+        finite.
         """
         return self.predict_each(X).mean(axis=0)
 
     def predict_each(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the prediction of every model, as `predict` but not averaged.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_folds, n_samples)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If `X` has another number of wavelengths or values that are not finite.
-        """
+        """Return what every model predicts (n_folds, n_samples), as `predict`."""
         X = check_matrix(X, "X").astype(self.models[0].inputs[0].dtype)
         if X.shape[1] != self.n_wavelengths:
             msg = (
@@ -105,19 +78,7 @@ class FoldModels:
     def save(self, folder: str | Path) -> None:
         """Write fold_01.keras, fold_02.keras, ... into `folder`, all or none.
 
-        Parameters
-        ----------
-        folder : path
-            Made if missing; models saved there before are replaced.
-
-        Raises
-        ------
-        ValueError
-            If `folder` holds anything but saved models.
-
-        Notes
-        -----
-        The models are written into a temporary folder beside it, which is then renamed.
+        Models saved there before are replaced; ValueError if it holds anything else.
         """
         folder = Path(folder).absolute()
         _check_replaceable(folder)
@@ -128,29 +89,11 @@ class FoldModels:
             new.mkdir()
             for number, model in enumerate(self.models, start=1):
                 model.save(new / f"fold_{number:0{digits}d}.keras")
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            new.rename(folder)
+            replace_folder(new, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> FoldModels:
-        """Return the models that `save` wrote.
-
-        Parameters
-        ----------
-        folder : path
-            With fold_01.keras, fold_02.keras, ...
-
-        Returns
-        -------
-        FoldModels
-            Predicting the same.
-
-        Raises
-        ------
-        FileNotFoundError
-            If `folder` holds no saved model.
-        """
+        """Return the models that `save` wrote; FileNotFoundError if there is none."""
         files = sorted(Path(folder).glob("fold_*.keras"))
         if not files:
             msg = f"No 'fold_01.keras' in {str(folder)!r}. Train and save models first."

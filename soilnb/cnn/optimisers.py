@@ -117,17 +117,7 @@ _RULES: dict[str, Callable[[tf.Variable, Slots, tf.Tensor, _Step], None]] = {
 
 
 class Optimiser:
-    """An optimiser and what it remembers of the weights it changes.
-
-    Parameters
-    ----------
-    name : str
-        One of "adam", "nadam", "adamax", "rmsprop", "sgd".
-    learning_rate : float
-        Step size.
-    weights : sequence of tf.Variable
-        At least one, all of one dtype.
-    """
+    """An optimiser and what it remembers of the weights it changes, of one dtype."""
 
     def __init__(
         self, name: str, learning_rate: float, weights: Sequence[tf.Variable]

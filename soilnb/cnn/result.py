@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replacing
 from soilnb._validation import check_choice
 from soilnb.cnn.architecture import Architecture
 from soilnb.cnn.folds import Fold, Scaling
@@ -22,27 +22,13 @@ from soilnb.cnn.network import build
 
 @dataclass(frozen=True, eq=False)
 class TrainedFold:
-    """One fold after training.
-
-    Parameters
-    ----------
-    fold : Fold
-        Its rows and scaling.
-    weights : list of array
-        Those of the best epoch, in the order of `keras.Model.get_weights`.
-    history : array of shape (n_epochs,)
-        RMSE of the watched rows, in the unit of the soil property.
-    predicted : array
-        Predictions of the held-out rows with those weights, same unit.
-    diverged : bool
-        Whether training ended because the RMSE was not finite any more.
-    """
+    """One fold after training."""
 
     fold: Fold
-    weights: list[npt.NDArray[np.floating]]
-    history: npt.NDArray[np.float64]
-    predicted: npt.NDArray[np.float64]
-    diverged: bool
+    weights: list[npt.NDArray[np.floating]]  # of the best epoch, in Keras's order
+    history: npt.NDArray[np.float64]  # RMSE of the watched rows, in the unit of y
+    predicted: npt.NDArray[np.float64]  # the held-out rows, in the unit of y
+    diverged: bool  # whether training ended because the RMSE was not finite any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,26 +98,10 @@ class CrossValidation:
     def predict(
         self, X: npt.ArrayLike, *, rule: str = "mean"
     ) -> npt.NDArray[np.float64]:
-        """Return the prediction of the fold-models together.
+        """Return the prediction of the fold-models together, in the unit of y.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-        rule : str, default "mean"
-            "mean" of all fold-models, as everywhere here, or that of the "best" one,
-            with the lowest RMSE of its own held-out samples. The paper does not say
-            which it takes.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            In the unit of the soil property.
-
-        Raises
-        ------
-        ValueError
-            If the rule is unknown, or `X` is unfit.
+        `rule` is "mean", as everywhere here, or "best": the one with the lowest RMSE of
+        its own held-out samples. The paper does not say which it takes.
         """
         check_choice(rule, "rule", ("mean", "best"))
         if rule == "mean":
@@ -140,14 +110,7 @@ class CrossValidation:
         return FoldModels([best]).predict(X)
 
     def save(self, file: str | Path) -> None:
-        """Write everything into one file, whole or not at all.
-
-        Parameters
-        ----------
-        file : path
-            Ends in ".npz"; replaced if it exists.
-        """
-        file = Path(file)
+        """Write everything into one .npz file, whole or not at all."""
         arrays: dict[str, Any] = {
             "out_of_fold": self.out_of_fold,
             "fold_rmse": self.fold_rmse,
@@ -161,25 +124,12 @@ class CrossValidation:
             "seconds": self.seconds,
             "n_weights": [len(one.weights) for one in self.trained],
         }
-        new = file.with_name(f".{file.name}.{os.getpid()}")  # two may write at once
-        with new.open("wb") as stream:
+        with replacing(Path(file)) as new, new.open("wb") as stream:
             np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
-        new.replace(file)
 
     @classmethod
     def load(cls, file: str | Path) -> CrossValidation:
-        """Return the result that `save` wrote.
-
-        Parameters
-        ----------
-        file : path
-            Ends in ".npz".
-
-        Returns
-        -------
-        CrossValidation
-            Predicting the same.
-        """
+        """Return the result that `save` wrote."""
         with np.load(file) as arrays:
             facts = json.loads(str(arrays["facts"]))
             trained = [

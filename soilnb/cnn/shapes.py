@@ -13,22 +13,13 @@ NORMALISATION = "Batch normalisation"
 
 
 class LayerShape(NamedTuple):
-    """One layer: its block, its name, what it puts out and its weights.
-
-    Parameters
-    ----------
-    block, layer : str
-        As in the summary of the architecture.
-    output : tuple of int
-        (positions, filters) up to "Flatten", (nodes,) from there on.
-    weights : tuple of tuple of int
-        Shapes in Keras's order: kernel (length, channels, filters) or (inputs, nodes)
-        and bias; of a batch normalisation scale, shift, moving mean, moving variance.
-    """
+    """One layer: its block, its name, what it puts out and its weights."""
 
     block: str
     layer: str
-    output: Shape
+    output: Shape  # (positions, filters) up to "Flatten", (nodes,) from there on
+    # In Keras's order: kernel (length, channels, filters) or (inputs, nodes) and bias;
+    # of a batch normalisation scale, shift, moving mean, moving variance.
     weights: tuple[Shape, ...] = ()
 
     @property
@@ -132,29 +123,7 @@ def _misfit(name: str, what: str, length: int, n_wavelengths: int) -> str:
 def tail_shapes(
     architecture: Architecture, n_wavelengths: int, n_frozen: int
 ) -> tuple[Shape, list[LayerShape]]:
-    """Return what reaches the layers after the first blocks, and these layers.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-    n_frozen : int
-        Blocks before the cut; 0 for the whole network.
-
-    Returns
-    -------
-    shape : tuple of int
-        (positions, channels) of a sample, or (nodes,) after an FC-block.
-    layers : list of LayerShape
-        The layers after the cut, as of `layer_shapes`.
-
-    Raises
-    ------
-    ValueError
-        If `n_frozen` is negative or more than there are blocks.
-    """
+    """Return the shape that reaches what follows the first blocks, and its layers."""
     check_int(n_frozen, "n_frozen", 0, len(architecture.blocks), " (blocks)")
     layers = layer_shapes(architecture, n_wavelengths)
     frozen = architecture.block_names[:n_frozen]
@@ -164,9 +133,7 @@ def tail_shapes(
     return (before[-1] if before else (int(n_wavelengths), 1)), after
 
 
-def n_weights(
-    architecture: Architecture, n_wavelengths: int, *, trainable_only: bool = False
-) -> int:
+def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
     """Return the number of weights, as Keras counts them.
 
     Parameters
@@ -175,8 +142,6 @@ def n_weights(
         Blocks of the network.
     n_wavelengths : int
         Bands of a spectrum.
-    trainable_only : bool, default False
-        Leave out the moving means and variances of batch normalisations.
 
     Returns
     -------
@@ -195,29 +160,12 @@ def n_weights(
     >>> n_weights(tiny, n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
     85
     """
-    total = 0
-    for layer in layer_shapes(architecture, n_wavelengths):
-        fixed = trainable_only and layer.normalises
-        weights = layer.weights[:2] if fixed else layer.weights
-        total += sum(math.prod(shape) for shape in weights)
-    return total
+    layers = layer_shapes(architecture, n_wavelengths)
+    return sum(math.prod(shape) for layer in layers for shape in layer.weights)
 
 
 def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
-    """Raise ValueError, naming layer and reason, unless spectra are long enough.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-
-    Raises
-    ------
-    ValueError
-        If a filter or a pool is longer than what reaches it.
-    """
+    """Raise ValueError, naming layer and reason, unless spectra are long enough."""
     layer_shapes(architecture, n_wavelengths)
 
 

@@ -34,35 +34,7 @@ def _batches(rows: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.int32]:
 
 
 class FoldStack:
-    """The networks of some folds, or what follows their first blocks, trained together.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks and training settings.
-    n_wavelengths : int
-        Bands of a spectrum.
-    X : array of shape (n_samples, n_features)
-        SNV absorbance of all samples, or what their first blocks make of it.
-    y : array of shape (n_samples,)
-        Soil property of all samples.
-    folds : sequence of Fold
-        All with the same number of batches in an epoch: optimisers count steps once
-        for all of them.
-    weights : iterable of array
-        Initial weights in the order of `keras.Model.get_weights`, each with a leading
-        fold axis; their dtype is that of the training.
-    seeds : array of int, shape (n_blocks,)
-        Of the dropout of each block.
-    n_frozen : int, default 0
-        Blocks that are not here: `X` is what they put out.
-
-    Notes
-    -----
-    A bias that feeds a batch normalisation is subtracted again by it. Its gradient is
-    zero but for rounding, which some optimisers blow up to steps of the learning rate.
-    It is held at 0 here, and by a constraint in the model that `build` makes.
-    """
+    """The networks of some folds, or what follows their first blocks, as one."""
 
     def __init__(
         self,
@@ -70,10 +42,10 @@ class FoldStack:
         n_wavelengths: int,
         X: npt.NDArray,
         y: npt.NDArray,
-        folds: Sequence[Fold],
-        weights: Iterable[npt.NDArray],
-        seeds: npt.NDArray[np.int64],
-        n_frozen: int = 0,
+        folds: Sequence[Fold],  # as many batches in each: their steps are counted once
+        weights: Iterable[npt.NDArray],  # in Keras's order, each with K first
+        seeds: npt.NDArray[np.int64],  # of the dropout of each block
+        n_frozen: int = 0,  # blocks that are not here: `X` is what they put out
     ) -> None:
         self.architecture = architecture
         self.n_folds = len(folds)
@@ -115,7 +87,9 @@ class FoldStack:
         trained: list[bool] = []
         for layer in layers:
             if layer.normalises:
-                trained[-1] = False  # the bias before it
+                # The bias before it has no effect and no gradient but rounding, which
+                # some optimisers blow up: held at 0, as by a constraint in `build`.
+                trained[-1] = False
                 trained += [True, True, False, False]
             else:
                 trained += [True] * len(layer.weights)
@@ -141,36 +115,16 @@ class FoldStack:
         return self._diverged.numpy()
 
     def train(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.floating]:
-        """Train for some epochs; each fold's best weights are kept.
+        """Train on rows (epochs, steps, K, B); -1 fills a batch up.
 
-        Parameters
-        ----------
-        rows : array of shape (n_epochs, n_steps, n_folds, batch_size)
-            Training rows of each batch, -1 where a batch is not full.
-
-        Returns
-        -------
-        array of shape (n_epochs, n_folds)
-            RMSE of the watched rows after each epoch, in standard deviations of the
-            training values; NaN after a fold has stopped.
+        Return the watched RMSE (epochs, K) in sd of y; NaN after a fold has stopped.
         """
         return self._train(tf.constant(rows)).numpy()
 
     def predict_best(
         self, rows: Sequence[npt.NDArray[np.intp]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Predict some rows of each fold with its best weights, which it keeps.
-
-        Parameters
-        ----------
-        rows : sequence of array of int
-            One array of row numbers per fold.
-
-        Returns
-        -------
-        list of array
-            Predictions of those rows, in the unit of the soil property.
-        """
+        """Predict some rows of each fold with its best weights, which it keeps."""
         for weight, best in zip(self.weights, self.best_weights, strict=True):
             weight.assign(best)
         batches = [self._samples(tf.constant(batch))[0] for batch in _batches(rows)]

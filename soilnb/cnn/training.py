@@ -174,20 +174,10 @@ def cross_validate(
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Weights that a training begins with, and the blocks that it leaves alone.
+    """Weights that a training begins with, and the blocks that it leaves alone."""
 
-    Parameters
-    ----------
-    weights : mapping of int to sequence of array
-        Position of each fold to its weights after the frozen blocks, in the order of
-        `keras.Model.get_weights`.
-    n_frozen : int, default 0
-        First blocks that are frozen. They are not in the training: its "spectra" are
-        what these blocks put out, one flat row for each sample.
-    """
-
-    weights: Mapping[int, Sequence[npt.NDArray]]
-    n_frozen: int = 0
+    weights: Mapping[int, Sequence[npt.NDArray]]  # by position; after the frozen blocks
+    n_frozen: int = 0  # first blocks: the training's "spectra" are what they put out
 
 
 def train_folds(
@@ -206,29 +196,7 @@ def train_folds(
 ) -> list[TrainedFold]:
     """Train one network for each fold, whatever rows it has: `cross_validate` inside.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks and training settings.
-    X : array of shape (n_samples, n_features)
-        SNV absorbance, or with `start` what its frozen blocks make of it; float32 or
-        float64, which becomes the dtype of the training. Checked by the caller.
-    y : array of shape (n_samples,)
-        Soil property, in its own unit.
-    parts : sequence of Fold
-        Their positions seed what is random.
-    n_wavelengths : int, optional
-        Bands of a spectrum, where `X` has features instead.
-    start : Start, optional
-        Weights to begin with; drawn by `seed` if left out.
-    seed, max_epochs, memory_bytes, prune, progress
-        As of `cross_validate`.
-
-    Returns
-    -------
-    list of TrainedFold
-        In the order of the positions. With frozen blocks their weights are those
-        after the cut.
+    With `start`, `X` is what its frozen blocks put out, of `n_wavelengths` bands.
     """
     n_wavelengths = n_wavelengths or X.shape[1]
     n_at_once = folds_at_once(
@@ -405,23 +373,7 @@ def collect_result(
     trained: list[TrainedFold],
     started: float,
 ) -> CrossValidation:
-    """Return the folds and the errors of their held-out predictions.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        What was trained.
-    X, y : array
-        Spectra and soil property of all samples.
-    trained : list of TrainedFold
-        With the weights of whole networks; together they hold out every sample once.
-    started : float
-        When the work began, of `time.perf_counter`.
-
-    Returns
-    -------
-    CrossValidation
-    """
+    """Return the folds and the errors of their held-out predictions."""
     out_of_fold = np.empty(len(y))
     for one in trained:
         out_of_fold[one.fold.held_out] = one.predicted

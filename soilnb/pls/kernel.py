@@ -208,9 +208,7 @@ def _fetch_share(table, rows, part, n_parts):
 def fit_block(block, n_components, table, next_rows):
     """Fit a filled block with 1 to `n_components` components; return how many it has.
 
-    Golub-Kahan bidiagonalisation. `basis`, `rotations`, `coef` and `intercept` of the
-    block hold the result. On the way, `next_rows` of `table`, which the next fit will
-    need, are brought near.
+    The block holds the result; `next_rows` of `table` are brought near meanwhile.
     """
     X, weights, basis, coef = block.X, block.weights, block.basis, block.coef
     rotations, scores, previous = block.rotations, block.scores, block.previous_scores

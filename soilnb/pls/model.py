@@ -48,10 +48,6 @@ class PLS1(
     n_features_in_ : int
         Number of wavelengths.
 
-    See Also
-    --------
-    choose_n_components : The number with the lowest cross-validated RMSE.
-
     Notes
     -----
     Computed in float64. X and y are centred, not scaled. Predictions equal
@@ -80,30 +76,8 @@ class PLS1(
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> PLS1:
         """Fit the regression for 1 to `n_components` components.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra; at least two samples.
-        y : array-like of shape (n_samples,)
-            Soil property.
-
-        Returns
-        -------
-        PLS1
-            Itself, fitted.
-
-        Raises
-        ------
-        TypeError
-            If `n_components` is not a whole number.
-        ValueError
-            If `n_components` is below 1, or `X` and `y` are not finite, differ
-            in length or have fewer than two samples.
-
-        Examples
-        --------
-        >>> PLS1(1).fit([[0.0], [2.0]], [1.0, 5.0]).coef_.round(6).tolist()
-        [2.0]
+        Raises TypeError or ValueError if `n_components`, `X` (n_samples,
+        n_wavelengths), at least two rows, or `y` (n_samples,) are unfit.
         """
         check_int(self.n_components, "n_components", 1)
         spectra, values = validate_data(
@@ -127,94 +101,26 @@ class PLS1(
         self.intercept_ = float(self.intercept_path_[-1])
         return self
 
-    def predict(
-        self, X: npt.ArrayLike, n_components: int | None = None
-    ) -> npt.NDArray[np.float64]:
-        """Predict the property.
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return predictions (n_samples,) with all components, in the unit of y.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra.
-        n_components : int, optional
-            Use only that many components; all by default.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Predictions, in the unit of the property.
-
-        Raises
-        ------
-        TypeError
-            If `n_components` is not a whole number.
-        ValueError
-            If `X` does not match the spectra fitted, or `n_components` is not
-            between 1 and the number fitted with.
-
-        Examples
-        --------
-        >>> PLS1(1).fit([[0.0], [2.0]], [1.0, 5.0]).predict([[1.0]]).tolist()
-        [3.0]
+        Raises ValueError if `X` does not match the spectra fitted.
         """
         check_is_fitted(self)
-        highest = len(self.coef_path_)
-        used = highest if n_components is None else n_components
-        check_int(used, "n_components", 1, highest)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
-        return spectra @ self.coef_path_[used - 1] + self.intercept_path_[used - 1]
+        return spectra @ self.coef_path_[-1] + self.intercept_path_[-1]
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the scores of all components.
+        """Return the scores (n_samples, n_components_fitted_) of all components.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components_fitted_)
-            Scores; those of the samples fitted have mean 0 and are orthogonal.
-
-        Raises
-        ------
-        ValueError
-            If `X` does not match the spectra fitted.
-
-        Examples
-        --------
-        >>> PLS1(1).fit([[0.0], [2.0]], [1.0, 5.0]).transform([[3.0]]).tolist()
-        [[2.0]]
+        Those of the samples fitted have mean 0 and are orthogonal.
         """
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
         return (spectra - self.X_mean_) @ self.rotations_.T
 
     def predict_all(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Predict the property with every number of components.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra.
-
-        Returns
-        -------
-        ndarray of shape (n_components, n_samples)
-            Row a - 1 holds the predictions of a components.
-
-        Raises
-        ------
-        ValueError
-            If `X` does not match the spectra fitted.
-
-        Examples
-        --------
-        >>> model = PLS1(2).fit([[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]], [1.0, 5.0, 3.0])
-        >>> model.predict_all([[2.0, 0.0]]).round(6).tolist()
-        [[5.105263], [5.0]]
-        """
+        """Return predictions (n_components, n_samples); row a - 1: a components."""
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
         return self.coef_path_ @ spectra.T + self.intercept_path_[:, np.newaxis]
@@ -311,24 +217,13 @@ def choose_n_components(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra.
-    y : array-like of shape (n_samples,)
-        Soil property.
-    folds : array-like of int, shape (n_samples,)
-        Fold of each row.
-    max_components : int
-        Largest number of components to try, at least 1.
+    X, y, folds, max_components
+        As of `cross_validated_rmse`, which raises where they are unfit.
 
     Returns
     -------
     int
         Between 1 and `max_components`; the smallest number among ties.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `cross_validated_rmse`.
 
     Examples
     --------

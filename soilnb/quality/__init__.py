@@ -68,10 +68,6 @@ def check_spectra(
     ValueError
         Where one of the checks does.
 
-    See Also
-    --------
-    duplicated_spectra, SpectralOutliers, detector_steps, noise, noisy_edges
-
     Notes
     -----
     Steps are sought in reflectance, where detectors are matched, and the number after

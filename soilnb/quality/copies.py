@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,29 +19,25 @@ _CHUNK_PAIRS = 16_384  # 28 MB of differences at 211 bands
 Floats = npt.NDArray[np.float64]
 
 
-def duplicated_spectra(
-    reflectance: npt.ArrayLike, *, tolerance: float = SAME_REFLECTANCE
-) -> npt.NDArray[np.intp]:
+def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     """Return, for each row, the first earlier row that holds the same spectrum.
 
     Parameters
     ----------
     reflectance : array-like of shape (n_samples, n_wavelengths)
         Reflectance as a fraction; NaN where a row was not measured.
-    tolerance : float, default 1.5e-4
-        Largest difference at any band between two copies, reflectance.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Row number of the first spectrum within the tolerance, -1 where no earlier
-        row is.
+        Row number of the first spectrum that differs by at most 1.5e-4 at any band,
+        -1 where no earlier row does.
 
     Raises
     ------
     ValueError
-        If `reflectance` is not 2D or has infinite values, `tolerance` is negative,
-        or so many spectra are alike that `tolerance` cannot tell them apart.
+        If `reflectance` is not 2D or has infinite values, or so many spectra are
+        alike that they cannot be told apart.
 
     Notes
     -----
@@ -51,9 +45,8 @@ def duplicated_spectra(
     share half of their range are not called copies. The result is exact: a tree on
     a few bands finds the pairs that can be copies, and all bands decide.
 
-    Two roundings of one spectrum to 4 decimals differ by at most 1e-4, hence the
-    default. Where one copy is rounded to 3 decimals, give 6e-4; but different soils
-    can be as close as 4e-4.
+    Two roundings of one spectrum to 4 decimals differ by at most 1e-4. A copy rounded
+    to 3 decimals is not found: different soils can be as close as 4e-4.
 
     Being a copy is not transitive: c may be a copy of b, and b of a, but not c of a.
 
@@ -63,16 +56,13 @@ def duplicated_spectra(
     [-1, -1, 0]
     """
     spectra = check_measured(reflectance, "reflectance")
-    if not isinstance(tolerance, numbers.Real) or not 0 <= tolerance < np.inf:
-        msg = f"'tolerance' must be a reflectance of at least 0, got {tolerance!r}."
-        raise ValueError(msg)
     measured = np.isfinite(spectra)
     range_of_row, _ = _factorize_rows(np.packbits(measured, axis=1))
     earlier = np.full(len(spectra), -1)
     for rows in pd.Series(range_of_row).groupby(range_of_row).indices.values():
         bands = measured[rows[0]]
         if bands.any():
-            first = rows[_first_copies(spectra[np.ix_(rows, bands)], tolerance)]
+            first = rows[_first_copies(spectra[np.ix_(rows, bands)])]
             earlier[rows] = np.where(first < rows, first, -1)
     return earlier
 
@@ -86,24 +76,24 @@ def _factorize_rows(
     return codes, np.unique(codes, return_index=True)[1]
 
 
-def _first_copies(spectra: Floats, tolerance: float) -> npt.NDArray[np.intp]:
-    """Return for each row the first row, itself included, within the tolerance."""
+def _first_copies(spectra: Floats) -> npt.NDArray[np.intp]:
+    """Return for each row the first row, itself included, that holds the same."""
     codes, first = _factorize_rows(spectra)  # else identical rows make too many pairs
     distinct = spectra[first]
     bands = np.linspace(0, spectra.shape[1] - 1, _PREFILTER_BANDS).astype(np.intp)
     tree = KDTree(distinct[:, np.unique(bands)])
-    n_pairs = (tree.count_neighbors(tree, tolerance, p=np.inf) - len(distinct)) // 2
+    n_near = tree.count_neighbors(tree, SAME_REFLECTANCE, p=np.inf)
+    n_pairs = (n_near - len(distinct)) // 2
     if n_pairs > _MAX_PAIRS:
         msg = (
-            f"'tolerance' {tolerance:g} cannot tell the rows of 'reflectance' apart: "
-            f"{n_pairs} pairs may be copies. Lower it, or check that reflectance is a "
-            "fraction."
+            f"{SAME_REFLECTANCE:g} cannot tell the rows of 'reflectance' apart: "
+            f"{n_pairs} pairs may be copies. Check that reflectance is a fraction."
         )
         raise ValueError(msg)
-    pairs = tree.query_pairs(tolerance, p=np.inf, output_type="ndarray")
+    pairs = tree.query_pairs(SAME_REFLECTANCE, p=np.inf, output_type="ndarray")
     lowest = np.arange(len(distinct))
     for start in range(0, len(pairs), _CHUNK_PAIRS):
         low, high = pairs[start : start + _CHUNK_PAIRS].T
-        same = (np.abs(distinct[low] - distinct[high]) <= tolerance).all(axis=1)
+        same = (np.abs(distinct[low] - distinct[high]) <= SAME_REFLECTANCE).all(axis=1)
         np.minimum.at(lowest, high[same], low[same])
     return first[lowest[codes]]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_rows, check_vector
-from soilnb.quality.checks import check_on_wavelengths, check_share
+from soilnb.quality.checks import check_on_wavelengths
 
 # Last bands of the first two detectors of a common field spectrometer; other
 # instruments, also of the same maker, change elsewhere: see `find_joints`.
@@ -18,6 +18,7 @@ STEP_LIMIT = 5.0  # times the size of the same statistic at neighbouring places
 NOISY = 5.0  # times the noise in the middle of the spectrum
 
 _NEIGHBOURS = (2, 6)  # nearest and farthest place that a step is compared with
+_JOINT_SHARE = 0.4  # of the spectra in which a joint must stand out
 _MIN_STEP = 2e-4  # smaller ones come from rounding to 4 decimals
 _MAX_SPACING_NM = 2.0  # over wider ones, absorption bands are as sharp as steps
 _ROUNDING_NOISE = 1e-4 / 12**0.5  # rounding to 4 decimals, spread evenly
@@ -58,10 +59,6 @@ def detector_steps(
     ValueError
         If `reflectance` and `wavelengths` do not match, or there are fewer than four
         wavelengths.
-
-    See Also
-    --------
-    find_joints : Where the steps are, if not known.
 
     Notes
     -----
@@ -104,10 +101,8 @@ def detector_steps(
     return pd.concat(tables, ignore_index=True)
 
 
-def find_joints(
-    reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike, *, share: float = 0.4
-) -> pd.DataFrame:
-    """Return where many spectra of one instrument have a step.
+def find_joints(reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike) -> pd.DataFrame:
+    """Return where two fifths of the spectra of one instrument have a step.
 
     Parameters
     ----------
@@ -115,8 +110,6 @@ def find_joints(
         Reflectance as a fraction; NaN where a row was not measured.
     wavelengths : array-like of shape (n_wavelengths,)
         nm, strictly increasing, as measured: at most 2 nm apart.
-    share : float, default 0.4
-        Share of the spectra in which the step must stand out.
 
     Returns
     -------
@@ -127,12 +120,8 @@ def find_joints(
     Raises
     ------
     ValueError
-        If `reflectance` and `wavelengths` do not match, the wavelengths are farther
-        apart, or `share` is not between 0 and 1.
-
-    See Also
-    --------
-    detector_steps : The steps at known joints, and how they are judged.
+        If `reflectance` and `wavelengths` do not match, or the wavelengths are
+        farther apart.
 
     Examples
     --------
@@ -142,7 +131,6 @@ def find_joints(
        joint_nm   step  share
     0    1000.0  0.002    1.0
     """
-    check_share(share, "share")
     spectra, nm = check_on_wavelengths(reflectance, wavelengths, 4, "reflectance")
     spacing = float(np.median(np.diff(nm)))
     if spacing > _MAX_SPACING_NM:
@@ -161,7 +149,7 @@ def find_joints(
             continue
         size = float(np.median(np.abs(step[judged])))
         stands_out = float(np.mean(np.abs(step[judged]) > limit[judged]))
-        if size >= _MIN_STEP and stands_out >= share:
+        if size >= _MIN_STEP and stands_out >= _JOINT_SHARE:
             found.append((nm[place + 1], size, stands_out))
     return pd.DataFrame(found, columns=["joint_nm", "step", "share"])
 
@@ -214,10 +202,6 @@ def noise(spectra: npt.ArrayLike, wavelengths: npt.ArrayLike) -> Floats:
     ValueError
         If `spectra` and `wavelengths` do not match, or there are fewer than ten rows
         or five wavelengths.
-
-    See Also
-    --------
-    noisy_edges : The range that is left between noisy edges.
 
     Notes
     -----
@@ -278,7 +262,7 @@ def _fourth_differences(spectra: Floats, nm: Floats) -> Floats:
 
 
 def noisy_edges(
-    noise: npt.ArrayLike, wavelengths: npt.ArrayLike, *, factor: float = NOISY
+    noise: npt.ArrayLike, wavelengths: npt.ArrayLike
 ) -> tuple[float | None, float | None]:
     """Return the range that is left between noisy edges of the spectrum.
 
@@ -288,20 +272,19 @@ def noisy_edges(
         From `noise`; bands with NaN are passed over.
     wavelengths : array-like of shape (n_wavelengths,)
         nm, strictly increasing.
-    factor : float, default 5
-        A band is noisy above this many times the median of the middle half, or above
-        3e-5, what rounding to 4 decimals leaves, if that is larger.
 
     Returns
     -------
     (float or None, float or None)
         First and last wavelength in nm between the edges, going inwards from either
-        end to the first band that is not noisy; None at an end that is not noisy.
+        end to the first band that is not noisy; None at an end that is not noisy. A
+        band is noisy above 5 times the median of the middle half, or above 3e-5, what
+        rounding to 4 decimals leaves, if that is larger.
 
     Raises
     ------
     ValueError
-        If the lengths differ, `factor` is below 1, or no band has a value.
+        If the lengths differ or no band has a value.
 
     Examples
     --------
@@ -311,9 +294,6 @@ def noisy_edges(
     nm = check_vector(wavelengths, "wavelengths")
     level = np.asarray(noise, dtype=np.float64)
     check_rows(level, "noise", nm, "wavelengths")
-    if not factor >= 1:
-        msg = f"'factor' must be at least 1, got {factor!r}."
-        raise ValueError(msg)
     known = np.isfinite(level)
     if not known.any():
         msg = "'noise' must have a value at one band at least, got NaN only."
@@ -321,7 +301,7 @@ def noisy_edges(
     level, nm = level[known], nm[known]
     quarter = len(level) // 4
     middle = np.median(level[quarter : len(level) - quarter])
-    quiet = np.flatnonzero(level <= max(factor * middle, _ROUNDING_NOISE))
+    quiet = np.flatnonzero(level <= max(NOISY * middle, _ROUNDING_NOISE))
     first, last = quiet[0], quiet[-1]
     return (
         float(nm[first]) if first > 0 else None,

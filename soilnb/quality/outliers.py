@@ -100,33 +100,10 @@ class SpectralOutliers(BaseEstimator):
         self.confidence = confidence
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> SpectralOutliers:  # noqa: ARG002
-        """Fit mean, components and limits to the spectra of a library.
+        """Fit mean, components and limits to at least three spectra, without `y`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra, such as SNV absorbance; at least three.
-        y : object
-            Ignored.
-
-        Returns
-        -------
-        SpectralOutliers
-            Itself, fitted.
-
-        Raises
-        ------
-        TypeError
-            If `n_components` is not a whole number.
-        ValueError
-            If `X` is not finite, a parameter is out of range, or nothing would be
-            left over for Q.
-
-        Examples
-        --------
-        >>> X = [[0.0, 0.0], [4.0, 1.0], [1.0, 3.0], [9.0, 3.0]]
-        >>> SpectralOutliers(explained=0.8).fit(X).n_components_
-        1
+        Raises TypeError or ValueError if `X` is not finite, a parameter is out of
+        range, or nothing would be left over for Q.
         """
         check_share(self.explained, "explained")
         check_share(self.confidence, "confidence")
@@ -201,13 +178,6 @@ class SpectralOutliers(BaseEstimator):
         ------
         ValueError
             If `X` is not finite or has another number of wavelengths.
-
-        Examples
-        --------
-        >>> X = [[0.0, 0.0], [4.0, 1.0], [1.0, 3.0], [9.0, 3.0]]
-        >>> measures = SpectralOutliers(n_components=1).fit(X).measure(X, is_new=False)
-        >>> int(measures["t2_outlier"].sum())
-        0
         """
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)

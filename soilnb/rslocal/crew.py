@@ -32,8 +32,7 @@ def _tasks(
 ) -> list[range]:
     """Share out the models of an iteration, as many tasks to each thread.
 
-    `bounds` are the fewest models of a task, which leaves threads idle in a short
-    iteration, and the most.
+    `bounds` are the fewest models of a task (short iterations idle) and the most.
     """
     n_rounds = max(per_thread, -(-n_models // (n_threads * bounds.stop)))
     chunk = max(1, bounds.start, -(-n_models // (n_threads * n_rounds)))

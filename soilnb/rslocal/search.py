@@ -180,10 +180,8 @@ def selection_size(n_library: int, n_selected: int = 100) -> int:
 
     Raises
     ------
-    TypeError
-        If an argument is not a whole number.
-    ValueError
-        If the library has fewer than 4 rows or `n_selected` is below 2.
+    TypeError, ValueError
+        If an argument is not a whole number, or too small.
 
     Examples
     --------

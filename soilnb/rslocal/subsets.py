@@ -115,8 +115,7 @@ def _draw_rows(draw, model, pool, positions, swaps, drawn, rows):
 def _choose_n_components(block, n_folds, most, training):
     """Return the number of components with the lowest cross-validated RMSE.
 
-    Every n_folds-th row of the subset, which is in random order, makes a fold.
-    `training` is room for the largest training set.
+    Every n_folds-th row of the subset, in random order as it is, makes a fold.
     """
     n = block.y.size
     errors, rows = np.zeros(most), np.empty(n, np.int64)

@@ -182,17 +182,8 @@ def dtl_r(
     """
     base, rmse = choose_base(library_models, X_local, y_local)
     model = library_models.models[base]
-    tried = _try_depths(
-        architecture,
-        model,
-        X_local,
-        y_local,
-        folds,
-        stopping,
-        seed,
-        max_epochs,
-        progress,
-    )
+    settings = (folds, stopping, seed, max_epochs, progress)
+    tried = _try_depths(architecture, model, X_local, y_local, *settings)
     return Retraining(base, rmse, *tried)
 
 
@@ -216,10 +207,6 @@ def dtl_ir(
 
     Parameters
     ----------
-    architecture : Architecture
-        Of the library networks; its training settings are those of the retraining.
-    library_models : FoldModels
-        Networks of the library, one per fold.
     X : array-like of shape (k + n, n_wavelengths)
         SNV absorbance of the instances selected from the library, as by RS-LOCAL, then
         of the local samples.
@@ -229,68 +216,26 @@ def dtl_ir(
         Fold of each row; those of DTL-I.
     n_local : int
         Number n of local samples, the last rows.
-    seed : int, default 1
-        Seed of the order of the batches and of dropout.
-    max_epochs : int, optional
-        Fewer epochs than `architecture.epochs`.
-    stopping : str, default "validation"
-        As of `soilnb.cnn.cross_validate`.
-    progress : callable, optional
-        Called as progress(done, total, text), in epochs.
+    architecture, library_models, seed, max_epochs, stopping, progress
+        As of `dtl_r`, which also says what is raised.
 
     Returns
     -------
     Retraining
         Rows in the order selected, then local.
-
-    Raises
-    ------
-    TypeError
-        If `folds` or `n_local` are not whole numbers.
-    ValueError
-        If shapes disagree, values are not finite, `n_local` is out of range, or the
-        models are not of the architecture.
-
-    See Also
-    --------
-    dtl_r : What is retrained, and how.
     """
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
     check_int(n_local, "n_local", 1, len(values), " (rows of 'X')")
     base, rmse = choose_base(library_models, spectra[-n_local:], values[-n_local:])
     model = library_models.models[base]
-    tried = _try_depths(
-        architecture,
-        model,
-        spectra,
-        values,
-        folds,
-        stopping,
-        seed,
-        max_epochs,
-        progress,
-    )
+    settings = (folds, stopping, seed, max_epochs, progress)
+    tried = _try_depths(architecture, model, spectra, values, *settings)
     return Retraining(base, rmse, *tried)
 
 
 class FrozenNetwork:
-    """A library network cut after some blocks: what they put out, and what follows.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Of the network; its training settings are those of the retraining.
-    model : keras.Model
-        Made by `soilnb.cnn.build` and trained on a library.
-    n_frozen : int
-        Blocks before the cut; 0 freezes nothing.
-
-    Raises
-    ------
-    ValueError
-        If the model is not of the architecture.
-    """
+    """A library network cut after some blocks: what they put out, and what follows."""
 
     def __init__(
         self, architecture: Architecture, model: keras.Model, n_frozen: int
@@ -308,18 +253,7 @@ class FrozenNetwork:
         self.n_trained = sum(math.prod(shape) for shape in trained)
 
     def features(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
-        """Return what the frozen blocks make of spectra, as in prediction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Flat; with nothing frozen, the spectra as the base scales them.
-        """
+        """Return what the frozen blocks make of spectra, one flat row for each."""
         n_conv, n_blocks = len(self.architecture.conv), len(self.architecture.blocks)
         following = "output"
         if self.n_frozen < n_blocks:
@@ -343,24 +277,7 @@ class FrozenNetwork:
         max_epochs: int | None = None,
         progress: Progress | None = None,
     ) -> list[TrainedFold]:
-        """Train what follows the cut, from the library's weights, for each fold.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_wavelengths)
-            SNV absorbance.
-        y : array of shape (n_samples,)
-            Soil property, in its own unit.
-        parts : sequence of Fold
-            Rows of each fold; their scaling gives way to that of the base.
-        seed, max_epochs, progress
-            As of `soilnb.cnn.cross_validate`.
-
-        Returns
-        -------
-        list of TrainedFold
-            With the weights of whole networks; the frozen ones are the base's.
-        """
+        """Train what follows the cut, from the library's weights, to whole networks."""
         from soilnb.cnn.training import Start, train_folds
 
         features = self.features(X)

@@ -39,13 +39,7 @@ class Crew(Protocol):
 
 
 class Here:
-    """Trains in this process, one architecture at a time.
-
-    Parameters
-    ----------
-    task : Task
-        What all trials have in common.
-    """
+    """Trains in this process, one architecture at a time."""
 
     size = 1
 
@@ -69,15 +63,7 @@ class Here:
 
 
 class Cluster:
-    """Trains on the workers of dask, one architecture on each at a time.
-
-    Parameters
-    ----------
-    task : Task
-        What all trials have in common.
-    client : dask.distributed.Client
-        Its workers, as they are now, set the number of trials under way.
-    """
+    """Trains on the workers that dask has now, one architecture on each at a time."""
 
     def __init__(self, task: Task, client: Any) -> None:
         from dask.distributed import as_completed
@@ -118,22 +104,7 @@ class Cluster:
 
 
 def run_on_worker(task: Task, values: Values, thresholds: Thresholds) -> Outcome:
-    """Train one architecture within the threads and the memory of a dask worker.
-
-    Parameters
-    ----------
-    task : Task
-        What all trials have in common.
-    values : dict
-        Hyperparameters.
-    thresholds : dict of int to float
-        RMSE to beat by epoch.
-
-    Returns
-    -------
-    dict
-        As `run_trial` returns it.
-    """
+    """Train one architecture within the threads and the memory of a dask worker."""
     from dask.distributed import get_worker
 
     worker = get_worker()
@@ -142,7 +113,7 @@ def run_on_worker(task: Task, values: Values, thresholds: Thresholds) -> Outcome
     from soilnb.cnn.tuning.trials import run_trial
 
     limit = worker.memory_manager.memory_limit
-    if limit and task.options["memory_bytes"] is None:
+    if limit:
         left = max(0, limit - psutil.Process().memory_info().rss)
         options = task.options | {"memory_bytes": int(WORKER_SHARE * left)}
         task = replace(task, options=options)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import replacing
+
 SETTINGS = "search.json"
 MOST_TRIALS = 9_999  # the names of the files have four digits
 RUNNING, COMPLETED, STOPPED, FAILED = "running", "completed", "stopped", "failed"
@@ -25,34 +27,15 @@ RUNNING, COMPLETED, STOPPED, FAILED = "running", "completed", "stopped", "failed
 
 @dataclass(frozen=True)
 class Trial:
-    """One architecture that is or was tried.
+    """One architecture that is or was tried."""
 
-    Parameters
-    ----------
-    number : int
-        From 1, in the order of the proposals.
-    values : dict
-        Value of each active hyperparameter.
-    status : str, default "running"
-        "running"; "completed"; "stopped" before its last epoch, for the others were
-        better by then; "failed".
-    score : float, optional
-        Cross-validated RMSE, in the unit of the soil property; lower is better.
-    cause : str, default ""
-        Why it failed or was stopped.
-    seconds : float, optional
-        Duration of the training.
-    rungs : dict of int to float
-        RMSE by epoch, as successive halving compares it.
-    """
-
-    number: int
-    values: dict[str, Any]
-    status: str = RUNNING
-    score: float | None = None
-    cause: str = ""
+    number: int  # from 1, in the order of the proposals
+    values: dict[str, Any]  # of each active hyperparameter
+    status: str = RUNNING  # "stopped": before its last epoch, for others were better
+    score: float | None = None  # cross-validated RMSE, in the unit of the property
+    cause: str = ""  # why it failed or was stopped
     seconds: float | None = None
-    rungs: dict[int, float] = field(default_factory=dict)
+    rungs: dict[int, float] = field(default_factory=dict)  # RMSE by epoch, for halving
 
     @property
     def is_scored(self) -> bool:
@@ -61,13 +44,7 @@ class Trial:
 
 
 class TrialLog:
-    """The files of one search.
-
-    Parameters
-    ----------
-    directory : path
-        Made if missing. It belongs to this search alone.
-    """
+    """The files of one search, in a directory of its own."""
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
@@ -77,20 +54,8 @@ class TrialLog:
         return self.directory / f"trial_{number:04d}.json"
 
     def claim(self, settings: Mapping[str, Any]) -> None:
-        """Write the settings of a new search, or compare with those that are there.
-
-        Parameters
-        ----------
-        settings : mapping
-            Plain values, all that the trials depend on.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds a search with other settings.
-        """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob("*.part"):
+        """Write the settings of a new search; ValueError unless those there agree."""
+        for leftover in self.directory.glob(".*.json.*"):  # of a write that was killed
             leftover.unlink()
         file = self.directory / SETTINGS
         if not any(self.directory.glob("trial_*.json")):
@@ -110,13 +75,7 @@ class TrialLog:
         _write(self._file(trial.number), asdict(trial))
 
     def read(self) -> list[Trial]:
-        """Return the trials by number.
-
-        Raises
-        ------
-        ValueError
-            If one is missing or unreadable, which a killed search does not cause.
-        """
+        """Return the trials by number; ValueError if one is missing or unreadable."""
         count = len(list(self.directory.glob("trial_*.json")))
         trials = []
         for number in range(1, count + 1):
@@ -130,15 +89,7 @@ _REMEDY = " Use another directory, or delete this one to begin anew."
 
 
 def digest(arrays: Sequence[npt.NDArray]) -> str:
-    """Return a short fingerprint of arrays: their shapes and values.
-
-    Examples
-    --------
-    >>> digest([np.zeros(2)]) == digest([np.zeros(2)])
-    True
-    >>> digest([np.zeros(2)]) == digest([np.zeros(3)])
-    False
-    """
+    """Return a short fingerprint of arrays: their shapes and values."""
     hashed = hashlib.sha256()
     for array in arrays:
         hashed.update(repr((array.shape, array.dtype.str)).encode())
@@ -154,12 +105,10 @@ def _short(value: object) -> str:
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     """Write JSON so that the file is either the old one or the whole new one."""
-    part = file.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as stream:
+    with replacing(file) as part, part.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1, default=int)  # NumPy's numbers
         stream.flush()
         os.fsync(stream.fileno())  # else a power cut may leave the new name empty
-    part.replace(file)
 
 
 def _read(file: Path) -> dict[str, Any]:

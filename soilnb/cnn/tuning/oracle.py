@@ -36,19 +36,7 @@ _STATUS = {RUNNING: "RUNNING", FAILED: "FAILED"}  # the others: "COMPLETED"
 class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
     """Proposes architectures and remembers, in memory and in files, how they did.
 
-    Parameters
-    ----------
-    space : Space
-        What may be proposed.
-    log : TrialLog
-        Trials found there are known from the beginning; unfinished ones are proposed
-        again, under their numbers.
-    seed : int
-        Of everything random.
-    n_initial : int
-        Trials drawn at random before the first guided one; all, for a random search.
-    start : sequence of dict
-        Values of the architectures to try first.
+    Trials of the log are known from the start; unfinished ones are proposed again.
     """
 
     def __init__(
@@ -57,7 +45,7 @@ class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
         log: TrialLog,
         *,
         seed: int,
-        n_initial: int,
+        n_initial: int,  # drawn at random before the first guided one
         start: Sequence[Values] = (),
     ) -> None:
         self.space, self.log, self.start = space, log, start
@@ -168,16 +156,7 @@ class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
     def propose(self, rng: np.random.Generator) -> tuple[float, Values]:
         """Return the lowest bound of the score that was found, and its architecture.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of the candidates.
-
-        Returns
-        -------
-        bound : float
-            Expected logarithm of the score minus `beta` standard deviations.
-        values : dict
+        The bound is the expected logarithm minus `beta` standard deviations.
         """
         points, scores = self._vectorize_trials()
         # One thread: on matrices this small others only get in the way, and sums would
@@ -217,26 +196,7 @@ def minimise(
 ) -> tuple[float, Values] | None:
     """Return the lowest bound found among new, feasible architectures, and where.
 
-    Random architectures and changed copies of `parents`, then changed copies of the
-    best of them, and so on: each round is one call of `bound`.
-
-    Parameters
-    ----------
-    bound : callable
-        Maps points (n, n_hyperparameters) to n numbers.
-    space : Space
-        Decides what is feasible.
-    parents : array of shape (n_parents, n_hyperparameters)
-        Points of the best architectures so far.
-    rng : numpy.random.Generator
-        Source of the candidates.
-    is_known : callable
-        Whether an architecture was tried.
-
-    Returns
-    -------
-    tuple of float and dict, or None
-        None if no candidate was new and feasible.
+    Each round is one call of `bound`, on random and changed copies of the best.
     """
     refused: set[bytes] = set()
 

@@ -24,32 +24,14 @@ FEWEST_TRIALS = 10  # on fewer it says nothing
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The trials of a search.
-
-    Parameters
-    ----------
-    tried : tuple of Trial
-        In the order of their numbers.
-    space : Space
-        Where the search looked.
-
-    See Also
-    --------
-    soilnb.cnn.search : The search.
-    """
+    """The trials of a search, in order, and the space where it looked."""
 
     tried: tuple[Trial, ...]
     space: Space
 
     @cached_property
     def best_trial(self) -> Trial:
-        """The trial with the lowest score among those trained to the end.
-
-        Raises
-        ------
-        RuntimeError
-            If there is none.
-        """
+        """The best trial trained to the end; RuntimeError if there is none."""
         ended = [trial for trial in self.tried if trial.status == COMPLETED]
         if not ended:
             cause = self.tried[-1].cause if self.tried else "there is none"
@@ -83,11 +65,9 @@ class SearchResult:
     def trials(self) -> pd.DataFrame:
         """One row per trial, in order.
 
-        Columns: number (from 1), status ("completed", "stopped", "failed"), score (RMSE
-        in the unit of y), best (lowest score of the completed trials so far), cause (of
-        a failure or a stop), seconds, n_weights, architecture (JSON, for
-        `Architecture.from_dict`), then one for each hyperparameter, missing where it is
-        not active.
+        Scores are RMSE in the unit of y; `best` is the lowest of the completed trials
+        so far. `architecture` (JSON) and each hyperparameter follow, missing where not
+        active.
         """
         rows = []
         for trial in self.tried:
@@ -111,7 +91,7 @@ class SearchResult:
         return table
 
     def importance(self, *, seed: int = 1) -> pd.Series:
-        """Return how much of the score each hyperparameter decides.
+        """Return how much of the score each hyperparameter decides, largest first.
 
         Parameters
         ----------
@@ -121,10 +101,9 @@ class SearchResult:
         Returns
         -------
         Series
-            By hyperparameter, largest first: its share of the variance of the score
-            over the space, 0 to 1, alone and together with others, so that the shares
-            may add up to more than 1. ``attrs["r2"]`` tells how well a trial is
-            predicted by the others, 1 being perfectly; near 0 or below, believe none
+            Share of the variance of the score over the space, 0 to 1, alone and
+            together with others: they may add up to more than 1. ``attrs["r2"]`` tells
+            how well a trial is predicted by the others; near 0 or below, believe none
             of it.
 
         Raises
@@ -135,12 +114,10 @@ class SearchResult:
         Notes
         -----
         In the spirit of functional ANOVA [1]_, with the search's own Gaussian process
-        in place of a forest: it is fitted to the logarithms of the scores and asked
-        about architectures drawn from the space, of which one hyperparameter at a time
-        is drawn anew (Jansen's estimator of the total effect [2]_). A few dozen trials
-        know 64 hyperparameters poorly, and a guided search knows the bad regions least:
-        the first few shares may be read, the order of the others may not. One that is
-        seldom active, as those of a third Conv-block, decides little on average.
+        of the logarithms of the scores in place of a forest, and Jansen's total effect
+        [2]_. A few dozen trials know 64 hyperparameters poorly, and a guided search
+        knows the bad regions least: the first few shares may be read, the order of the
+        others not. One that is seldom active decides little on average.
 
         References
         ----------

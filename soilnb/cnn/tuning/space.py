@@ -7,7 +7,6 @@ ours: the paper does not print its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import digest
 from soilnb.cnn import _tensorflow  # noqa: F401  first, for its quiet import
 from soilnb.cnn.architecture import (
     ACTIVATIONS,
@@ -41,20 +41,9 @@ Points = npt.NDArray[np.float64]
 
 
 def declare(max_epochs: int = MAX_EPOCHS) -> kt.HyperParameters:
-    """Return the hyperparameters, blocks beyond the first conditional on their number.
-
-    Parameters
-    ----------
-    max_epochs : int, default 500
-        Upper end of the epochs.
-
-    Returns
-    -------
-    keras_tuner.HyperParameters
-        The default of a number is the middle of its range: it stands for the number
-        where a block is absent.
-    """
+    """Return the hyperparameters; blocks beyond the first depend on their number."""
     hp = kt.HyperParameters()
+    # The default of a number, the middle of its range, stands for it in absent blocks.
     hp.Int("n_conv", 1, MAX_CONV)
     hp.Int("n_fc", 1, MAX_FC)
     for number in range(1, MAX_CONV + 1):
@@ -94,24 +83,7 @@ def _declare_shared(hp: kt.HyperParameters, prefix: str) -> None:
 
 
 def to_architecture(values: Mapping[str, Any]) -> Architecture:
-    """Return the architecture that hyperparameter values describe.
-
-    Parameters
-    ----------
-    values : mapping
-        Value of each active hyperparameter.
-
-    Returns
-    -------
-    Architecture
-
-    Examples
-    --------
-    >>> space = Space(207)
-    >>> values = space.draw(np.random.default_rng(1))
-    >>> to_values(to_architecture(values)) == values
-    True
-    """
+    """Return the architecture that values of active hyperparameters describe."""
     conv = tuple(
         ConvBlock(**_settings(values, f"conv{number}_", ConvBlock))
         for number in range(1, values["n_conv"] + 1)
@@ -131,17 +103,7 @@ def _settings(values: Mapping[str, Any], prefix: str, kind: type) -> dict[str, A
 
 
 def to_values(architecture: Architecture) -> Values:
-    """Return the values of the active hyperparameters: `to_architecture` turned round.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Any; whether it lies in the space is not checked.
-
-    Returns
-    -------
-    dict
-    """
+    """Return the values of active hyperparameters, the inverse of `to_architecture`."""
     values: Values = {"n_conv": len(architecture.conv), "n_fc": len(architecture.fc)}
     for kind in ("conv", "fc"):
         for number, block in enumerate(getattr(architecture, kind), start=1):
@@ -159,13 +121,7 @@ def to_values(architecture: Architecture) -> Values:
 
 
 class _Axis:
-    """A hyperparameter as a place between 0 and 1, where keras-tuner puts its values.
-
-    Parameters
-    ----------
-    hp : keras_tuner HyperParameter
-        A Float may lie anywhere; the others only at the places of their options.
-    """
+    """A hyperparameter as a place from 0 to 1, where keras-tuner puts its values."""
 
     def __init__(self, hp: Any) -> None:
         self.hp = hp
@@ -208,18 +164,7 @@ def _options(hp: Any) -> tuple[Any, ...]:
 class Space:
     """The architectures that may be tried: in range, fitting, not too big.
 
-    An architecture is a dict of values of the active hyperparameters or, equally, a
-    point of the unit cube with one coordinate for each of the 64, in which the inactive
-    ones have their default.
-
-    Parameters
-    ----------
-    n_wavelengths : int
-        Bands of a spectrum.
-    max_epochs : int, default 500
-        Upper end of the epochs.
-    max_weights : int, optional
-        Most weights of a network, as Keras counts them.
+    One is a dict of active values, or a point (64,) with defaults for the inactive.
     """
 
     def __init__(
@@ -247,7 +192,7 @@ class Space:
         """Fingerprint of the hyperparameters and of what is feasible."""
         declared = self.hyperparameters.get_config()["space"]
         text = json.dumps([declared, self.n_wavelengths, self.max_weights], default=int)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(text)[:16]
 
     def _condition_places(self, axis: _Axis) -> list[tuple[int, Points]]:
         """Return which coordinates must have which places for this one to be active."""
@@ -299,22 +244,7 @@ class Space:
         return n_weights(architecture, self.n_wavelengths) <= self.max_weights
 
     def draw(self, rng: np.random.Generator) -> Values:
-        """Return an architecture, each feasible one of the space being as likely.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of the draw.
-
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        ValueError
-            If none can be found.
-        """
+        """Return an architecture, each feasible one of the space being as likely."""
         for _ in range(_MOST_DRAWS):
             values = self.values(self.snap(rng.random((1, len(self))))[0])
             if self.feasible(values):
@@ -327,22 +257,7 @@ class Space:
         raise ValueError(msg)
 
     def check(self, architecture: Architecture) -> Values:
-        """Return the values of an architecture that is to be tried.
-
-        Parameters
-        ----------
-        architecture : Architecture
-            With the default patience, which is not searched.
-
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        ValueError
-            If it lies outside the space, does not fit or has too many weights.
-        """
+        """Return the values of an architecture to be tried; raise if it may not be."""
         values = to_values(architecture)
         for axis in self._axes:
             name = axis.hp.name

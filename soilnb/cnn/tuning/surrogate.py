@@ -43,14 +43,7 @@ WORST_RATIO = 2.0
 
 
 def group_names(names: Sequence[str]) -> list[str]:
-    """Return the group of each hyperparameter; those of one share a length scale.
-
-    Examples
-    --------
-    >>> group_names(["n_conv", "n_fc", "conv1_filters", "conv2_rate", "fc1_nodes",
-    ...              "epochs"])
-    ['blocks', 'blocks', 'conv', 'conv', 'fc', 'epochs']
-    """
+    """Return the group of each hyperparameter; those of one share a length scale."""
     starts = {"n_": "blocks", "conv": "conv", "fc": "fc"}
     return [
         next((group for start, group in starts.items() if name.startswith(start)), name)
@@ -61,27 +54,14 @@ def group_names(names: Sequence[str]) -> list[str]:
 class BlockMatern(StationaryKernelMixin, Kernel):
     """Matérn kernel (nu = 5/2) with a length scale for each group of coordinates.
 
-    Parameters
-    ----------
-    groups : sequence of str, shape (n_coordinates,)
-        Group of each coordinate.
-    is_category : array of bool, shape (n_coordinates,)
-        Whether a coordinate has no order: two values are 0 or 1 apart.
-    length_scales : array of shape (n_groups,)
-        In units of the root mean square difference over the group's coordinates;
-        groups in alphabetical order.
-
-    Notes
-    -----
-    The squared distance is the sum over the groups of mean squared difference divided
-    by squared length scale: long blocks of coordinates weigh no more than short ones.
+    A group counts by its mean squared difference, so long ones weigh no more.
     """
 
     def __init__(
         self,
         groups: Sequence[str],
-        is_category: npt.NDArray[np.bool_],
-        length_scales: Array,
+        is_category: npt.NDArray[np.bool_],  # without order: 0 or 1 apart
+        length_scales: Array,  # by group, in alphabetical order
     ) -> None:
         self.groups = groups
         self.is_category = is_category
@@ -138,18 +118,7 @@ def make_surrogate(
 ) -> GaussianProcessRegressor:
     """Return the Gaussian process, not yet fitted.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Hyperparameters, in the order of the coordinates.
-    is_category : array of bool
-        Which of them have no order.
-
-    Returns
-    -------
-    GaussianProcessRegressor
-        Of scikit-learn. Its standard deviation is that of the expected score, without
-        the noise of a single trial.
+    Its sd is that of the expected score, without the noise of a single trial.
     """
     groups = group_names(names)
     scales = np.full(len(set(groups)), PRIOR_SCALE)
@@ -177,21 +146,9 @@ def _most_probable(
 
 
 def observations(space: Space, trials: Sequence[Trial]) -> tuple[Array, Array]:
-    """Return what the Gaussian process is fitted to.
+    """Return points and logarithms of the scores of ended trials.
 
-    Parameters
-    ----------
-    space : Space
-        Gives the points.
-    trials : sequence of Trial
-        Ended ones.
-
-    Returns
-    -------
-    points : array of shape (n_trials, n_hyperparameters)
-    scores : array of shape (n_trials,)
-        Natural logarithms of the scores. Twice the median stands for all that is worse,
-        and for a failed trial, so that its like is avoided.
+    Twice the median stands for all that is worse, and for a failed trial.
     """
     scores = np.array([np.nan if t.score is None else t.score for t in trials])
     known = scores[np.isfinite(scores)]
@@ -208,21 +165,7 @@ def total_effects(
 ) -> Array:
     """Return each hyperparameter's share of the variance of a function of the space.
 
-    Parameters
-    ----------
-    predict : callable
-        Maps points (n, n_hyperparameters) to n numbers.
-    space : Space
-        Architectures are drawn evenly from it, feasible or not.
-    n_points : int
-        Architectures to average over.
-    rng : numpy.random.Generator
-        Source of the draws.
-
-    Returns
-    -------
-    array of shape (n_hyperparameters,)
-        Total effects (Jansen's estimator), each at least 0.
+    Total effects by Jansen's estimator, over feasible and other architectures.
     """
     drawn = rng.random((n_points, len(space)))
     before = predict(space.snap(drawn))

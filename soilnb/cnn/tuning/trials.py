@@ -31,37 +31,19 @@ _ONE_AT_A_TIME = threading.Lock()  # clearing Keras's session is for the whole p
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What all trials of a search have in common.
-
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_wavelengths)
-        SNV absorbance.
-    y : array of shape (n_samples,)
-        Soil property.
-    folds : array of int, shape (n_samples,)
-        Fold of each sample.
-    options : dict
-        Keywords of `soilnb.cnn.cross_validate`.
-    """
+    """What all trials of a search have in common."""
 
     X: npt.NDArray[np.floating]
     y: npt.NDArray[np.float64]
     folds: npt.NDArray[np.integer]
-    options: dict[str, Any]
+    options: dict[str, Any]  # keywords of `cross_validate`
 
 
 @dataclass
 class Rungs:
-    """The RMSE of a trial at some epochs, and whether it may go on.
+    """The RMSE of a trial at some epochs, and whether it may go on."""
 
-    Parameters
-    ----------
-    thresholds : mapping of int to float
-        Epoch to the RMSE that the trial must beat there.
-    """
-
-    thresholds: Mapping[int, float]
+    thresholds: Mapping[int, float]  # epoch to the RMSE to beat there
     reached: dict[int, float] = field(default_factory=dict)
     last: float = np.nan
     stopped_at: int | None = None
@@ -83,24 +65,7 @@ class Rungs:
 
 
 def thresholds(trials: Iterable[Trial]) -> dict[int, float]:
-    """Return the RMSE that a new trial must beat at each rung to be among the best.
-
-    Parameters
-    ----------
-    trials : iterable of Trial
-        Those before it.
-
-    Returns
-    -------
-    dict of int to float
-        Only rungs with enough trials to compare with.
-
-    Examples
-    --------
-    >>> tried = [Trial(1, {}, rungs={10: 0.5}), Trial(2, {}, rungs={10: 0.4, 30: 0.3})]
-    >>> thresholds(tried)  # of three trials, the best one goes on
-    {10: 0.4}
-    """
+    """Return the RMSE that a new trial must beat at each rung that enough reached."""
     found = {}
     trials = list(trials)
     for epoch in RUNGS:
@@ -114,26 +79,9 @@ def thresholds(trials: Iterable[Trial]) -> dict[int, float]:
 def run_trial(
     task: Task, values: Mapping[str, Any], thresholds: Mapping[int, float]
 ) -> dict[str, Any]:
-    """Train one architecture and return how it went, as plain values.
+    """Train one architecture and return how it went: fields of a `Trial`.
 
-    Parameters
-    ----------
-    task : Task
-        Data and settings.
-    values : mapping
-        Hyperparameters.
-    thresholds : mapping of int to float
-        RMSE to beat by epoch; empty to train to the end.
-
-    Returns
-    -------
-    dict
-        status, score, cause, seconds and rungs of the `Trial`.
-
-    Raises
-    ------
-    Exception
-        Whatever is not the architecture's fault: it is a bug.
+    What is not the architecture's fault is a bug and is raised.
     """
     rungs = Rungs(thresholds)
     started = time.perf_counter()

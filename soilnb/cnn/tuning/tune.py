@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._files import locked
 from soilnb._validation import check_choice, check_int
 from soilnb.cnn.architecture import Architecture
 from soilnb.cnn.folds import STOPPINGS
@@ -56,7 +56,6 @@ def search(
     max_epochs: int = 500,
     max_weights: int | None = None,
     stopping: str = "validation",
-    memory_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Search for the architecture with the lowest cross-validated RMSE.
@@ -97,9 +96,6 @@ def search(
     stopping : str, default "validation"
         Which samples stop the training; see `soilnb.cnn.cross_validate`. "inner" gives
         scores that are not flattered by it.
-    memory_bytes : int, optional
-        Memory that one training may take; without it what is free, on a cluster what
-        its worker may use.
     progress : callable, optional
         Called after each trial as progress(done, total, text), counting the trials of
         this call.
@@ -118,14 +114,10 @@ def search(
         If the samples are unfit for `soilnb.cnn.cross_validate`, a setting is out of
         range, or `directory` holds another search or is in use by one.
 
-    See Also
-    --------
-    soilnb.cnn.cross_validate : With `best` and `seed`, gives the networks and the score
-        again.
-
     Notes
     -----
-    The score is the RMSE over all held-out samples together. A trial whose RMSE becomes
+    The score is the RMSE over all held-out samples together; `cross_validate` with
+    `best` and `seed` gives it, and the networks, again. A trial whose RMSE becomes
     infinite, or that needs more memory than there is, fails; its cause is noted and the
     search goes on. Any other error is a bug and ends the search; the trial is then
     tried again by the next call.
@@ -171,33 +163,24 @@ def search(
     first = [space.check(one) for one in start]
     log = TrialLog(directory)
     data = digest([X, y, folds.astype(np.int64)])
-    log.claim(
-        asdict(settings)
-        | {"format": FORMAT, "data": data, "start": first, "space": space.digest}
-    )
     n_random = n_initial if settings.is_guided else MOST_TRIALS
-    oracle = ArchitectureOracle(space, log, seed=seed, n_initial=n_random, start=first)
-    options = {"seed": seed, "stopping": stopping, "memory_bytes": memory_bytes}
-    task = Task(X, y, folds, options)
+    task = Task(X, y, folds, {"seed": seed, "stopping": stopping})
     crew = Here(task) if client is None else Cluster(task, client)
-    with _only_search(Path(directory)):
+    busy = (
+        f"'directory' {str(directory)!r} is in use by another search. Wait "
+        "until it has ended, or give this one a directory of its own."
+    )
+    # Held: two searches would train and note the same trials.
+    with locked(Path(directory) / ".lock", busy):
+        log.claim(
+            asdict(settings)
+            | {"format": FORMAT, "data": data, "start": first, "space": space.digest}
+        )
+        oracle = ArchitectureOracle(
+            space, log, seed=seed, n_initial=n_random, start=first
+        )
         _run(oracle, crew, n_trials, settings.is_halving, progress)
     return SearchResult(oracle.ended(), space)
-
-
-@contextlib.contextmanager
-def _only_search(directory: Path) -> Iterator[None]:
-    """Hold the directory: two searches would train and note the same trials."""
-    with (directory / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            msg = (
-                f"'directory' {str(directory)!r} is in use by another search. Wait "
-                "until it has ended, or give this one a directory of its own."
-            )
-            raise ValueError(msg) from error
-        yield
 
 
 @dataclass(frozen=True)

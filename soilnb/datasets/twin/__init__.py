@@ -87,14 +87,8 @@ def make_library(seed: int = 1) -> SpectralLibrary:
 
     Raises
     ------
-    TypeError
-        If `seed` is not a whole number.
-    ValueError
-        If `seed` is below 1.
-
-    See Also
-    --------
-    make_site : A site, whose own province is part of this library.
+    TypeError, ValueError
+        If `seed` is not a whole number, or below 1.
 
     Notes
     -----
@@ -126,10 +120,8 @@ def make_site(name: str, seed: int = 1) -> SpectralLibrary:
 
     Raises
     ------
-    TypeError
-        If `seed` is not a whole number.
-    ValueError
-        If there is no such site, or `seed` is below 1.
+    TypeError, ValueError
+        If there is no such site, or `seed` is not a whole number or below 1.
 
     Examples
     --------

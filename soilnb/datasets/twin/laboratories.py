@@ -20,38 +20,17 @@ SCAN_STEP_SD = 0.002  # step of a detector from scan to scan: temperature
 
 @dataclass(frozen=True)
 class Laboratory:
-    """One laboratory: its spectrometer, its drying of soil, its carbon method.
+    """One laboratory: its spectrometer, its drying of soil, its carbon method."""
 
-    Attributes
-    ----------
-    method : str
-        How carbon is measured.
-    shift_nm : float
-        A band said to be at a wavelength is measured this far above it.
-    gain, offset : float
-        Reflectance is multiplied by the gain (state of the white reference), then
-        the offset (stray light, dark current) is added.
-    steps : tuple of float
-        Relative error of the first detector (to 1000 nm) and the third (from 1830).
-    noise : float
-        Standard deviation of reflectance at 10 nm, away from the edges.
-    humidity : float
-        Hygroscopic water relative to air-dry soil at 50 % relative humidity.
-    recovery : float
-        Share of the true carbon that the method reports.
-    carbon_error : float
-        Standard deviation of the logarithm of reported carbon, for the same soil.
-    """
-
-    method: str
-    shift_nm: float
-    gain: float
-    offset: float
-    steps: tuple[float, float]
-    noise: float
-    humidity: float
-    recovery: float
-    carbon_error: float
+    method: str  # of measuring carbon
+    shift_nm: float  # a band is measured this far above the wavelength it is said to be
+    gain: float  # reflectance is multiplied by it (white reference) ...
+    offset: float  # ... then this is added (stray light, dark current)
+    steps: tuple[float, float]  # relative error of the first and the third detector
+    noise: float  # sd of reflectance at 10 nm, away from the edges
+    humidity: float  # water relative to air-dry soil at 50 % relative humidity
+    recovery: float  # share of the true carbon that the method reports
+    carbon_error: float  # sd of the logarithm of reported carbon, for the same soil
 
 
 # Carbon: wet oxidation after Walkley and Black finds 0.75-0.9 of it where no factor is

@@ -14,21 +14,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EndMember:
-    """What a pure constituent absorbs, relative to the scattering of a loam.
+    """What a pure constituent absorbs, relative to the scattering of a loam."""
 
-    Attributes
-    ----------
-    floor : float
-        Absorption at all wavelengths.
-    decays : tuple of (height, length_nm)
-        Absorption at 400 nm, and the length of its exponential decay: electrons.
-    edges : tuple of (height, position_nm, width_nm)
-        Charge transfer: a plateau that ends at a position.
-    bands : tuple of (height, centre_nm, sd_nm)
-        Vibrations and crystal fields: Gaussian bands.
-    """
-
-    floor: float = 0.0
+    floor: float = 0.0  # absorption at all wavelengths
+    # Electrons (height at 400 nm, length_nm of the decay); charge transfer, a plateau
+    # (height, position_nm, width_nm); vibrations, Gaussian (height, centre_nm, sd_nm).
     decays: tuple[tuple[float, float], ...] = ()
     edges: tuple[tuple[float, float, float], ...] = ()
     bands: tuple[tuple[float, float, float], ...] = ()
@@ -160,51 +150,15 @@ MIN_REFLECTANCE = 0.004  # no dark current or noise takes a white-referenced sca
 
 @dataclass(frozen=True)
 class Soils:
-    """What samples consist of, as far as light is concerned.
+    """What samples consist of, as far as light is concerned."""
 
-    Attributes
-    ----------
-    amounts : dict of str to ndarray of shape (n_samples,)
-        Of each end-member: mass fraction of minerals and water, and the % of organic
-        matter that shows.
-    scattering : ndarray of shape (n_samples,)
-        Scattering at 1000 nm, relative to that of a loam.
-    exponent : ndarray of shape (n_samples,)
-        How fast scattering falls: it is wavelength to the power of minus this.
-    """
-
-    amounts: dict[str, Floats]
-    scattering: Floats
-    exponent: Floats
+    amounts: dict[str, Floats]  # mass fractions; % of organic matter that shows
+    scattering: Floats  # at 1000 nm, relative to a loam
+    exponent: Floats  # scattering is wavelength to the power of minus this
 
 
 def absorption(end_member: str, wavelengths: npt.ArrayLike) -> Floats:
-    """Return the absorption of a pure constituent.
-
-    Parameters
-    ----------
-    end_member : str
-        One of `END_MEMBERS`.
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths in nm.
-
-    Returns
-    -------
-    ndarray of shape (n_wavelengths,)
-        Absorption relative to the scattering of a loam, per mass fraction (for
-        organic matter per % of mass).
-
-    Raises
-    ------
-    ValueError
-        If there is no such end-member.
-
-    Examples
-    --------
-    >>> calcite = absorption("carbonate", [2240, 2340])
-    >>> bool(calcite[1] > 5 * calcite[0])
-    True
-    """
+    """Return a constituent's absorption per mass fraction (organic matter: per %)."""
     check_choice(end_member, "end-member", END_MEMBERS)
     member = END_MEMBERS[end_member]
     nm = np.asarray(wavelengths, dtype=np.float64)
@@ -219,63 +173,18 @@ def absorption(end_member: str, wavelengths: npt.ArrayLike) -> Floats:
 
 
 def kubelka_munk(absorption_to_scattering: npt.ArrayLike) -> Floats:
-    """Return the reflectance of an opaque layer, by Kubelka and Munk [1]_.
-
-    Parameters
-    ----------
-    absorption_to_scattering : array-like
-        Ratio K / S, dimensionless, not negative.
-
-    Returns
-    -------
-    ndarray
-        Reflectance 1 + K/S - sqrt((K/S)^2 + 2 K/S), a fraction from 0 to 1.
-
-    References
-    ----------
-    .. [1] Kubelka & Munk (1931), Zeitschrift fuer technische Physik 12, 593-601.
-
-    Examples
-    --------
-    >>> kubelka_munk([0.0, 0.25, 4.0]).round(3)  # (1 - R)^2 / 2 R is K / S
-    array([1.   , 0.5  , 0.101])
-    """
+    """Return the reflectance 1 + K/S - sqrt((K/S)^2 + 2 K/S) of an opaque layer."""
+    # Kubelka & Munk (1931), Zeitschrift fuer technische Physik 12, 593-601.
     ratio = np.asarray(absorption_to_scattering, dtype=np.float64)
     # The same as the formula above without its cancellation for dark soils.
     return 1 / (1 + ratio + np.sqrt(ratio * (ratio + 2)))
 
 
 def soil_reflectance(soils: Soils, wavelengths: npt.ArrayLike) -> Floats:
-    """Return the true reflectance of soils.
-
-    Parameters
-    ----------
-    soils : Soils
-        What the samples consist of.
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths in nm.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction.
-
-    Notes
-    -----
-    Absorption is the sum of amount times absorption over the end-members; scattering
-    is ``scattering * (wavelength / 1000) ** -exponent``. End-members are added one by
-    one rather than by a matrix product, whose last digits depend on the number of
-    threads.
-
-    Examples
-    --------
-    >>> one = np.ones(1)
-    >>> sand = Soils({"quartz": one, "water": 0.01 * one}, one, 0.3 * one)
-    >>> soil_reflectance(sand, [400, 1000, 1800, 1915]).round(2)
-    array([[0.23, 0.64, 0.67, 0.52]])
-    """
+    """Return the true reflectance of soils, a fraction (n_samples, n_wavelengths)."""
     nm = np.asarray(wavelengths, dtype=np.float64)
     ratio = np.zeros((len(soils.scattering), len(nm)))
+    # One by one: the last digits of a matrix product depend on the number of threads.
     for end_member, amount in soils.amounts.items():
         ratio += amount[:, None] * absorption(end_member, nm)
     ratio /= soils.scattering[:, None]

@@ -73,20 +73,11 @@ SOIL_MINERALS = {
 
 @dataclass(frozen=True)
 class OrganicMatter:
-    """The organic matter of a soil type, and what else goes with it.
+    """The organic matter of a soil type, and what else goes with it."""
 
-    Attributes
-    ----------
-    shares : tuple of float
-        Fresh, humified and charred organic matter, %.
-    colour : float
-        How strongly a gram of it colours, relative to the mean of soils.
-    links : tuple of float
-        Correlation of SOC with clay, iron, carbonate and moisture within a province.
-    """
-
-    shares: tuple[float, float, float]
-    colour: float
+    shares: tuple[float, float, float]  # fresh, humified and charred, %
+    colour: float  # how strongly a gram colours, relative to the mean of soils
+    # Correlation of SOC with clay, iron, carbonate and moisture within a province.
     links: tuple[float, float, float, float]
 
 
@@ -119,24 +110,12 @@ SOIL_ORGANIC = {
 
 @dataclass(frozen=True)
 class Province:
-    """A region whose soils formed alike: one survey of a library.
+    """A region whose soils formed alike: one survey of a library."""
 
-    Attributes
-    ----------
-    soil_type : str
-        One of `SOIL_TYPES`.
-    share : float
-        Its share of the rows of its country, before shares are made to sum to one.
-    level : float
-        How rich its soils are in carbon within its country, in standard scores.
-    laboratories : str
-        Letters of the one or two laboratories that measured it.
-    """
-
-    soil_type: str
-    share: float
-    level: float
-    laboratories: str
+    soil_type: str  # one of `SOIL_TYPES`
+    share: float  # of the rows of its country, before shares are made to sum to one
+    level: float  # of its carbon within its country, in standard scores
+    laboratories: str  # letters of the one or two that measured it
 
 
 LEVEL_SPREAD = 0.8  # sd of the scores of carbon within a province

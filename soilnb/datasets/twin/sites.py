@@ -14,25 +14,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Site:
-    """One site: a field or farming district in a province of the library.
+    """One site: a field or farming district in a province of the library."""
 
-    Attributes
-    ----------
-    province : str
-        The province whose minerals and relations it shares.
-    laboratory : str
-        Letter of the laboratory that measured it, one of the province's.
-    latitude, longitude : float
-        South-western corner, degrees.
-    spread : float
-        Variation of its minerals relative to that of the province.
-    """
-
-    province: str
-    laboratory: str
-    latitude: float
+    province: str  # whose minerals and relations it shares
+    laboratory: str  # letter, one of the province's
+    latitude: float  # of the south-western corner, degrees
     longitude: float
-    spread: float
+    spread: float  # variation of its minerals relative to that of the province
 
 
 # A larger area holds more of the variation of its province.
@@ -52,8 +40,7 @@ N_WAVES = 64
 def draw_positions(name: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return how far (km) east and north of the corner the samples of a site lie.
 
-    They lie on a grid of the whole field, each moved within its cell; cells in excess
-    of the number of samples are left out by chance.
+    A grid of the whole field, each moved within its cell; excess cells by chance.
     """
     row = TABLE_1[name]
     columns = int(np.ceil(np.sqrt(row.n * ASPECT)))
@@ -70,8 +57,7 @@ def draw_carbon_scores(
 ) -> Floats:
     """Return scores of carbon in which near samples are alike.
 
-    A sum of waves whose directions, lengths and phases are drawn such that the
-    covariance is Gaussian in distance; no matrix of distances is needed.
+    A sum of random waves whose covariance is Gaussian in distance.
     """
     length = RANGE * np.sqrt(TABLE_1[name].area_km2)
     field = np.zeros(len(east))

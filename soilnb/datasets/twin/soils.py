@@ -67,27 +67,13 @@ WATER_PER_MATTER = 0.0012  # per % of organic matter
 
 @dataclass(frozen=True)
 class Relation:
-    """What a seed makes of a province: its minerals and how SOC goes with them.
+    """What a seed makes of a province: its minerals and how SOC goes with them."""
 
-    Attributes
-    ----------
-    log_minerals : ndarray of shape (9,)
-        Logarithm of the typical mass (%) of each of `MINERALS`.
-    log_organic : ndarray of shape (3,)
-        Logarithm of the share of fresh, humified and charred organic matter.
-    colour : float
-        How strongly a gram of organic matter colours.
-    scattering : float
-        Scattering of a loam, relative to that of other provinces.
-    links : ndarray of shape (4,)
-        Correlation of SOC with clay, iron, carbonate and moisture.
-    """
-
-    log_minerals: Floats
-    log_organic: Floats
-    colour: float
-    scattering: float
-    links: Floats
+    log_minerals: Floats  # logarithm of the typical mass (%) of each of `MINERALS`
+    log_organic: Floats  # logarithm of the share of fresh, humified and charred matter
+    colour: float  # how strongly a gram of organic matter colours
+    scattering: float  # of a loam, relative to that of other provinces
+    links: Floats  # correlation of SOC with clay, iron, carbonate and moisture
 
 
 def draw_relation(province: str, rng: np.random.Generator) -> Relation:
@@ -113,23 +99,9 @@ def draw_soils(
     rng: np.random.Generator,
     spread: float = 1.0,
 ) -> Soils:
-    """Return samples of a province.
+    """Return samples with standard scores in their province and true carbon, %.
 
-    Parameters
-    ----------
-    relation : Relation
-        Of the province.
-    scores : ndarray of shape (n_samples,)
-        Standard score of each sample's carbon among those of the province.
-    carbon : ndarray of shape (n_samples,)
-        True organic carbon, % of mass.
-    humidity : float
-        Hygroscopic water relative to air-dry soil.
-    rng : Generator
-        Source of randomness.
-    spread : float
-        Standard deviation within the set of what is not linked to carbon, relative
-        to that of a province: less than one for a farm, whose samples share the rest.
+    `spread` (of what carbon does not decide) is below 1 for a farm.
     """
     names = (*LINKED, "moisture", *MINERALS, *ORGANIC, "colour", "size", "exponent")
     shared = np.sqrt(1 - spread**2) * rng.normal(size=len(names))

@@ -7,17 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CarbonTable:
-    """One row of the table: soil organic carbon, % of mass.
-
-    Attributes
-    ----------
-    n : int
-        Number of samples.
-    mean, sd, min, q1, median, q3, max : float
-        As `soilnb.datasets.describe` computes them.
-    area_km2 : float
-        Area of a site, or NaN for a library.
-    """
+    """One row of the table: soil organic carbon, % of mass."""
 
     n: int
     mean: float
@@ -27,7 +17,7 @@ class CarbonTable:
     median: float
     q3: float
     max: float
-    area_km2: float = float("nan")
+    area_km2: float = float("nan")  # of a site
 
 
 # Shen et al. (2022), doi:10.1016/j.isprsjprs.2022.04.009, Table 1.
