@@ -42,19 +42,7 @@ def _read_scores(site_folder: Path) -> pd.DataFrame:
 
 
 def read_site_scores(site_folder: Path) -> pd.DataFrame:
-    """Return the scores of one site's steps and of all its repetitions.
-
-    Parameters
-    ----------
-    site_folder : Path
-        results/<library>/<site>, complete.
-
-    Returns
-    -------
-    DataFrame
-        One row per kind of repetition, number of local samples, seed and method, as of
-        `soilnb.study.score_cases`; the steps' own seed counts as kind "seeds".
-    """
+    """Return the scores of one site's steps and of all its repetitions."""
     scores = _read_scores(site_folder).assign(kind="seeds")
     repeats = pd.read_csv(site_folder / _REPEATS / "repeats.csv")
     known = (repeats["kind"] == "seeds") & repeats["seed"].isin(scores["seed"])

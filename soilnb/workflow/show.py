@@ -7,6 +7,7 @@ in the output's metadata and become the book's when the page is staged.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,13 +29,10 @@ _state = SimpleNamespace(is_synthetic=False)
 
 
 def label_synthetic(is_synthetic: bool) -> None:
-    """Say whether the figures and tables from here on show data that was made.
+    """Say whether figures and tables from here on show data that was made.
 
-    Parameters
-    ----------
-    is_synthetic : bool
-        Where true, every figure carries the label in its image, alt text and caption
-        and every table in its caption. `begin` sets it from the study.
+    Where true, every figure carries the label in its image, alt text and caption and
+    every table in its caption. `begin` sets it from the study.
     """
     _state.is_synthetic = is_synthetic
 
@@ -139,9 +137,9 @@ def duration(seconds: float) -> str:
 class Progress:
     """A line that says how far a long computation is and how long it still takes.
 
-    Call it with (done, total, text). It rewrites one line of the notebook and, where
-    the environment variable SOILNB_PROGRESS names a file, that file, which the
-    command ``soilnb run`` shows.
+    Call it with (done, total, text). It rewrites one line of the notebook or of the
+    terminal and, where the environment variable SOILNB_PROGRESS names a file, that
+    file, which the command ``soilnb run`` shows.
 
     Parameters
     ----------
@@ -171,5 +169,8 @@ class Progress:
             self.handle.update(Markdown(line))
         elif get_ipython() is not None:
             self.handle = display(Markdown(line), display_id=True)
-        if os.environ.get("SOILNB_PROGRESS"):
-            Path(os.environ["SOILNB_PROGRESS"]).write_text(line)
+        elif sys.stdout.isatty():
+            sys.stdout.write(f"\r\033[K{'' if done >= total else line}")
+            sys.stdout.flush()
+        if file := os.environ.get("SOILNB_PROGRESS"):
+            Path(file).write_text(line)

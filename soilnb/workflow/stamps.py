@@ -209,15 +209,14 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
     first = {key: first[key] for key in ("site", "library", "profile")}
     given: dict[str, Any] = {}
     for step, found in earlier.items():
-        usual = check_parameters(
+        then = check_parameters(
             step, first | {k: found[k] for k in first if k in found}
         )
-        given |= {k: v for k, v in found.items() if k in usual and v != usual[k]}
-    for step in OF_SITE:
-        for name, usual_value in check_parameters(step, first).items():
-            if name in values:
-                given.pop(name, None)
-                given |= {name: values[name]} if values[name] != usual_value else {}
+        now = check_parameters(step, first)
+        old = {k: v for k, v in found.items() if k in then and k not in values}
+        new = {k: v for k, v in values.items() if k in now}
+        given |= {k: v for k, v in old.items() if v != then[k]}
+        given |= {k: v for k, v in new.items() if v != now[k]}
     words = ["soilnb", "run", steps]
     for name, value in first.items():
         words += [f"--{name}", str(value)]
