@@ -18,6 +18,11 @@ pytest.register_assert_rewrite("cnn_helpers", "readers_helpers")  # to show valu
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    """Slow files first, so that two processes that share the files end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real data beside the repository."""
