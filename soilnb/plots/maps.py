@@ -193,7 +193,7 @@ def plot_point_map(
     """Plot the estimate of each sample where it was taken, a panel per site (Fig. 4c).
 
     Distances are from the western and southern edge of the samples, so that the map
-    holds also where a source has moved a farm to hide it. Each panel has a colour scale.
+    holds also where a source has moved a farm to hide it. Colours are each panel's own.
 
     Parameters
     ----------
