@@ -68,39 +68,21 @@ class Fits:
         study = self.study
         measured = study.site.soc[study.test]
         ids = study.site.info["sample_id"].to_numpy()[study.test]
+        where = {"library": study.library.name, "site": study.site.name}
+        made = {"profile": profile, "seed": study.seed}
+        sizes = {"n_local": len(study.local), "n_test": len(study.test)}
         scores, predictions = [], []
         for method, model in self.models.items():
             predicted = model.predict(study.X_test)
-            metrics = evaluate(measured, predicted).drop("n")
-            n_components = getattr(
-                model, "n_components", getattr(model, "n_components_", None)
-            )
+            size = getattr(model, "n_components", getattr(model, "n_components_", None))
+            metrics = dict(evaluate(measured, predicted).drop("n"))
+            rest = {"n_components": size, "seconds": round(self.seconds[method], 3)}
             scores.append(
-                {
-                    "library": study.library.name,
-                    "site": study.site.name,
-                    "method": method,
-                    "profile": profile,
-                    "seed": study.seed,
-                    "n_local": len(study.local),
-                    "n_test": len(study.test),
-                    **metrics,
-                    "n_components": n_components,
-                    "seconds": round(self.seconds[method], 3),
-                }
+                {**where, "method": method, **made, **sizes, **metrics, **rest}
             )
-            predictions.append(
-                pd.DataFrame(
-                    {
-                        "sample_id": ids,
-                        "method": method,
-                        "profile": profile,
-                        "seed": study.seed,
-                        "measured": measured,
-                        "predicted": predicted,
-                    }
-                )
-            )
+            values = {"measured": measured, "predicted": predicted}
+            rows = {"sample_id": ids, "method": method, **made, **values}
+            predictions.append(pd.DataFrame(rows))
         table = pd.DataFrame(scores).astype({"n_components": "Int64"})
         return table, pd.concat(predictions, ignore_index=True)
 
