@@ -70,7 +70,6 @@ def test_on_grid_leaves_out_rows_that_do_not_cover_it(small_library):
         ("reflectance", np.full((60, 40), 30.0), "got 30 at row 0. Divide percent"),
         ("reflectance", np.zeros((60, 40)), "above 0"),
         ("soc", np.full(60, 120.0), "got 120 at row 0. Divide g/kg"),
-        ("soc", np.full(60, np.nan), "got nan at row 0"),
         ("soc", np.ones((60, 1)), "'soc' must be 1D"),
         ("soc", np.ones(59), "'soc' has 59 rows but 'reflectance' has 60"),
         ("info", pd.DataFrame({"sample_id": range(60)}), "no column 'source'"),

@@ -42,16 +42,9 @@ class _Memory(BaseEstimator, ABC):
             Spectra (n_samples, n_wavelengths) and soil property (n_samples,) of the
             soil spectral library and of the site, one unit; folds are not used.
 
-        Returns
-        -------
-        self
-            Fitted.
-
         Raises
         ------
-        TypeError
-            If a size is not a whole number.
-        ValueError
+        TypeError, ValueError
             If a parameter is out of range, or the inputs are not finite, do not match
             or cannot be compared.
         """
@@ -77,17 +70,12 @@ class _Memory(BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths)
-            Spectra.
+            Spectra; refused where they do not match those of the memory.
 
         Returns
         -------
         ndarray of shape (n_samples,)
             Predictions, in the unit of the property.
-
-        Raises
-        ------
-        ValueError
-            If `X` does not match the spectra of the memory, or cannot be compared.
         """
         check_is_fitted(self, "n_neighbours_")
         spectra = check_matrix(X, "X")

@@ -37,23 +37,13 @@ def fit_plsr(
     Returns
     -------
     PLS1
-        Fitted on all rows; its `n_components` is the number chosen.
+        Its `n_components` is the number chosen.
 
     Raises
     ------
-    TypeError
-        If `max_components` is not a whole number.
-    ValueError
-        If the inputs are not finite or do not match.
-
-    See Also
-    --------
-    soilnb.pls.cross_validated_rmse : The curve behind the choice.
-
-    References
-    ----------
-    .. [1] Wold, Sjöström and Eriksson (2001), Chemometrics and Intelligent
-       Laboratory Systems 58(2), 109-130.
+    TypeError, ValueError
+        If `max_components` is not a whole number, or the inputs are not finite or do
+        not match.
 
     Examples
     --------
@@ -77,7 +67,9 @@ def fit_plsr_spiked(
         Spectra, soil property (one unit) and folds (numbered alike) of the soil
         spectral library and of the site.
     weight : int, default 1
-        Copies of each local row: 1 is plain spiking, more is extra-weighted.
+        Copies of each local row: 1 is plain spiking (Wetterlind and Stenberg 2010,
+        European Journal of Soil Science 61(6), 823-843), more is extra-weighted
+        (Guerrero et al. 2014, ibid. 65(2), 248-263).
     max_components : int, default 25
         Largest number of components to try.
 
@@ -88,23 +80,14 @@ def fit_plsr_spiked(
 
     Raises
     ------
-    TypeError
-        If `weight` or `max_components` is not a whole number.
-    ValueError
-        If the inputs are not finite or do not match.
+    TypeError, ValueError
+        If a number is not whole or out of range, or the inputs are not finite or do not
+        match.
 
     Notes
     -----
-    Spiking after [1]_, extra weight after [2]_. All copies of a row stay in its
-    fold, so none is predicted by its own copy; the pooled RMSE that chooses the
-    number of components counts every copy.
-
-    References
-    ----------
-    .. [1] Wetterlind and Stenberg (2010), European Journal of Soil Science
-       61(6), 823-843.
-    .. [2] Guerrero et al. (2014), European Journal of Soil Science 65(2),
-       248-263.
+    All copies of a row stay in its fold, so none is predicted by its own copy; the
+    pooled RMSE that chooses the number of components counts every copy.
 
     Examples
     --------
@@ -133,25 +116,15 @@ def spiked_local_rmse(
 
     Parameters
     ----------
-    library, local : Samples
+    library, local, weight
         As of `fit_plsr_spiked`; the library's folds are not used.
-    weight : int, default 1
-        Copies of each local row.
     n_components : int
         Number of components, at least 1.
 
     Returns
     -------
     float
-        Pooled over the local samples, each counted once, in the unit of the
-        property.
-
-    Raises
-    ------
-    TypeError
-        If `weight` or `n_components` is not a whole number.
-    ValueError
-        If a number is below 1, or the inputs are not finite or do not match.
+        Pooled over the local samples, each counted once, in the unit of the property.
 
     Notes
     -----

@@ -21,7 +21,7 @@ def fit_random_forest(
     seed: int,
     n_trees: int = 500,
 ) -> RandomForestRegressor:
-    """Fit a random forest.
+    """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 
     Parameters
     ----------
@@ -42,14 +42,9 @@ def fit_random_forest(
 
     Raises
     ------
-    TypeError
-        If `seed` or `n_trees` is not a whole number.
-    ValueError
-        If the inputs are not finite or do not match.
-
-    References
-    ----------
-    .. [1] Breiman (2001), Machine Learning 45(1), 5-32.
+    TypeError, ValueError
+        If a number is not whole or out of range, or the inputs are not finite or do not
+        match.
 
     Examples
     --------
@@ -84,8 +79,7 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     sklearn.pipeline.Pipeline
         Names for the bands and a fitted `cubist.Cubist`, everything else as the
         package's defaults: no correction by neighbours, predictions at most 5 % of
-        the range beyond the values seen.
-        Nothing in it is random.
+        the range beyond the values seen. Nothing in it is random.
 
     Raises
     ------
@@ -96,8 +90,8 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
 
     References
     ----------
-    .. [1] Quinlan (1992), Learning with continuous classes, Proceedings of the 5th
-       Australian Joint Conference on Artificial Intelligence, 343-348.
+    .. [1] Quinlan (1992), Proceedings of the 5th Australian Joint Conference on
+       Artificial Intelligence, 343-348.
     .. [2] Viscarra Rossel and Webster (2012), European Journal of Soil Science
        63(6), 848-860.
 

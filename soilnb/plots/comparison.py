@@ -28,6 +28,9 @@ from soilnb.plots.style import (
 def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
     """Plot the RMSE of each method relative to `local`, one dot for each site.
 
+    Beside each row stands at how many sites the method is better than `local`, and at
+    how many it is `local` (`recommended` may be).
+
     Parameters
     ----------
     scores : DataFrame
@@ -35,19 +38,8 @@ def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
         The logarithms of the ratios are averaged over the seeds. A site without
         `local` is left out.
     summary : DataFrame
-        Columns method, ratio, low and high, as of `soilnb.study.over_sites`: the mean
-        ratio (diamond) and its 95 % interval (line).
-
-    Returns
-    -------
-    Figure
-        Beside each row, at how many sites the method is better than `local`, and at how
-        many it is `local` (`recommended` may be).
-
-    Raises
-    ------
-    ValueError
-        If `local` is not in the table, or a row or method is there twice.
+        Columns method, ratio, low and high, as of `soilnb.study.over_sites`, one row
+        for each method: the mean ratio (diamond) and its 95 % interval (line).
     """
     ratios = _site_ratios(scores)
     if summary["method"].duplicated().any():
@@ -123,16 +115,13 @@ def _ratio_axis(axes: Axes, ratios: npt.NDArray) -> tuple[float, float]:
 def plot_learning_curve(table: pd.DataFrame) -> Figure:
     """Plot RMSE against the number of local samples, for each method.
 
+    Lines join the means over the seeds; dots are the runs, the band is their range.
+
     Parameters
     ----------
     table : DataFrame
         Columns method, n_local, seed, rmse (% SOC of one fixed test set); a row for
         each run.
-
-    Returns
-    -------
-    Figure
-        Lines join the means over the seeds; dots are the runs, the band is their range.
     """
     figure, axes = make_figure(6.2, 3.8)
     for place, method in enumerate(methods.in_order(table["method"])):
@@ -161,16 +150,10 @@ def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
         choice repeated without them. Where it has the column test_rmse, that of the
         test samples is drawn as well; it decided nothing.
     chosen : str
-        The method that was recommended, filled.
+        The method that was recommended, filled; like `local`, in the table.
     margin : float
-        Share by which a method must be below `local` to be chosen over it, for example
-        0.1; the dashed line.
-
-    Raises
-    ------
-    ValueError
-        If the chosen method or `local` is not in the table, or the margin is not from 0
-        to below 1.
+        Share, from 0 to below 1, by which a method must be below `local` to be chosen
+        over it; the dashed line.
     """
     rows = table.set_index("method").pipe(lambda t: t.loc[methods.in_order(t.index)])
     if "local" not in rows.index:

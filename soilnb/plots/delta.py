@@ -47,11 +47,6 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
     paper : DataFrame, optional
         The same of Shen et al. (2022), drawn in a panel of its own on the same scale;
         methods that only the paper has are left out.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing but `local` in the table, or a pair is there twice.
     """
     ours = methods.by_site(table, "delta_rmse").drop(index="local", errors="ignore")
     ours = ours.dropna(how="all")

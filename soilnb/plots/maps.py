@@ -38,6 +38,9 @@ def plot_map(
 ) -> Figure:
     """Plot where the samples of a library and the sites lie on Earth (Fig. 1a).
 
+    On the graticule a degree of longitude has its true length at the middle latitude.
+    There is no coastline.
+
     Parameters
     ----------
     library : DataFrame
@@ -46,20 +49,9 @@ def plot_map(
         without coordinates are not drawn; below the map stands how many are.
     sites : mapping
         Name to a table with longitude and latitude; a star in the middle of each. Sites
-        without coordinates are named below the map.
+        without coordinates are named below the map; library or sites must have some.
     colour_by : str, default "source"
         Column that colours the discs: its five commonest values, then "other".
-
-    Returns
-    -------
-    Figure
-        With a graticule on which a degree of longitude has its true length at the
-        middle latitude. There is no coastline.
-
-    Raises
-    ------
-    ValueError
-        If no sample of library or sites has coordinates.
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
@@ -91,17 +83,7 @@ def plot_map(
 
 
 def has_coordinates(table: pd.DataFrame) -> bool:
-    """Return whether a map of some samples can be drawn.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per sample, as `soilnb.datasets.SpectralLibrary.info`.
-
-    Returns
-    -------
-    bool
-        Whether a sample has longitude and latitude, or easting and northing.
+    """Return whether samples have longitude and latitude, or easting and northing.
 
     Examples
     --------
@@ -187,10 +169,6 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
     sites : mapping
         Name to a table with the columns longitude and latitude in degrees and soc
         in %.
-
-    See Also
-    --------
-    plot_point_map : The same of estimates, in metres.
     """
     figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
@@ -215,29 +193,18 @@ def plot_point_map(
     """Plot the estimate of each sample where it was taken, a panel per site (Fig. 4c).
 
     Distances are from the western and southern edge of the samples, so that the map
-    holds also where a source has moved a farm to hide it.
+    holds also where a source has moved a farm to hide it. Colours are each panel's own.
 
     Parameters
     ----------
     tables : DataFrame or mapping
         A table, or name to a table, one row per sample: longitude and latitude in
-        degrees, or easting and northing in metres, and the column `value`. Where there
-        is a column is_local (bool), those samples, which were used for modelling, have
-        a ring.
+        degrees, or easting and northing in metres (at least one sample has them), and
+        the column `value`. Samples with is_local, used for modelling, have a ring.
     value : str, default "predicted"
         Column that is drawn.
     label : str, default "estimated SOC / %"
         What the values are, with their unit.
-
-    Returns
-    -------
-    Figure
-        Each panel has its own scale of colours.
-
-    Raises
-    ------
-    ValueError
-        If no sample of a site has coordinates.
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}

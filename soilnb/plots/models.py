@@ -73,22 +73,14 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
 def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figure:
     """Plot predicted against measured SOC, a panel per method (Fig. 4b).
 
+    With the 1:1 line, equal axes, RMSE and concordance (CCC) of each panel.
+
     Parameters
     ----------
     predictions : DataFrame
         Columns method, measured, predicted (% SOC).
     names : list of str
         Methods to show, in order.
-
-    Returns
-    -------
-    Figure
-        With the 1:1 line, equal axes, RMSE and concordance (CCC) of each panel.
-
-    Raises
-    ------
-    ValueError
-        If a name is not in the column.
     """
     for name in names:
         check_choice(name, "method", predictions["method"].unique())

@@ -18,6 +18,7 @@ from soilnb import cnn, transfer
 from soilnb._validation import check_choice
 from soilnb.methods import METHODS
 from soilnb.selection import Samples
+from soilnb.study.nested import parse
 from soilnb.study.networks import fit_network, select_rows
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.study.scoring import Fits
@@ -37,17 +38,9 @@ Progress = Callable[[int, int, str], object]
 
 
 def available_models(study: Study) -> tuple[str, ...]:
-    """Return which of the nine models a study can have: five without a country library.
+    """Return which of the nine models a study can have, in their order.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-
-    Returns
-    -------
-    tuple of str
-        Names, in the order of `NINE_MODELS`.
+    Without a country library there are five.
 
     Examples
     --------
@@ -115,19 +108,10 @@ def fit_models(
     ValueError
         If a name is unknown, or a country model is wanted and there is no such library.
 
-    See Also
-    --------
-    soilnb.transfer : What DTL-I, DTL-R and DTL-IR do.
-
     Notes
     -----
-    Local and DTL-R are trained on the same folds of the local samples; DTL-I and DTL-IR
-    of a library on the same folds of the k + n localised ones, as in [1]_.
-
-    References
-    ----------
-    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
-           Sensing 188, 190-200.
+    As in Shen et al. (2022), `local` and DTL-R are trained on the same folds of the
+    local samples; DTL-I and DTL-IR of a library on those of the localised ones.
     """
     wanted = _check_methods(study, methods)
     for name in architectures:
@@ -214,27 +198,32 @@ class _Run:
 
     def fit(self, method: str) -> None:
         """Fit one of the nine models."""
-        if method == "local":
-            self._fit_local()
-        elif method in LIBRARIES:
+        if method in LIBRARIES:
             self._network(method, self.progress)
-        else:
-            kind, library = method.rsplit("_", maxsplit=1)
-            fit = {
-                "dtl_i": self._fit_instances,
-                "dtl_r": self._fit_representations,
-                "dtl_ir": self._fit_both,
-            }
-            fit[kind](method, library)
+            return
+        kind, library = parse(method)
+        fit = cnn.cross_validate if kind == "local" else getattr(transfer, kind)
+        options = {"n_local": len(self.study.local)} if kind == "dtl_ir" else {}
+        is_localised = kind in ("dtl_i", "dtl_ir")
+        is_retrained = kind in ("dtl_r", "dtl_ir")
+        local = self.study.samples("local")
+        samples = self._localised(library) if is_localised else local
+        base = [self._network(library, self.aside)] if is_retrained else []
+        self.fits.fit(
+            method,
+            fit,
+            self._architecture(library if is_retrained else method),
+            *base,
+            *samples,
+            seed=self.study.seed,
+            max_epochs=self.retrain_epochs if is_retrained else self.max_epochs,
+            progress=self.progress,
+            **options,
+        )
 
     def _architecture(self, name: str) -> Architecture:
         """Return the architecture given, or the small one."""
         return self.architectures.get(name, cnn.SMALL)
-
-    def _training(self, max_epochs: int | None) -> dict[str, Any]:
-        """Return the options that every training takes."""
-        seed = self.study.seed
-        return {"seed": seed, "max_epochs": max_epochs, "progress": self.progress}
 
     def _network(self, library: str, progress: Progress | None) -> FoldModels:
         """Return the models of a library's folds, trained when first asked for."""
@@ -262,48 +251,3 @@ class _Run:
             of_country = library == "country"
             self.rows[library] = self.study.country_rows[rows] if of_country else rows
         return self.study.localised(self.rows[library])
-
-    def _fit_local(self) -> None:
-        """Train on the local samples alone."""
-        self.fits.fit(
-            "local",
-            cnn.cross_validate,
-            self._architecture("local"),
-            *self.study.samples("local"),
-            **self._training(self.max_epochs),
-        )
-
-    def _fit_instances(self, method: str, library: str) -> None:
-        """DTL-I: train on the selected rows and the local samples."""
-        samples = self._localised(library)
-        self.fits.fit(
-            method,
-            transfer.dtl_i,
-            self._architecture(method),
-            *samples,
-            **self._training(self.max_epochs),
-        )
-
-    def _fit_representations(self, method: str, library: str) -> None:
-        """DTL-R: retrain the library's network on the local samples."""
-        self.fits.fit(
-            method,
-            transfer.dtl_r,
-            self._architecture(library),
-            self._network(library, self.aside),
-            *self.study.samples("local"),
-            **self._training(self.retrain_epochs),
-        )
-
-    def _fit_both(self, method: str, library: str) -> None:
-        """DTL-IR: retrain it on the selected rows and the local samples."""
-        samples = self._localised(library)
-        self.fits.fit(
-            method,
-            transfer.dtl_ir,
-            self._architecture(library),
-            self._network(library, self.aside),
-            *samples,
-            n_local=len(self.study.local),
-            **self._training(self.retrain_epochs),
-        )

@@ -41,7 +41,7 @@ def select_rows(
     study : Study
         The prepared study; its seed is that of the draws.
     library : str
-        "global" or "country".
+        "global" or "country"; a study may have no country library.
     n_selected : int, default 100
         Rows wanted; of a library with fewer than twice that, half is taken.
     **options
@@ -51,11 +51,6 @@ def select_rows(
     -------
     Selection
         Its indices are rows of `study.samples(library)`.
-
-    Raises
-    ------
-    ValueError
-        If the study has no such library.
     """
     X, y, _ = study.samples(library)
     return select_instances(
@@ -120,7 +115,7 @@ def library_network(
     study : Study
         The prepared study; its seed is that of the training.
     library : str
-        "global" or "country".
+        "global" or "country"; a study may have no country library.
     architecture : Architecture
         Blocks and training settings. More than 2,000 rows are trained in batches of 128
         with a patience of 10 epochs.
@@ -139,11 +134,6 @@ def library_network(
     -------
     CrossValidation
         Its `seconds` are those of the training, whenever that was.
-
-    Raises
-    ------
-    ValueError
-        If the study has no such library.
     """
     if len(study.samples(library, n_library).y) > LARGE_LIBRARY:
         architecture = replace(architecture, batch_size=128, patience=10)
@@ -180,19 +170,10 @@ def search_library_network(
 
     Parameters
     ----------
-    study : Study
-        The prepared study; its seed is that of the search.
-    library : str
-        "global" or "country".
+    study, library, folder
+        As of `library_network`; an interrupted search goes on.
     n_trials, n_initial, max_epochs, max_weights, client, progress
         As of `soilnb.cnn.search`.
-    folder : Path
-        Where searches are kept, as of `library_network`; an interrupted one goes on.
-
-    Raises
-    ------
-    ValueError
-        If the study has no such library.
     """
     key = network_key(
         study,

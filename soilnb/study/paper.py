@@ -35,7 +35,7 @@ _TABLE_3 = {
 
 
 def reported() -> pd.DataFrame:
-    """Return the scores that the paper reports in its Table 3 [1]_.
+    """Return the scores that the paper reports in its Table 3.
 
     Returns
     -------
@@ -45,19 +45,10 @@ def reported() -> pd.DataFrame:
         the table. The mean error and the concordance of `global` in the USA are
         missing.
 
-    See Also
-    --------
-    average_delta : The mean of 25.8 percent of the paper's abstract.
-
     Notes
     -----
     One run at each site. The paper does not say whether its mean error is predicted
     minus measured, as everywhere here, or the opposite.
-
-    References
-    ----------
-    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
-       188, 190-200.
 
     Examples
     --------
@@ -137,11 +128,6 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Rows: RMSE, then ME, then CCC, of every method, in the order of
         `soilnb.methods.METHODS`. Columns: sites; missing where one has no such method.
-
-    Raises
-    ------
-    ValueError
-        If a method is there twice at a site.
 
     Examples
     --------

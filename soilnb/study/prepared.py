@@ -118,14 +118,10 @@ class Study:
         Parameters
         ----------
         part : str
-            "local", in order of selection, "global" or "country".
+            "local", in order of selection, "global" or "country"; a study may have no
+            country library.
         n_most : int, optional
             At most so many, drawn by the study's seed.
-
-        Raises
-        ------
-        ValueError
-            If the part is unknown, or the study has no country library.
         """
         if part == "local":
             rows, folds = self.local, self.local_folds
@@ -161,15 +157,7 @@ class Study:
     def localised(self, library_rows: npt.ArrayLike) -> Samples:
         """Return the k + n localised samples: selected library rows, then local ones.
 
-        Parameters
-        ----------
-        library_rows : array-like of int, shape (k,)
-            Rows of `library`, as RS-LOCAL selected them.
-
-        Returns
-        -------
-        Samples
-            With folds of their own, in which selected and local rows are mixed.
+        Rows are those of `library`, as RS-LOCAL selected them; the folds mix both.
         """
         rows = np.asarray(library_rows, dtype=np.intp)
         local = self.samples("local")
@@ -199,19 +187,8 @@ class Study:
     ) -> Study:
         """Return the study that `prepare` would make with another split or seed.
 
-        Site and library are those at hand: nothing is read or prepared again.
-
-        Parameters
-        ----------
-        split : str, default "kennard_stone"
-            As of `prepare`.
-        n_local, seed : int, optional
-            As of `prepare`; those of this study where left out.
-
-        Raises
-        ------
-        ValueError
-            As `prepare`: too few samples, SOC that does not vary, an unknown split.
+        Site and library are those at hand: nothing is read or prepared again. What is
+        left out is as in this study; options and refusals are those of `prepare`.
         """
         n_local = len(self.local) if n_local is None else n_local
         seed = self.seed if seed is None else seed
@@ -252,13 +229,6 @@ class Study:
         -------
         Study
             With fresh local folds. The samples that are left over are in neither set.
-
-        Raises
-        ------
-        TypeError
-            If `n` is not a whole number.
-        ValueError
-            If it is out of range, or the SOC of the samples kept does not vary.
 
         Notes
         -----

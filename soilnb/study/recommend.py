@@ -96,10 +96,9 @@ def nested_predictions(
     Parameters
     ----------
     study : Study
-        The prepared study. Everything random comes from its seed; its test samples
-        have no part in it.
-    architectures : mapping of str to Architecture
-        As of `fit_models`.
+        The prepared study, whose seed decides; its test samples have no part in it.
+    architectures, max_epochs, retrain_epochs, selection
+        As of `fit_models`; one search for each fold by default.
     networks : mapping of str to CrossValidation or FoldModels
         Networks of "global" and "country", of the architectures given; without one
         its library has neither DTL-R nor DTL-IR.
@@ -108,10 +107,6 @@ def nested_predictions(
     n_networks : int, default 3
         Networks that are trained for each fold and averaged, at most the number of
         folds. `fit_models` averages all of them; fewer are quicker, and noisier.
-    max_epochs, retrain_epochs : int, optional
-        As of `fit_models`.
-    selection : mapping, optional
-        Options of RS-LOCAL, as of `fit_models`; one search for each fold by default.
     progress : callable, optional
         Called as progress(done, total, text), in steps of unequal length.
 
@@ -123,15 +118,9 @@ def nested_predictions(
 
     Raises
     ------
-    TypeError
-        If `n_networks` is not a whole number.
-    ValueError
+    TypeError, ValueError
         If a name is unknown, the study has no such library, a candidate's network is
-        missing, or `n_networks` is out of range.
-
-    See Also
-    --------
-    choose : The method to use.
+        missing, or `n_networks` is no whole number in range.
 
     Notes
     -----
@@ -181,8 +170,8 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     Raises
     ------
     ValueError
-        If `local` or a column is missing, the margin is out of range, values are not
-        finite or a candidate has other samples than `local`.
+        If the margin is out of range, or `nested` lacks `local` or a column, or a
+        candidate has other samples, or a value is not finite.
 
     Notes
     -----
@@ -202,14 +191,10 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
 
     Examples
     --------
-    >>> nested = pd.DataFrame(
-    ...     {
-    ...         "candidate": ["local", "local", "dtl_i_global", "dtl_i_global"],
-    ...         "sample_id": ["a", "b", "a", "b"],
-    ...         "measured": [1.0, 2.0, 1.0, 2.0],
-    ...         "predicted": [1.5, 1.5, 1.4, 1.6],
-    ...     }
-    ... )
+    >>> nested = pd.DataFrame({
+    ...     "candidate": ["local", "local", "dtl_i_global", "dtl_i_global"],
+    ...     "sample_id": ["a", "b", "a", "b"], "measured": [1.0, 2.0, 1.0, 2.0],
+    ...     "predicted": [1.5, 1.5, 1.4, 1.6]})
     >>> choose(nested).method
     'dtl_i_global'
     """

@@ -38,17 +38,8 @@ class Case:
         "random_splits": the local samples are drawn by the seed as well.
         "learning_curve": the first `n_local` of 50 Kennard-Stone samples, all sizes
         tested on the same samples.
-    seed : int
-        Seed of the study.
-    n_local : int
-        Number of local samples.
-
-    Raises
-    ------
-    TypeError
-        If a number is not whole.
-    ValueError
-        If the kind is unknown or a number too small.
+    seed, n_local : int
+        Seed of the study, and number of local samples; at least 1.
     """
 
     kind: str
@@ -64,16 +55,8 @@ class Case:
     def of(self, study: Study) -> Study:
         """Return the study of this case: another split of the same site and library.
 
-        Parameters
-        ----------
-        study : Study
-            The prepared study.
-
-        Raises
-        ------
-        ValueError
-            If the site cannot be split so, or has fewer than 90 samples and a learning
-            curve is asked for.
+        A site that cannot be split so is refused, and one with fewer than 90 samples
+        where a learning curve is asked for.
         """
         if self.kind != "learning_curve":
             split = "random" if self.kind == "random_splits" else "kennard_stone"
@@ -123,8 +106,7 @@ def repeat(
         Noted in the tables.
     progress : callable, optional
         Called as progress(done, total, text) after each case, counting those that were
-        not finished before; `soilnb.workflow.show.Progress` shows the time that
-        remains.
+        not finished before.
 
     Returns
     -------
@@ -137,11 +119,9 @@ def repeat(
 
     Raises
     ------
-    TypeError
-        If a setting is no plain value.
-    ValueError
-        If no case can be run, or `file` is no file of this function, or was made with
-        other settings or from another study.
+    TypeError, ValueError
+        If no case can be run, a setting is no plain value, or `file` is no file of this
+        function, or was made with other settings or from another study.
     """
     file, wanted = Path(file), list(dict.fromkeys(cases))
     if not wanted:
@@ -267,18 +247,10 @@ def _write_finished(
 
 
 def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of every case and method.
+    """Return the scores of every case and method, from the predictions of `repeat`.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        As of `repeat`.
-
-    Returns
-    -------
-    DataFrame
-        One row per case and method: library, site, kind, n_local, profile, seed,
-        method, n_test, rmse, mean_error, ccc, r2, rpiq, seconds.
+    One row for each: library, site, kind, n_local, profile, seed, method, n_test, rmse,
+    mean_error, ccc, r2, rpiq, seconds.
     """
     keys = ["library", "site", "kind", "n_local", "profile", "seed", "method"]
     rows = []

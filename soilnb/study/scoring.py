@@ -59,8 +59,8 @@ class Fits:
         Returns
         -------
         scores : DataFrame
-            One row per method: library, site, method, profile, seed, n_local,
-            n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds.
+            One row per method: library, site, method, profile, seed, n_local, n_test,
+            rmse, mean_error, ccc, r2, rpiq, n_components, seconds.
         predictions : DataFrame
             One row per method and test sample: sample_id, method, profile, seed,
             measured, predicted (SOC in %).
@@ -68,57 +68,29 @@ class Fits:
         study = self.study
         measured = study.site.soc[study.test]
         ids = study.site.info["sample_id"].to_numpy()[study.test]
+        where = {"library": study.library.name, "site": study.site.name}
+        made = {"profile": profile, "seed": study.seed}
+        sizes = {"n_local": len(study.local), "n_test": len(study.test)}
         scores, predictions = [], []
         for method, model in self.models.items():
             predicted = model.predict(study.X_test)
-            metrics = evaluate(measured, predicted).drop("n")
-            n_components = getattr(
-                model, "n_components", getattr(model, "n_components_", None)
-            )
+            size = getattr(model, "n_components", getattr(model, "n_components_", None))
+            metrics = dict(evaluate(measured, predicted).drop("n"))
+            rest = {"n_components": size, "seconds": round(self.seconds[method], 3)}
             scores.append(
-                {
-                    "library": study.library.name,
-                    "site": study.site.name,
-                    "method": method,
-                    "profile": profile,
-                    "seed": study.seed,
-                    "n_local": len(study.local),
-                    "n_test": len(study.test),
-                    **metrics,
-                    "n_components": n_components,
-                    "seconds": round(self.seconds[method], 3),
-                }
+                {**where, "method": method, **made, **sizes, **metrics, **rest}
             )
-            predictions.append(
-                pd.DataFrame(
-                    {
-                        "sample_id": ids,
-                        "method": method,
-                        "profile": profile,
-                        "seed": study.seed,
-                        "measured": measured,
-                        "predicted": predicted,
-                    }
-                )
-            )
+            values = {"measured": measured, "predicted": predicted}
+            rows = {"sample_id": ids, "method": method, **made, **values}
+            predictions.append(pd.DataFrame(rows))
         table = pd.DataFrame(scores).astype({"n_components": "Int64"})
         return table, pd.concat(predictions, ignore_index=True)
 
 
 def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Predict the test samples by PLSR on some library rows and the local samples.
+    """Predict SOC (%) of the test samples by PLSR on library rows and local samples.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    rows : array-like of int
-        Rows of its library; none for the local samples alone.
-
-    Returns
-    -------
-    ndarray of shape (n_test,)
-        SOC in %.
+    No rows: the local samples alone.
     """
     some = study.localised(rows) if np.size(rows) else study.samples("local")
     return fit_plsr(*some, max_components=15).predict(study.X_test)
@@ -143,11 +115,9 @@ def compare(
     predictions : DataFrame
         Columns sample_id, method, measured, predicted, for one site.
     reference : str, default "local"
-        The method that the others are compared with.
-    n_resamples : int, default 5000
-        Bootstrap samples.
-    seed : int, default 1
-        Seed of the draws.
+        The method that the others are compared with; it must be there.
+    n_resamples, seed : int, default 5000 and 1
+        Bootstrap samples, and the seed of the draws.
 
     Returns
     -------
@@ -155,11 +125,6 @@ def compare(
         Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
         low and high (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and
         n_test (number of test samples).
-
-    Raises
-    ------
-    ValueError
-        Where the reference is not among the methods.
 
     Notes
     -----
@@ -205,17 +170,8 @@ def _resampled_rmse(
 def verdict(gain: pd.Series, name: str) -> str:
     """Return in one sentence whether a method helped in one run of a farm.
 
-    Parameters
-    ----------
-    gain : Series
-        Row of `compare`: low and high, the limits of the gain over `local`, and n_test.
-    name : str
-        What to call the method.
-
-    Returns
-    -------
-    str
-        Fewer than 30 test samples never tell: their interval is too narrow.
+    Takes a row of `compare` and what to call the method. Fewer than 30 test samples
+    never tell: their interval is too narrow.
 
     Examples
     --------

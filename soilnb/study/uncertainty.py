@@ -55,11 +55,10 @@ def paired(predictions: pd.DataFrame, *, reference: str = "local") -> pd.DataFra
 
     Notes
     -----
-    The interval says how sure the gain is for other samples of the same farm. It does
-    not cover other local samples (see "random_splits") or other farms (`over_sites`).
-    With few test samples it is too narrow (see `compare`).
-    With random splits every seed has its own test samples, and a sample's error is
-    averaged over the splits that tested it.
+    The interval says how sure the gain is for other samples of the same farm, not for
+    other local samples (see "random_splits") or other farms (`over_sites`). With
+    random splits every seed has its own test samples, and a sample's error is averaged
+    over the splits that tested it.
     """
     needed = ["site", "seed", "method", "sample_id", "measured", "predicted"]
     _check_columns(predictions, "predictions", needed)
@@ -148,16 +147,12 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
     Returns
     -------
     DataFrame
-        One row per group and other method:
-
-        - library, kind, n_local, profile: those there are;
-        - method;
-        - ratio: geometric mean of the sites' RMSE ratios; below 1 is better;
-        - low, high: its 95 % interval, from Student's t with the sites as the sample;
-          NaN for one site;
-        - n_sites, n_better: sites with the method, and with a ratio below 1;
-        - p_value: two-sided, see `sign_flip_test`;
-        - smallest_p: the smallest that so many sites could have given.
+        One row per group and other method: library, kind, n_local, profile (those there
+        are), method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
+        better); low, high, its 95 % interval, from Student's t with the sites as the
+        sample (NaN for one site); n_sites, n_better, sites with the method, and with a
+        ratio below 1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest
+        that so many sites could have given.
 
     Raises
     ------
@@ -167,9 +162,6 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
 
     Notes
     -----
-    Ratios, because an RMSE of 0.3 % SOC is little on one farm and much on another;
-    logarithms, because half and double are then equally far from 1.
-
     What few sites can show: if a method is truly no better and no worse, each site is
     as likely to favour it as not, and three sites all agree in one of four cases. So
     three sites, however large the gains, never give a p-value below 0.25, and six sites
@@ -248,27 +240,18 @@ def sign_flip_test(values: npt.ArrayLike) -> float:
     Parameters
     ----------
     values : array-like of shape (n,)
-        Differences, one for each independent unit.
+        Differences, one for each independent unit; finite.
 
     Returns
     -------
     float
         From `smallest_p` to 1.
 
-    Raises
-    ------
-    ValueError
-        If there are no values, or some are not finite.
-
     Notes
     -----
-    Exact for up to 17 values; for more, 2^17 random patterns stand for all.
-    Also called Fisher's randomisation test of paired differences [1]_. It assumes that
-    the values are independent and, without an effect, symmetric around zero.
-
-    References
-    ----------
-    .. [1] Fisher (1935), The Design of Experiments, chapter 3.
+    Exact for up to 17 values; for more, 2^17 random patterns stand for all. Fisher's
+    randomisation test of paired differences (The Design of Experiments, 1935): the
+    values are independent and, without an effect, symmetric around zero.
 
     Examples
     --------
@@ -295,22 +278,7 @@ def sign_flip_test(values: npt.ArrayLike) -> float:
 def smallest_p(n_sites: int) -> float:
     """Return the smallest p-value that `sign_flip_test` can give for so many sites.
 
-    Parameters
-    ----------
-    n_sites : int
-        Number of sites, at least 1.
-
-    Returns
-    -------
-    float
-        2 of the 2^n patterns of signs are the most extreme ones.
-
-    Raises
-    ------
-    TypeError
-        If `n_sites` is not a whole number.
-    ValueError
-        If it is below 1.
+    2 of the 2^n patterns of signs are the most extreme ones.
 
     Examples
     --------
