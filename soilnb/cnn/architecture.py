@@ -252,7 +252,7 @@ class Architecture:
     Raises
     ------
     TypeError, ValueError
-        If a setting is of the wrong kind or out of its range, or there is no block.
+        If a setting is of the wrong kind or range, or there is no Conv-block.
 
     Notes
     -----
