@@ -18,8 +18,8 @@ from layouts_helpers import (
     write_folder,
 )
 
-from soilnb.datasets.layouts import add_plotcode, recognise
-from soilnb.datasets.readers import inspect_file, read_file
+from soilnb.datasets.files.layouts import add_plotcode, recognise
+from soilnb.datasets.files.report import inspect_file, read_file
 from soilnb.preprocessing import resample
 
 

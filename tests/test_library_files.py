@@ -16,9 +16,9 @@ from layouts_helpers import (
     write_folder,
 )
 
-from soilnb.datasets import quantities, readers, rows
-from soilnb.datasets.readers import read_file
-from soilnb.datasets.tables import is_table, stem
+from soilnb.datasets.files import quantities, report, rows
+from soilnb.datasets.files.report import read_file
+from soilnb.datasets.files.table import is_table, stem
 from soilnb.preprocessing import resample
 
 # A library of one's own
@@ -213,7 +213,7 @@ def test_large_library_is_brought_to_every_10_nm(ossl, tmp_path, monkeypatch):
     ossl.loc[6, "scan_visnir.1000_ref"] = -1
     path = write(ossl, tmp_path / "ossl.csv")
     full = read_library(path)
-    monkeypatch.setattr(readers, "MAX_VALUES_KEPT", N * len(OSSL_NM) - 1)
+    monkeypatch.setattr(report, "MAX_VALUES_KEPT", N * len(OSSL_NM) - 1)
     library = read_library(path)
     grid = np.arange(350, 2501, 10)
     assert np.array_equal(library.wavelengths, grid)
@@ -246,7 +246,7 @@ def test_progress_runs_to_the_end(many_rows, ossl, tmp_path):
 def test_only_the_numbers_grow_with_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 100)
     monkeypatch.setattr(quantities, "MAX_DECIDING_VALUES", 20_000)
-    monkeypatch.setattr(readers, "MAX_VALUES_KEPT", 20_000)
+    monkeypatch.setattr(report, "MAX_VALUES_KEPT", 20_000)
     rng = np.random.default_rng(2)
     spectra = rng.uniform(0.05, 0.6, (2000, 300)).round(4)
     frame = pd.DataFrame(spectra, columns=[f"{nm}" for nm in range(1000, 1300)])

@@ -9,7 +9,7 @@ import pytest
 from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
-from soilnb.datasets.columns import find_columns
+from soilnb.datasets.files.columns import find_columns
 
 
 def rename_bands(style):

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_choice
+from soilnb.datasets.files.quantities import LIMITS
 from soilnb.datasets.library import INFO_COLUMNS, SpectralLibrary, concatenate
-from soilnb.datasets.quantities import LIMITS
 
 REGISTRY = Path(__file__).resolve().parents[2] / "data" / "registry.toml"
 FOLDER_VARIABLE = "SOILNB_DATA"

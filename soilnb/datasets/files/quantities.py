@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from soilnb.datasets.files.rows import Table, row_blocks
 from soilnb.datasets.library import describe
-from soilnb.datasets.rows import Table, row_blocks
 from soilnb.preprocessing import MAX_REFLECTANCE
 
 QUANTITIES = ("reflectance", "percent", "absorbance")

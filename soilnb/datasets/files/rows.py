@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.datasets.columns import (
+from soilnb.datasets.files.columns import (
     COORDINATES,
     REQUIRED,
     Layout,
     TableError,
     find_columns,
 )
-from soilnb.datasets.layouts import (
+from soilnb.datasets.files.layouts import (
     SOC_FIELDS,
     TEXT_FIELDS,
     Published,
     add_plotcode,
     recognise,
 )
-from soilnb.datasets.tables import (
+from soilnb.datasets.files.table import (
     AS_WRITTEN,
     MISSING_WORDS,
     Source,

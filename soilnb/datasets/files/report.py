@@ -11,17 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_choice
-from soilnb.datasets.columns import COORDINATES, TableError
-from soilnb.datasets.library import SpectralLibrary
-from soilnb.datasets.quantities import (
+from soilnb.datasets.files.columns import COORDINATES, TableError
+from soilnb.datasets.files.quantities import (
     QUANTITIES,
     SOC_UNITS,
     Findings,
     to_percent,
     to_reflectance,
 )
-from soilnb.datasets.rows import SOC_CELL, Progress, Table, read_table, row_blocks
-from soilnb.datasets.tables import stem
+from soilnb.datasets.files.rows import SOC_CELL, Progress, Table, read_table, row_blocks
+from soilnb.datasets.files.table import stem
+from soilnb.datasets.library import SpectralLibrary
 from soilnb.preprocessing import GRID_STEP_NM, resample
 
 # A larger library is kept at every 10 nm only: 10,000 spectra of 2,000 bands.

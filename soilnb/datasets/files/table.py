@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from soilnb.datasets.columns import TableError
-from soilnb.datasets.layouts import SOC_FIELDS, recognise
+from soilnb.datasets.files.columns import TableError
+from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
 
 SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
 GZIP_START = b"\x1f\x8b"

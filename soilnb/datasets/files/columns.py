@@ -12,7 +12,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.datasets.layouts import SOC_FIELDS, Published, recognise
+from soilnb.datasets.files.layouts import SOC_FIELDS, Published, recognise
 
 MIN_WAVELENGTHS = 10
 WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
@@ -107,7 +107,7 @@ def find_columns(names: Sequence[str], joined: Collection[str] = ()) -> Layout:
 
     See Also
     --------
-    soilnb.datasets.layouts.recognise : Libraries with column names of their own.
+    soilnb.datasets.files.layouts.recognise : Libraries with column names of their own.
 
     Examples
     --------
