@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._files import digest_file
 from soilnb._validation import check_choice
 from soilnb.datasets.files.quantities import LIMITS
 from soilnb.datasets.library import INFO_COLUMNS, SpectralLibrary, concatenate
@@ -39,20 +39,8 @@ class OpenFile:
     ----------
     name, file : str
         Name by which soilnb knows the file, and its name in the data folder.
-    url, sha256 : str
-        Address of the source and hash of the content.
-    cite, notes : tuple of str
-        What to cite; sentences that go with every use.
-    what : str
-        A line that says what it is.
-    licence, country, source, group, carbon_kind : str
-        As in `SpectralLibrary.info`.
-    samples : int
-        Rows that soilnb uses.
-    quantity : str
-        "reflectance" or "absorbance", as the file has it.
-    site : bool
-        Whether it can be a site.
+    url, sha256, licence, cite, what, country, samples, ... : str, tuple, int or bool
+        As ``data/registry.toml`` explains them.
     """
 
     name: str
@@ -260,17 +248,18 @@ def _retrieve(file: OpenFile, path: Path) -> None:
     """Download by pooch: under another name, renamed if the SHA-256 is right."""
     import pooch
 
+    files = open_files().values()
+    store = pooch.create(
+        path.parent,
+        base_url="",
+        registry={one.file: f"sha256:{one.sha256}" for one in files},
+        urls={one.file: one.url for one in files},
+    )
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it announces every download
     try:
-        pooch.retrieve(
-            file.url,
-            known_hash=f"sha256:{file.sha256}",
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
-        )
+        store.fetch(file.file, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S))
     finally:
         logger.setLevel(level)
     path.chmod(0o644)  # pooch's are for their owner only; a folder may be shared
@@ -296,8 +285,7 @@ def _cause(error: OSError) -> str:
 
 def _check_sha256(path: Path, expected: str) -> None:
     """Raise ValueError unless a file is the one of the registry."""
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = digest_file(path)
     if found != expected:
         msg = (
             f"SHA-256 of {path.name!r} is {found[:8]}..., expected {expected[:8]}.... "
