@@ -70,7 +70,7 @@ def test_on_grid_leaves_out_rows_that_do_not_cover_it(small_library):
         ("reflectance", np.full((60, 40), 30.0), "got 30 at row 0. Divide percent"),
         ("reflectance", np.zeros((60, 40)), "above 0"),
         ("soc", np.full(60, 120.0), "got 120 at row 0. Divide g/kg"),
-        ("soc", np.full(60, np.nan), "got nan at row 0"),
+        ("soc", np.full(60, np.inf), "got inf at row 0"),
         ("soc", np.ones((60, 1)), "'soc' must be 1D"),
         ("soc", np.ones(59), "'soc' has 59 rows but 'reflectance' has 60"),
         ("info", pd.DataFrame({"sample_id": range(60)}), "no column 'source'"),
@@ -106,6 +106,17 @@ def test_concatenate_pads_what_a_part_was_not_measured_at(small_library):
     )
     assert both.notes == ("One.",)
     assert both.info.index.tolist() == list(range(70))
+
+
+def test_soc_that_was_not_measured_stays_so(small_library):
+    soc = np.where(np.arange(60) < 3, np.nan, small_library.soc)
+    site = replace(small_library, soc=soc)
+    other = replace(site, info=site.info.assign(source="other"))
+    both = concatenate([site, other], "both")
+    assert np.array_equal(both.soc, np.tile(soc, 2), equal_nan=True)
+    assert np.isnan(site.on_grid([500, 600]).take([2, 3]).soc).tolist() == [True, False]
+    with pytest.raises(ValueError, match="'soc' has 3 missing"):
+        describe(soc)
 
 
 def test_concatenate_refuses_nothing_and_a_part_twice(small_library):

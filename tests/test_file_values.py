@@ -211,20 +211,45 @@ def test_a_decimal_comma_in_a_comma_file_is_text(write_csv):
 @pytest.mark.parametrize("name", ["farm.csv", "farm.parquet"])
 @pytest.mark.parametrize("value", [None, np.nan, np.inf])
 def test_missing_and_infinite_values_are_refused(write_csv, value, name):
-    def change(column):
+    def change(column, rows):
         def spoil(frame):
-            frame.loc[[6, 8], column] = value
+            frame.loc[rows, column] = value
 
         return spoil
 
     assert_refused(
-        write_csv(change("soc"), name=name),
-        r"Column 'soc' has 2 missing or infinite values \(first: sample '007'",
-    )
-    assert_refused(
-        write_csv(change("1000"), name=name),
+        write_csv(change("1000", [6, 8]), name=name),
         r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
     )
+    assert_refused(  # of a site some samples must have been measured
+        write_csv(change("soc", range(30)), name=name),
+        r"Column 'soc' has 30 missing or infinite values \(first: sample '001'",
+    )
+    some = write_csv(change("soc", [6, 8]), name=name)
+    if value == np.inf:
+        assert_refused(some, r"'soc' has 2 infinite values \(first: sample '007'")
+        return
+    site = read_file(some)
+    assert np.flatnonzero(np.isnan(site.soc)).tolist() == [6, 8]
+    assert "28 samples are measured, 2 have no SOC." in site.notes
+
+
+def test_checks_of_soc_look_at_the_measured_samples(write_csv):
+    def change(value):
+        def spoil(frame):
+            frame["soc"] = frame["soc"].astype(object)
+            frame.loc[:19, "soc"] = ""
+            if value is not None:
+                frame.loc[20:, "soc"] = value
+
+        return spoil
+
+    site = read_file(write_csv(change(None)), soc_unit="g/kg")
+    assert site.soc[:20].tolist() == pytest.approx([np.nan] * 20, nan_ok=True)
+    assert site.take([3, 25]).on_grid([500, 510]).soc[0] != site.soc[25] > 0
+    assert_refused(write_csv(change(2.0)), "'soc' is 2 for every sample")
+    assert_refused(write_csv(change("<0.1")), "got the text '<0.1' .*'021'")
+    assert_refused(write_csv(change(61)), "this could be g/kg")
 
 
 @pytest.mark.parametrize("word", ["", "NA", "n/a", "null", "#N/A"])

@@ -342,7 +342,7 @@ def test_the_report_of_a_good_file_says_what_was_found(write_csv):
 def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
     def change(frame):
         put("1000", 3, "?")(frame)
-        put("soc", 4, None)(frame)
+        put("1020", 4, None)(frame)
         put("sample_id", 5, "001")(frame)
 
     path = write_csv(change)

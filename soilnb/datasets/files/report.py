@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,14 @@ from soilnb.datasets.files.quantities import (
     to_percent,
     to_reflectance,
 )
-from soilnb.datasets.files.rows import SOC_CELL, Progress, Table, read_table, row_blocks
+from soilnb.datasets.files.rows import (
+    SOC_CELL,
+    Progress,
+    Rows,
+    nothing_left,
+    read_rows,
+    row_blocks,
+)
 from soilnb.datasets.files.table import stem
 from soilnb.datasets.library import SpectralLibrary
 from soilnb.preprocessing import GRID_STEP_NM, resample
@@ -102,17 +110,18 @@ def read_file(
     country : str
         Country of all samples, in place of the column; "" where unknown.
     soc_required : bool, default True
-        Whether every row counts, as in a site: a missing or impossible value is then
-        a problem of the file. Else, as in a library, rows without SOC or spectrum are
-        left out, and single values that are missing or out of range become NaN; the
-        notes count both.
+        Whether every row counts, as in a site: an impossible value or a gap in a
+        spectrum is then a problem of the file, and rows without SOC are kept with NaN.
+        Else, as in a library, rows without SOC or spectrum are left out, and single
+        values that are missing or out of range become NaN; the notes count all.
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
 
     Returns
     -------
     SpectralLibrary
-        Reflectance as a fraction, SOC in %, wavelengths sorted; `notes` says what
+        Reflectance as a fraction, SOC in % (NaN where not measured), wavelengths
+        sorted; `notes` says what
         was converted, left out and ignored. The group is the file's name without its
         suffix (of a library with "(library)" behind it), unless there is a column
         `group`; in OSSL and ICRAF-ISRIC it is the
@@ -193,176 +202,185 @@ def inspect_file(
     if not path.exists():
         return FileReport(path, (f"There is no file '{path}'. Check the path.",))
     try:
-        table = read_table(path, soc_required=soc_required, progress=progress)
+        rows = read_rows(path, soc_required=soc_required, progress=progress)
     except TableError as error:
         return FileReport(path, error.problems)
-    found = Findings()
-    _describe_table(table, found)
-    _check_cells(table, found)
-    _check_sample_ids(table, found)
-    reflectance = to_reflectance(table, quantity, found)
-    soc = to_percent(table, reflectance, soc_unit, found)
+    found = _describe_columns(rows) + _check_cells(rows)
+    found += Findings(_id_problems(rows))
+    reflectance, more = to_reflectance(rows, quantity)
+    found += more
+    keep = found.keep(len(rows.soc))
+    soc, more = to_percent(rows, reflectance, keep, soc_unit)
+    found += more
+    keep = found.keep(len(rows.soc))
     # A library and a site of one file name are not the same soils for that.
     group = stem(path) if soc_required else f"{stem(path)} (library)"
-    info = _sample_info(table, stem(path), group, country, found)
-    _describe_rows(table, found)
+    info, more = _sample_info(rows, stem(path), group, country, keep)
+    found += more + _count_rows(rows, found, keep)
     library = None
     if not found.problems:
-        library = _make_library(stem(path), table, reflectance, soc, info, found)
-    return FileReport(
-        path, tuple(found.problems), tuple(found.notes), library, tuple(found.facts)
-    )
+        wavelengths, reflectance, more = _coarsen(reflectance, rows)
+        found += more
+        library = SpectralLibrary(
+            name=stem(path),
+            reflectance=reflectance if keep.all() else reflectance[keep],
+            wavelengths=wavelengths,
+            soc=soc[keep],
+            info=info[keep],
+            notes=found.notes,
+        )
+    facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
+    return FileReport(path, found.problems, found.notes, library, facts)
 
 
-def _make_library(
-    name: str,
-    table: Table,
-    reflectance: npt.NDArray[np.float32],
-    soc: npt.NDArray[np.float64],
-    info: pd.DataFrame,
-    found: Findings,
-) -> SpectralLibrary:
-    """Return the rows that are kept; of a large library at every 10 nm."""
-    wavelengths = table.layout.wavelengths
+def _coarsen(
+    reflectance: npt.NDArray[np.float32], rows: Rows
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Findings]:
+    """Return wavelengths and spectra; of a large library at every 10 nm."""
+    wavelengths = rows.layout.wavelengths
     first, last = wavelengths[[0, -1]] / GRID_STEP_NM
     grid = GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)
-    large = reflectance.size > MAX_VALUES_KEPT and not table.every_row
-    if large and 1 < len(grid) < len(wavelengths):
-        coarse = np.empty((len(reflectance), len(grid)), dtype=np.float32)
-        for rows in row_blocks(len(reflectance)):
-            coarse[rows] = resample(reflectance[rows], wavelengths, grid)
-        reflectance, wavelengths = coarse, grid
-        found.notes.append(f"The spectra were brought to every {GRID_STEP_NM} nm.")
-    return SpectralLibrary(
-        name=name,
-        reflectance=reflectance if table.keep.all() else reflectance[table.keep],
-        wavelengths=wavelengths,
-        soc=soc[table.keep],
-        info=info[table.keep],
-        notes=tuple(found.notes),
-    )
+    large = reflectance.size > MAX_VALUES_KEPT and not rows.every_row
+    if not large or not 1 < len(grid) < len(wavelengths):
+        return wavelengths, reflectance, Findings()
+    coarse = np.empty((len(reflectance), len(grid)), dtype=np.float32)
+    for block in row_blocks(len(reflectance)):
+        coarse[block] = resample(reflectance[block], wavelengths, grid)
+    note = f"The spectra were brought to every {GRID_STEP_NM} nm."
+    return grid, coarse, Findings(notes=(note,))
 
 
-def _describe_table(table: Table, found: Findings) -> None:
+def _describe_columns(rows: Rows) -> Findings:
     """Note which columns are used."""
-    layout = table.layout
+    layout, wavelengths = rows.layout, rows.layout.wavelengths
+    facts, notes = [], [*rows.notes]
     if layout.published:
-        found.facts.append(("layout", layout.published.name))
-    if len(table.files) > 1:
-        found.facts.append(("files", ", ".join(table.files)))
-    wavelengths = layout.wavelengths
+        facts.append(("layout", layout.published.name))
+    if len(rows.files) > 1:
+        facts.append(("files", ", ".join(rows.files)))
     steps = np.unique(np.diff(wavelengths).round(3))
     every = " to ".join(f"{step:g}" for step in sorted({steps[0], steps[-1]}))
-    found.facts.append(
-        (
-            "wavelengths",
-            f"{len(wavelengths)}, from {wavelengths[0]:g} to {wavelengths[-1]:g} nm, "
-            f"every {every} nm",
-        )
-    )
-    found.notes += table.notes
+    bands = f"{len(wavelengths)}, from {wavelengths[0]:g} to {wavelengths[-1]:g} nm"
+    facts.append(("wavelengths", f"{bands}, every {every} nm"))
     if not layout.was_sorted:
-        found.notes.append("The wavelength columns were sorted by increasing nm.")
-    if table.extra and not layout.published:
-        found.notes.append(f"Columns kept: {', '.join(table.extra)}.")
+        notes.append("The wavelength columns were sorted by increasing nm.")
+    if rows.extra and not layout.published:
+        notes.append(f"Columns kept: {', '.join(rows.extra)}.")
     if layout.ignored:
         listed = ", ".join(layout.ignored[:10])
         more = ", ..." if len(layout.ignored) > 10 else ""
-        found.notes.append(f"Columns ignored: {listed}{more}.")
+        notes.append(f"Columns ignored: {listed}{more}.")
+    return Findings(notes=tuple(notes), facts=tuple(facts))
 
 
-def _describe_rows(table: Table, found: Findings) -> None:
+def _count_rows(rows: Rows, found: Findings, keep: npt.NDArray[np.bool_]) -> Findings:
     """Note how many rows are used, and why others are not."""
-    n_kept = int(table.keep.sum())
-    of_all = f" of {table.n_rows:,} rows" if n_kept < table.n_rows else ""
-    found.facts.insert(0, ("samples", f"{n_kept}{of_all}"))
-    found.notes += [
-        f"{count:,} of {table.n_rows:,} rows {reason} and are left out."
-        for reason, count in table.left_out.items()
+    left_out, before = dict(rows.left_out), np.ones(len(keep), dtype=bool)
+    for reason, which in found.left_out:
+        if count := int((which & before).sum()):
+            left_out[reason] = count
+            before &= ~which
+    n_kept = int(keep.sum())
+    of_all = f" of {rows.n_rows:,} rows" if n_kept < rows.n_rows else ""
+    notes = [
+        f"{count:,} of {rows.n_rows:,} rows {reason} and are left out."
+        for reason, count in left_out.items()
     ]
-    if not n_kept:
-        found.problems.append(table.nothing_left())
-    kept = np.flatnonzero(table.keep)
-    repeated = len(kept) - len({hash(table.spectra[row].tobytes()) for row in kept})
+    kept = np.flatnonzero(keep)
+    repeated = len(kept) - len({hash(rows.spectra[row].tobytes()) for row in kept})
     if repeated:
-        found.notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
+        notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
+    return Findings(
+        problems=() if n_kept else (nothing_left(rows.n_rows, left_out),),
+        notes=tuple(notes),
+        facts=(("samples", f"{n_kept}{of_all}"),),
+    )
 
 
-def _check_cells(table: Table, found: Findings) -> None:
+def _check_cells(rows: Rows) -> Findings:
     """Report text where a number should be, and missing or infinite values."""
-    if table.every_row:
-        _check_missing(table, found)
-    else:
-        _count_missing(table, found)
+    if rows.every_row:
+        return _check_missing(rows)
+    missing = Findings(notes=_count_missing(rows))
+    if not rows.texts:
+        return missing
+    if rows.layout.published is None:  # text is wrong in a user's own table
+        return Findings((_text_problem(rows),)) + missing
+    row, band, text = rows.texts[0]
+    column = rows.layout.spectral_names[band]
+    note = (
+        f"{len(rows.texts):,} cells of the spectra hold text and count as not "
+        f"measured (first: {text!r}, {rows.place(row)}, column {column!r})."
+    )
+    return Findings(notes=(note,)) + missing
 
 
-def _check_missing(table: Table, found: Findings) -> None:
-    """Report what is missing in a site, where every value counts."""
-    no_soc, no_value = ~np.isfinite(table.soc), ~np.isfinite(table.spectra)
-    for row, band, _ in table.texts:
+def _check_missing(rows: Rows) -> Findings:
+    """Report what is missing in a site, where every value but SOC counts."""
+    no_soc, no_value = ~np.isfinite(rows.soc), ~np.isfinite(rows.spectra)
+    for row, band, _ in rows.texts:
         if band == SOC_CELL:
             no_soc[row] = False
         else:
             no_value[row, band] = False
-    if table.texts:
-        found.problems.append(_text_problem(table))
+    problems, notes = [_text_problem(rows)] if rows.texts else [], []
+    what, n_known = "missing or infinite", int(np.isfinite(rows.soc).sum())
+    if n_known:  # the other samples were not measured
+        what, infinite = "infinite", np.isinf(rows.soc)
+        if unknown := int((no_soc & ~infinite).sum()):
+            notes.append(f"{n_known} samples are measured, {unknown} have no SOC.")
+        no_soc = infinite
     if no_soc.any():
-        found.problems.append(
-            f"Column {table.layout.column('soc')!r} has {int(no_soc.sum())} missing or "
-            f"infinite values (first: {table.place(int(np.argmax(no_soc)))}). Remove "
-            "these samples or fill in their SOC."
+        problems.append(
+            f"Column {rows.layout.column('soc')!r} has {int(no_soc.sum())} {what} "
+            f"values (first: {rows.place(int(np.argmax(no_soc)))}). Remove these "
+            "samples or fill in their SOC."
         )
     if no_value.any():
-        found.problems.append(
+        problems.append(
             f"The spectra have {int(no_value.sum())} missing or infinite values "
-            f"(first: {table.place_of(no_value)}). Remove these samples or wavelengths."
+            f"(first: {rows.place_of(no_value)}). Remove these samples or wavelengths."
         )
+    return Findings(tuple(problems), tuple(notes))
 
 
-def _count_missing(table: Table, found: Findings) -> None:
-    """Count what is missing in a library; text is wrong in a user's own table."""
-    if table.texts and table.layout.published is None:
-        found.problems.append(_text_problem(table))
-    elif table.texts:
-        row, band, text = table.texts[0]
-        column = table.layout.spectral_names[band]
-        found.notes.append(
-            f"{len(table.texts):,} cells of the spectra hold text and count as not "
-            f"measured (first: {text!r}, {table.place(row)}, column {column!r})."
-        )
-    missing, rows = 0, 0
-    for block in row_blocks(len(table.spectra)):
-        bad = ~np.isfinite(table.spectra[block])
-        table.spectra[block][bad] = np.nan
+def _count_missing(rows: Rows) -> tuple[str, ...]:
+    """Count what is missing in a library; what is infinite is so, too."""
+    missing, n_rows = 0, 0
+    for block in row_blocks(len(rows.spectra)):
+        bad = ~np.isfinite(rows.spectra[block])
+        rows.spectra[block][bad] = np.nan
         missing += int(bad.sum())
-        rows += int(bad.any(axis=1).sum())
-    if missing:
-        found.notes.append(
-            f"{rows:,} rows were not measured at every wavelength ({missing:,} values "
-            "are missing)."
-        )
+        n_rows += int(bad.any(axis=1).sum())
+    if not missing:
+        return ()
+    return (
+        f"{n_rows:,} rows were not measured at every wavelength ({missing:,} values "
+        "are missing).",
+    )
 
 
-def _text_problem(table: Table) -> str:
+def _text_problem(rows: Rows) -> str:
     """Return the message for text where a number should be."""
-    row, band, text = table.texts[0]
-    layout = table.layout
+    row, band, text = rows.texts[0]
+    layout = rows.layout
     names = [*layout.spectral_names, layout.column("soc")]  # SOC_CELL is -1
     column = names[band]
-    more = len(table.texts) - 1
+    more = len(rows.texts) - 1
     return (
         f"Column {column!r} must hold numbers, got the text {text!r} "
-        f"({table.place(row)}{f'; {more} more such cells' if more else ''}). "
+        f"({rows.place(row)}{f'; {more} more such cells' if more else ''}). "
         "Write numbers with a decimal point, and nothing else in the cell."
     )
 
 
-def _check_sample_ids(table: Table, found: Findings) -> None:
-    """Report samples without an id and ids that are used twice."""
-    ids, numbers = table.sample_ids, table.row_numbers
-    column = table.layout.column("sample_id")
+def _id_problems(rows: Rows) -> tuple[str, ...]:
+    """Return the problems with samples without an id and ids that are used twice."""
+    ids, numbers = rows.sample_ids, rows.numbers
+    column = rows.layout.column("sample_id")
+    problems = []
     if empty := ids.count(""):
-        found.problems.append(
+        problems.append(
             f"Column {column!r} has {empty} empty cells (first: data row "
             f"{numbers[ids.index('')]}). Give each sample its own id."
         )
@@ -370,23 +388,30 @@ def _check_sample_ids(table: Table, found: Findings) -> None:
     if repeated:
         first = ids.index(repeated[0])
         second = ids.index(repeated[0], first + 1)
-        found.problems.append(
+        problems.append(
             f"Column {column!r} has {len(repeated)} ids that are used more than once "
             f"(first: {repeated[0]!r} in data rows {numbers[first]} and "
             f"{numbers[second]}). Give each sample its own id."
         )
+    return tuple(problems)
 
 
 def _sample_info(
-    table: Table, name: str, group: str, country: str, found: Findings
-) -> pd.DataFrame:
+    rows: Rows, name: str, group: str, country: str, keep: npt.NDArray[np.bool_]
+) -> tuple[pd.DataFrame, Findings]:
     """Return what is known of the samples."""
-    n_samples = len(table.sample_ids)
-    extra = {**dict.fromkeys(("group", "country"), [""] * n_samples), **table.extra}
-    if country and "country" in table.extra:
-        found.notes.append(f"The column country was replaced by {country!r}.")
+    n_samples = len(rows.sample_ids)
+    extra: dict[str, Any] = dict.fromkeys(("group", "country"), [""] * n_samples)
+    extra |= rows.extra
+    found = Findings()
+    if country and "country" in rows.extra:
+        found += Findings(notes=(f"The column country was replaced by {country!r}.",))
+    for axis in COORDINATES:
+        if axis in extra:
+            extra[axis], more = _check_degrees(rows, axis, keep)
+            found += more
     columns = {
-        "sample_id": table.sample_ids,
+        "sample_id": rows.sample_ids,
         "source": extra.pop("source", name),
         "group": [own or group for own in extra.pop("group")],
         "country": country or extra["country"],
@@ -394,23 +419,28 @@ def _sample_info(
         "licence": extra.pop("licence", "not stated"),
     }
     del extra["country"]
-    for axis, most in COORDINATES.items():
-        values = np.asarray(extra.get(axis, [0.0] * n_samples), dtype=np.float64)
-        if count := int(np.isnan(values)[table.keep].sum()):
-            found.notes.append(f"{axis} is not a number in {count} samples.")
-        off = table.keep & (np.abs(values) > most)
-        if off.any():
-            row = int(off.argmax())
-            text = (
-                f"{axis} must be from -{most} to {most} degrees (WGS 84), got "
-                f"{values[row]:g} ({table.place(row)}), and {int(off.sum())} such "
-                "values in all."
-            )
-            if table.every_row:
-                found.problems.append(
-                    f"{text} Convert metres to degrees, or leave these cells empty."
-                )
-            else:
-                found.notes.append(f"{text} They count as not known.")
-                extra[axis] = np.where(off, np.nan, values).tolist()
-    return pd.DataFrame({**columns, **extra})
+    return pd.DataFrame({**columns, **extra}), found
+
+
+def _check_degrees(
+    rows: Rows, axis: str, keep: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], Findings]:
+    """Return latitudes or longitudes, in a library NaN for what is not on Earth."""
+    values, most = np.asarray(rows.extra[axis], dtype=np.float64), COORDINATES[axis]
+    notes = []
+    if count := int(np.isnan(values)[keep].sum()):
+        notes.append(f"{axis} is not a number in {count} samples.")
+    off = keep & (np.abs(values) > most)
+    if not off.any():
+        return values, Findings(notes=tuple(notes))
+    row = int(off.argmax())
+    text = (
+        f"{axis} must be from -{most} to {most} degrees (WGS 84), got "
+        f"{values[row]:g} ({rows.place(row)}), and {int(off.sum())} such "
+        "values in all."
+    )
+    if rows.every_row:
+        problem = f"{text} Convert metres to degrees, or leave these cells empty."
+        return values, Findings((problem,), tuple(notes))
+    notes.append(f"{text} They count as not known.")
+    return np.where(off, np.nan, values), Findings(notes=tuple(notes))

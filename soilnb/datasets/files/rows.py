@@ -1,6 +1,6 @@
 """The rows of a user's table as samples with numbers.
 
-Rows are taken one by one and kept in single precision: a library of 60,000 spectra
+They are read block by block and kept in single precision: a library of 60,000 spectra
 needs little more memory than its numbers.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import itemgetter
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from soilnb.datasets.files.columns import (
     COORDINATES,
@@ -30,14 +31,13 @@ from soilnb.datasets.files.layouts import (
     recognise,
 )
 from soilnb.datasets.files.table import (
-    AS_WRITTEN,
     MISSING_WORDS,
     Source,
-    as_text,
+    as_texts,
     find_files,
     open_table,
-    parse_number,
     parse_numbers,
+    parse_texts,
 )
 
 SOC_CELL = -1  # stands for the column soc where a band's number is expected
@@ -51,63 +51,36 @@ NO_ID = "have no id"
 REPEATED_ID = "repeat the id of an earlier row"
 
 Progress = Callable[[int, int, str], object]
-Joined = dict[str, dict[str, dict[str, str]]]  # by the field that joins, and its value
+Record = dict[str, str]  # the cells of a row that are no spectrum, by their field
+Joined = dict[str, dict[str, Record]]  # by the field that joins, and its value
+Text = tuple[int, int, str]  # row, band or SOC_CELL, and what stands there
 
 
-@dataclass
-class Table:
+@dataclass(frozen=True, eq=False)
+class Rows:
     """The rows of a table that are used; NaN for what is not a number.
 
-    Attributes
-    ----------
-    layout : Layout
-        Which column was what.
-    every_row : bool
-        Whether every row counts, and a bad one is a problem of the file.
-    n_rows : int
-        Data rows of the file, used or not.
-    row_numbers : list of int
-        Number of each used row in the file, from 1.
-    sample_ids : list of str
-        As written in the file.
-    soc : ndarray of shape (n_samples,)
-        In the unit of the file.
-    spectra : ndarray of shape (n_samples, n_wavelengths)
-        In the quantity of the file, by increasing wavelength; float32.
-    extra : dict of str to list
-        Further columns of `info`, such as country and group, if there.
-    texts : list of (int, int, str)
-        Row, band (column of `spectra`, or `SOC_CELL`) and content of the cells that
-        should be numbers and are not.
-    left_out : dict of str to int
-        How many rows are not used, by the reason.
-    keep : ndarray of shape (n_samples,)
-        Whether a row is still used.
-    files : list of str
-        Names of the files that were read, the one with the spectra last.
-    notes : list of str
-        Sentences on what was joined.
+    `numbers` are those of the rows in the file, from 1, which has `n_rows`; `spectra`
+    (float32) and `soc` are in the units of the file; `texts` are the cells that should
+    be numbers and are not; `left_out` counts the rows that are not used, by reason.
     """
 
     layout: Layout
-    every_row: bool = True
-    n_rows: int = 0
-    row_numbers: list[int] = field(default_factory=list)
-    sample_ids: list[str] = field(default_factory=list)
-    soc: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    spectra: npt.NDArray[np.float32] = field(
-        default_factory=lambda: np.empty((0, 0), dtype=np.float32)
-    )
-    extra: dict[str, list] = field(default_factory=dict)
-    texts: list[tuple[int, int, str]] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    keep: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
-    files: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    every_row: bool  # counts, as in a site, and a bad one is a problem of the file
+    n_rows: int
+    numbers: list[int]
+    sample_ids: list[str]
+    soc: npt.NDArray[np.float64]
+    spectra: npt.NDArray[np.float32]
+    extra: dict[str, list]  # further columns of `info`, such as country and group
+    texts: list[Text]
+    left_out: Counter[str]
+    files: tuple[str, ...]  # that were read, the one with the spectra last
+    notes: tuple[str, ...]  # on what was joined
 
     def place(self, row: int) -> str:
         """Return how a user finds a row: its sample and its number from 1."""
-        return f"sample {self.sample_ids[row]!r}, data row {self.row_numbers[row]}"
+        return f"sample {self.sample_ids[row]!r}, data row {self.numbers[row]}"
 
     def place_of(self, bad: npt.NDArray[np.bool_], start: int = 0) -> str:
         """Return where the first marked value of the spectra from `start` on is."""
@@ -115,70 +88,29 @@ class Table:
         name = self.layout.spectral_names[column]
         return f"{self.place(start + row)}, column {name!r}"
 
-    def drop(self, rows: npt.NDArray[np.bool_], reason: str) -> None:
-        """Use the marked rows no more, and count them under the reason."""
-        if count := int((rows & self.keep).sum()):
-            self.left_out[reason] += count
-            self.keep &= ~rows
 
-    def nothing_left(self) -> str:
-        """Return the message for a library of which no row can be used."""
-        counts = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
-        return (
-            f"None of {self.n_rows:,} rows can be used: {counts}. A library needs rows "
-            "with both SOC and a spectrum."
-        )
+def nothing_left(n_rows: int, left_out: Mapping[str, int]) -> str:
+    """Return the message for a library of which no row can be used."""
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+    return (
+        f"None of {n_rows:,} rows can be used: {counts}. A library needs rows "
+        "with both SOC and a spectrum."
+    )
 
 
 def row_blocks(n_rows: int) -> Iterator[slice]:
-    """Yield slices of as many rows as are treated at once.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows in all.
-
-    Yields
-    ------
-    slice
-        At most `BLOCK_ROWS` rows.
-
-    Examples
-    --------
-    >>> [block.stop for block in row_blocks(5000)]
-    [2048, 4096, 5000]
-    """
+    """Yield slices of as many rows as are treated at once."""
     for start in range(0, n_rows, BLOCK_ROWS):
         yield slice(start, min(start + BLOCK_ROWS, n_rows))
 
 
-def read_table(
+def read_rows(
     path: Path, *, soc_required: bool = True, progress: Progress | None = None
-) -> Table:
-    """Return the rows of a table of spectra.
+) -> Rows:
+    """Return the rows of a table, or of the tables of a published library.
 
-    Parameters
-    ----------
-    path : Path
-        A CSV or Parquet file with sample_id, soc and one column per wavelength; or a
-        table of a published library, with the tables that complete it beside it; or
-        the folder that has these.
-    soc_required : bool, default True
-        Whether every row counts. Else rows without SOC or spectrum are left out, and
-        of a published library rows without an id or with that of an earlier row.
-    progress : callable, optional
-        Called with bytes read, bytes in all and a text, several times a second.
-
-    Returns
-    -------
-    Table
-        Its columns, told apart, and its numbers.
-
-    Raises
-    ------
-    TableError
-        If the file is no such table, or no row is left; `problems` has everything
-        found wrong.
+    Where SOC is not required, rows without it or a spectrum are left out, and of a
+    published library rows without an id or with that of an earlier row.
     """
     path, others = find_files(path)
     tracker = _Tracker(progress, [*others, path])
@@ -188,21 +120,22 @@ def read_table(
     with open_table(path) as source:
         if published := recognise(source.names):
             for file in others:
-                fields |= _join(file, published, joined, notes, tracker)
+                found, note = _join(file, published, joined, tracker)
+                fields |= found
+                notes += note
         layout = find_columns(source.names, fields)
-        filling = _Filling(layout, joined, source.decimal_comma, soc_required)
-        for row in tracker.follow(path, source):
-            filling.add(row)
+        gathered = _Gathered(layout, joined, source.decimal_comma, soc_required)
+        for batch in tracker.follow(path, source):
+            gathered.add(batch)
     tracker.finish()
-    table = filling.finish()
-    table.files = [file.name for file in (*others, path)]
-    table.notes = notes
-    if not table.n_rows:
+    files = tuple(file.name for file in (*others, path))
+    rows = gathered.finish(files, tuple(notes))
+    if not rows.n_rows:
         msg = f"{path.name!r} has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    if not table.sample_ids:
-        raise TableError(table.nothing_left())
-    return table
+    if not rows.sample_ids:
+        raise TableError(nothing_left(rows.n_rows, rows.left_out))
+    return rows
 
 
 class _Tracker:
@@ -213,13 +146,16 @@ class _Tracker:
         self.total = sum(file.stat().st_size for file in files)
         self.before = 0
 
-    def follow(self, path: Path, source: Source) -> Iterator[Sequence]:
+    def follow(self, path: Path, source: Source) -> Iterator[list[pa.Array]]:
         """Yield the rows of a file, and say now and then how far it was read."""
-        for number, row in enumerate(source.rows, 1):
-            if number % ROWS_PER_CALL == 0:
-                done = min(self.before + source.position(), self.total - 1)
-                self.progress(done, self.total, f"{number:,} rows of {path.name}")
-            yield row
+        n_rows = 0
+        for batch in source.batches:
+            before, n_rows = n_rows, n_rows + len(batch[0])
+            done = min(self.before + source.position(), self.total - 1)
+            for number in range(before // ROWS_PER_CALL, n_rows // ROWS_PER_CALL):
+                text = f"{(number + 1) * ROWS_PER_CALL:,} rows of {path.name}"
+                self.progress(done, self.total, text)
+            yield batch
         self.before += path.stat().st_size
 
     def finish(self) -> None:
@@ -227,172 +163,204 @@ class _Tracker:
         self.progress(self.total, self.total, "")
 
 
-class _Filling:
-    """A table while its rows come in."""
+class _Gathered:
+    """The rows of a table while they come in."""
 
     def __init__(
-        self, layout: Layout, joined: Joined, decimal_comma: bool, soc_required: bool
+        self, layout: Layout, joined: Joined, decimal_comma: bool, every_row: bool
     ) -> None:
-        self.table = Table(layout, every_row=soc_required)
-        self.published = layout.published
+        self.layout = layout
         self.joined = joined
         self.decimal_comma = decimal_comma
-        self.pick_spectrum = itemgetter(*layout.spectral)
-        self.soc: list[float] = []
+        self.every_row = every_row
+        self.n_rows = 0
+        self.numbers: list[int] = []
+        self.records: list[Record] = []
         self.seen: set[str] = set()
+        self.soc: list[float] = []
         self.spectra = np.empty((256, len(layout.spectral)), dtype=np.float32)
+        self.texts: list[Text] = []
+        self.left_out: Counter[str] = Counter()
 
-    def add(self, row: Sequence) -> None:
-        """Take a row, unless there is a reason to leave it out."""
-        table = self.table
-        table.n_rows += 1
-        fields = self._fields(row)
-        soc, texts = self._soc(fields)
-        cells = self.pick_spectrum(row)
-        reason = self._reason(fields, soc, texts, cells)
-        if not reason:
-            texts += self._put_spectrum(cells)
-            if self._lacks_spectrum(texts):
-                reason = NO_SPECTRUM
-        if reason:
-            table.left_out[reason] += 1
-            return
-        table.texts += [(len(self.soc), band, text) for band, text in texts]
-        table.row_numbers.append(table.n_rows)
-        table.sample_ids.append(fields.get("sample_id", ""))
-        self.seen.add(table.sample_ids[-1])
-        self.soc.append(soc)
-        for name, value in self._describe(fields).items():
-            table.extra.setdefault(name, []).append(value)
+    def add(self, columns: list[pa.Array]) -> None:
+        """Take some rows, but those that there is a reason to leave out."""
+        records = self._records(columns)
+        soc, soc_texts = _parse_soc(records, self.decimal_comma)
+        spectra, texts = self._parse_spectra(columns)
+        lacking = np.asarray(np.isnan(spectra).all(axis=1))
+        # Text in a user's own table is wrong, and no reason to leave a row out.
+        bad_soc = set() if self.layout.published else {row for row, *_ in soc_texts}
+        bad = bad_soc | (set() if self.layout.published else {row for row, *_ in texts})
+        places = {}
+        for row, record in enumerate(records):
+            self.n_rows += 1
+            reason = ""
+            if not self.every_row:
+                no_soc = not np.isfinite(soc[row]) and row not in bad_soc
+                reason = self._reason(record, no_soc, lacking[row] and row not in bad)
+            if reason:
+                self.left_out[reason] += 1
+                continue
+            places[row] = len(self.numbers)
+            self.numbers.append(self.n_rows)
+            self.records.append(record)
+            self.seen.add(record.get("sample_id", ""))
+        self.texts += [
+            (places[row], band, text)
+            for row, band, text in soc_texts + texts
+            if row in places
+        ]
+        self._put(soc[[*places]], spectra[[*places]])
 
-    def finish(self) -> Table:
-        """Return the table."""
+    def finish(self, files: tuple[str, ...], notes: tuple[str, ...]) -> Rows:
+        """Return what has come."""
         self.spectra.resize((len(self.soc), self.spectra.shape[1]), refcheck=False)
-        self.table.spectra = self.spectra
-        self.table.soc = np.array(self.soc, dtype=np.float64)
-        self.table.keep = np.ones(len(self.soc), dtype=bool)
-        return self.table
+        return Rows(
+            layout=self.layout,
+            every_row=self.every_row,
+            n_rows=self.n_rows,
+            numbers=self.numbers,
+            sample_ids=[record.get("sample_id", "") for record in self.records],
+            soc=np.array(self.soc, dtype=np.float64),
+            spectra=self.spectra,
+            extra=self._describe(),
+            texts=sorted(self.texts),
+            left_out=self.left_out,
+            files=files,
+            notes=notes,
+        )
 
-    def _fields(self, row: Sequence) -> dict[str, str]:
+    def _records(self, columns: list[pa.Array]) -> list[Record]:
         """Return the cells that are no spectrum, with those of joined tables."""
-        known = self.table.layout.known
-        if self.published is None:
-            return {name: as_text(row[position]) for name, position in known.items()}
-        fields = _published_fields(row, known, self.decimal_comma)
-        for key in self.published.keys:
-            records = self.joined.get(key, {})
-            fields = {**records.get(_join_value(fields.get(key, "")), {}), **fields}
-        return fields
+        known, published = self.layout.known, self.layout.published
+        if published is None:
+            texts = [as_texts(columns[position]) for position in known.values()]
+            return [
+                dict(zip(known, row, strict=True)) for row in zip(*texts, strict=True)
+            ]
+        records = _published_records(columns, known, self.decimal_comma)
+        for key in published.keys:
+            others = self.joined.get(key, {})
+            records = [
+                {**others.get(_join_value(record.get(key, "")), {}), **record}
+                for record in records
+            ]
+        return records
 
-    def _describe(self, fields: dict[str, str]) -> Mapping[str, str | float]:
-        """Return what is known of the sample beside its id and its numbers."""
-        if self.published:
-            return self.published.describe(fields)
-        described: dict[str, str | float] = {}
-        for name, text in fields.items():
-            if name in COORDINATES:
-                number = parse_number(text, self.decimal_comma)
-                described[name] = np.nan if number is None else number
-            elif name not in REQUIRED:
-                described[name] = "" if text.lower() in MISSING_WORDS else text
-        return described
+    def _parse_spectra(
+        self, columns: list[pa.Array]
+    ) -> tuple[npt.NDArray[np.float64], list[Text]]:
+        """Return the spectra of some rows, and the cells in them that are text."""
+        chosen = [columns[position] for position in self.layout.spectral]
+        n_rows, parts = len(chosen[0]), []
+        texts: list[Text] = []
+        first_band = 0
+        for _, group in groupby(chosen, key=lambda column: column.type):
+            cells = pa.concat_arrays([*group])
+            numbers, found = parse_numbers(cells, self.decimal_comma)
+            parts.append(numbers.reshape(-1, n_rows))
+            texts += [(n % n_rows, first_band + n // n_rows, text) for n, text in found]
+            first_band += len(parts[-1])
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).T, texts
 
-    def _soc(self, fields: dict[str, str]) -> tuple[float, list[tuple[int, str]]]:
-        """Return SOC, or NaN and the texts that stand in its place."""
-        texts = []
-        for name in SOC_FIELDS:
-            number = parse_number(fields.get(name), self.decimal_comma)
-            if number is None:
-                texts.append((SOC_CELL, fields[name]))
-            elif not np.isnan(number):
-                return number, []
-        return np.nan, texts
-
-    def _reason(
-        self,
-        fields: dict[str, str],
-        soc: float,
-        texts: list[tuple[int, str]],
-        cells: Sequence,
-    ) -> str:
-        """Return why a row is left out before its spectrum is read, or ""."""
-        if self.table.every_row:
-            return ""
-        if not np.isfinite(soc) and (self.published or not texts):
+    def _reason(self, record: Record, no_soc: bool, empty: bool) -> str:
+        """Return why a row of a library is left out, or ""."""
+        if no_soc:
             return NO_SOC
-        if AS_WRITTEN.issuperset(cells):
+        if empty:
             return NO_SPECTRUM
-        if self.published and "sample_id" not in fields:
+        if self.layout.published and "sample_id" not in record:
             return NO_ID
-        if self.published and fields["sample_id"] in self.seen:
+        if self.layout.published and record["sample_id"] in self.seen:
             return REPEATED_ID
         return ""
 
-    def _put_spectrum(self, cells: Sequence) -> list[tuple[int, str]]:
-        """Store a spectrum after the others; return the cells that are text."""
-        place, width = len(self.soc), self.spectra.shape[1]
-        if place == len(self.spectra):  # grown in place, so that no copy is made
-            self.spectra.resize((place * 5 // 4, width), refcheck=False)
-        if self.decimal_comma:
-            cells = [cell.replace(",", ".") for cell in cells]
-        numbers, texts = parse_numbers(cells)
+    def _put(self, soc: npt.NDArray, spectra: npt.NDArray) -> None:
+        """Store the numbers of some rows after the others."""
+        start, width = len(self.soc), self.spectra.shape[1]
+        self.soc += soc.tolist()
+        if len(self.soc) > len(self.spectra):  # grown in place: no copy is made
+            self.spectra.resize((len(self.soc) * 5 // 4, width), refcheck=False)
         with np.errstate(over="ignore"):  # absurd values become infinite
-            self.spectra[place] = numbers
-        return texts
+            self.spectra[start : len(self.soc)] = spectra
 
-    def _lacks_spectrum(self, texts: list[tuple[int, str]]) -> bool:
-        """Return whether the last spectrum is empty and its row not needed."""
-        if self.table.every_row or (texts and not self.published):
-            return False
-        return bool(np.isnan(self.spectra[len(self.soc)]).all())
+    def _describe(self) -> dict[str, list]:
+        """Return what is known of the samples beside their ids and numbers."""
+        if published := self.layout.published:
+            rows = [published.describe(record) for record in self.records]
+            return {name: [row[name] for row in rows] for name in (rows or [{}])[0]}
+        described = {}
+        for name in self.layout.known:
+            texts = [record[name] for record in self.records]
+            if name in COORDINATES:
+                described[name] = parse_texts(texts, self.decimal_comma).tolist()
+            elif name not in REQUIRED:
+                described[name] = ["" if _is_missing(text) else text for text in texts]
+        return described
+
+
+def _parse_soc(
+    records: Sequence[Record], decimal_comma: bool
+) -> tuple[npt.NDArray[np.float64], list[Text]]:
+    """Return the first number for SOC, or NaN and the texts that stand in its place."""
+    soc = np.full(len(records), np.nan)
+    texts: list[Text] = []
+    for name in SOC_FIELDS:
+        cells = [record.get(name, "") for record in records]
+        numbers, found = parse_numbers(pa.array(cells, pa.string()), decimal_comma)
+        soc = np.where(np.isnan(soc), numbers, soc)
+        texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
+    return soc, [text for text in texts if np.isnan(soc[text[0]])]
 
 
 def _join(
-    file: Path,
-    published: Published,
-    joined: Joined,
-    notes: list[str],
-    tracker: _Tracker,
-) -> set[str]:
-    """Add the samples of a table without spectra to `joined`; return its fields."""
-    records: dict[str, dict[str, str]] = {}
+    file: Path, published: Published, joined: Joined, tracker: _Tracker
+) -> tuple[set[str], list[str]]:
+    """Add the samples of a table without spectra; return its fields and a note."""
+    first: dict[str, Record] = {}
     contradictory = set()
     with open_table(file, errors="replace") as source:
         known = published.find_fields(source.names)
         key = published.key_of(known) or ""
-        for row in tracker.follow(file, source):
-            fields = _published_fields(row, known, source.decimal_comma)
-            value = _join_value(fields.get(key, ""))
-            first = records.setdefault(value, fields)
-            if any(first.get(name) != fields.get(name) for name in SOC_FIELDS):
-                contradictory.add(value)
-    records.pop("", None)
-    for value in contradictory & set(records):
+        for batch in tracker.follow(file, source):
+            for record in _published_records(batch, known, source.decimal_comma):
+                value = _join_value(record.get(key, ""))
+                earlier = first.setdefault(value, record)
+                if any(earlier.get(name) != record.get(name) for name in SOC_FIELDS):
+                    contradictory.add(value)
+    first.pop("", None)
+    for value in contradictory & set(first):
         for name in SOC_FIELDS:
-            records[value].pop(name, None)
-    if contradictory:
-        notes.append(
-            f"{file.name} has {len(contradictory)} samples more than once with "
-            "different SOC: it is not used."
-        )
+            first[value].pop(name, None)
     others = joined.setdefault(key, {})
-    for value, fields in records.items():
-        others[value] = {**fields, **others.get(value, {})}
-    return set(known)
+    for value, record in first.items():
+        others[value] = {**record, **others.get(value, {})}
+    if not contradictory:
+        return set(known), []
+    return set(known), [
+        f"{file.name} has {len(contradictory)} samples more than once with "
+        "different SOC: it is not used."
+    ]
 
 
-def _published_fields(
-    row: Sequence, known: Mapping[str, int], decimal_comma: bool
-) -> dict[str, str]:
-    """Return the fields of a row of a published library that are not missing."""
-    fields = {}
-    for name, position in known.items():
-        text = as_text(row[position])
-        # Namibia's code is NA
-        if text.lower() not in MISSING_WORDS or (name == "iso" and text):
-            is_number = decimal_comma and name not in TEXT_FIELDS
-            fields[name] = text.replace(",", ".") if is_number else text
-    return add_plotcode(fields)
+def _published_records(
+    columns: list[pa.Array], known: Mapping[str, int], decimal_comma: bool
+) -> list[Record]:
+    """Return the fields of the rows of a published library that are not missing."""
+    texts = {name: as_texts(columns[position]) for name, position in known.items()}
+    records: list[Record] = [{} for _ in columns[0]]
+    for name, column in texts.items():
+        is_number = decimal_comma and name not in TEXT_FIELDS
+        for record, text in zip(records, column, strict=True):
+            # Namibia's code is NA
+            if not _is_missing(text) or (name == "iso" and text):
+                record[name] = text.replace(",", ".") if is_number else text
+    return [add_plotcode(record) for record in records]
+
+
+def _is_missing(text: str) -> bool:
+    """Return whether a cell is empty or says that it is missing."""
+    return text.lower() in MISSING_WORDS
 
 
 def _join_value(value: str) -> str:

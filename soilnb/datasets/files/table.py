@@ -1,4 +1,4 @@
-"""The files of a user's table: which they are, and their rows as they stand there."""
+"""The files of a user's table: which they are, and their cells block by block."""
 
 from __future__ import annotations
 
@@ -12,29 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
 
 from soilnb.datasets.files.columns import TableError
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
 
 SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
 GZIP_START = b"\x1f\x8b"
+BLOCK_BYTES = 1 << 22  # of text that is read at once; a row must fit into it
+BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = frozenset(
-    (
-        "",
-        "na",
-        "n/a",
-        "n.a.",
-        "nan",
-        "null",
-        "none",
-        "missing",
-        "<na>",
-        "#n/a",
-        "-",
-        ".",
-    )
+    {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
+    | {"."}
 )
-AS_WRITTEN = frozenset({"", "NA", "NaN", None})  # for a first look, which is quick
 
 
 def is_table(path: str | Path) -> bool:
@@ -62,18 +56,6 @@ def is_table(path: str | Path) -> bool:
 def stem(path: str | Path) -> str:
     """Return the name of a file without the suffix of a table, or of a folder.
 
-    Parameters
-    ----------
-    path : str or Path
-        It need not exist.
-
-    Returns
-    -------
-    str
-        Without ".csv", ".csv.gz", ".tab" or ".parquet".
-
-    Examples
-    --------
     >>> stem("soils/ossl_all_L1_v1.2.csv.gz"), stem("ossl_v1.2")
     ('ossl_all_L1_v1.2', 'ossl_v1.2')
     """
@@ -88,7 +70,25 @@ def _has_suffix(path: Path) -> bool:
 
 
 def find_files(path: Path) -> tuple[Path, list[Path]]:
-    """Return the file with the spectra and the files that complete it."""
+    """Return the file with the spectra and the files that complete it.
+
+    Parameters
+    ----------
+    path : Path
+        A table, or a folder with the tables of a published library.
+
+    Returns
+    -------
+    spectra : Path
+        The table of spectra.
+    others : list of Path
+        Tables beside it that give SOC or places to the spectra.
+
+    Raises
+    ------
+    ValueError
+        If it is no table, or a folder without one table of spectra.
+    """
     if path.is_dir():
         path = _find_spectra(path)
     elif not _has_suffix(path):
@@ -148,12 +148,12 @@ def _names_of(path: Path) -> list[str]:
         return []
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
-    """An open table: its column names, its rows and how far it was read."""
+    """An open table: its column names, blocks of rows and how far it was read."""
 
     names: list[str]
-    rows: Iterable[Sequence]
+    batches: Iterator[list[pa.Array]]  # the columns of some rows
     position: Callable[[], int]
     decimal_comma: bool = False
 
@@ -178,25 +178,12 @@ def _open_csv(path: Path, errors: str) -> Iterator[Source]:
     """Open a CSV file: UTF-8; comma, semicolon or tab; plain or gzip."""
     try:
         with path.open("rb") as raw:
-            packed = raw.peek(2).startswith(GZIP_START)  # whatever it is called
-            stream = gzip.GzipFile(fileobj=raw) if packed else raw
-            if b"\0" in stream.peek(8192)[:8192]:
-                msg = (
-                    f"{path.name!r} is not a CSV text file (it holds binary data). "
-                    "Export it as 'CSV UTF-8'."
-                )
-                raise TableError(msg)
-            text = io.TextIOWrapper(
-                stream,  # type: ignore[type-var]
-                encoding="utf-8-sig",
-                errors=errors,
-                newline="",
-            )
+            text = _open_text(raw, path, errors)
             names, delimiter = _read_header(text)
             if not names:
                 raise TableError(_empty(path))
-            rows = _even_rows(csv.reader(text, delimiter=delimiter), names, delimiter)
-            yield Source(names, rows, raw.tell, delimiter != ",")
+            batches = _read_batches(text, len(names), delimiter, path)
+            yield Source(names, batches, raw.tell, delimiter != ",")
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -204,12 +191,30 @@ def _open_csv(path: Path, errors: str) -> Iterator[Source]:
             "Save it as 'CSV UTF-8'."
         )
         raise TableError(msg) from error
-    except csv.Error as error:
+    except (csv.Error, pa.ArrowInvalid) as error:
         msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
         raise TableError(msg) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         msg = f"{path.name!r} is not a whole gzip file ({error}). Fetch it again."
         raise TableError(msg) from error
+
+
+def _open_text(raw: io.BufferedReader, path: Path, errors: str) -> io.TextIOWrapper:
+    """Return the text of a file, unpacked if it is gzip, whatever it is called."""
+    packed = raw.peek(2).startswith(GZIP_START)
+    stream = gzip.GzipFile(fileobj=raw) if packed else raw
+    if b"\0" in stream.peek(8192)[:8192]:
+        msg = (
+            f"{path.name!r} is not a CSV text file (it holds binary data). "
+            "Export it as 'CSV UTF-8'."
+        )
+        raise TableError(msg)
+    return io.TextIOWrapper(
+        stream,  # type: ignore[type-var]
+        encoding="utf-8-sig",
+        errors=errors,
+        newline="",
+    )
 
 
 def _read_header(text: Iterable[str]) -> tuple[list[str], str]:
@@ -221,114 +226,160 @@ def _read_header(text: Iterable[str]) -> tuple[list[str], str]:
     return headers[delimiter], delimiter
 
 
-def _even_rows(
-    rows: Iterable[list[str]], header: list[str], delimiter: str
-) -> Iterator[list[str]]:
-    """Yield the rows that are not blank; raise unless as long as the header."""
-    filled = (row for row in rows if any(cell.strip() for cell in row))
-    for number, row in enumerate(filled, 1):
-        if len(row) != len(header):
-            msg = (
-                f"Data row {number} has {len(row)} cells but the header has "
-                f"{len(header)} (separated by {delimiter!r}). Give every row one cell "
-                "per column; with decimal commas, separate the cells by ';'. A file "
-                "that was whole before may be damaged: fetch it again."
-            )
-            raise TableError(msg)
-        yield row
+class _Utf8(io.RawIOBase):
+    """Text as bytes of UTF-8, as pyarrow reads them."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self.text = text
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes: a character has up to four."""
+        return self.text.read(max(size // 4, 1)).encode()
+
+
+def _read_batches(
+    text: io.TextIOWrapper, n_columns: int, delimiter: str, path: Path
+) -> Iterator[list[pa.Array]]:
+    """Yield the rows below the header that are not blank, as text."""
+    names = [str(number) for number in range(n_columns)]
+    try:
+        with pyarrow.csv.open_csv(
+            pa.PythonFile(_Utf8(text), mode="r"),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=names, block_size=BLOCK_BYTES
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=delimiter,
+                newlines_in_values=True,
+                invalid_row_handler=lambda row: (
+                    "error" if row.text.strip(f'{delimiter}" \t') else "skip"
+                ),
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                check_utf8=False, column_types=dict.fromkeys(names, pa.string())
+            ),
+        ) as reader:
+            for batch in reader:
+                yield _drop_blank(batch)
+    except pa.ArrowInvalid:
+        if _check_lengths(path, text.errors or ""):
+            raise
+
+
+def _drop_blank(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Return the columns without the rows that have nothing but spaces."""
+    blank = np.ones(len(batch), dtype=bool)
+    for column in batch.columns:
+        trimmed = pc.utf8_trim_whitespace(column)
+        blank &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
+        if not blank.any():
+            return batch.columns
+    return batch.filter(pa.array(~blank)).columns
+
+
+def _check_lengths(path: Path, errors: str) -> int:
+    """Return the number of rows; raise TableError unless all have as many cells."""
+    number = 0
+    with path.open("rb") as raw:
+        text = _open_text(raw, path, errors)
+        header, delimiter = _read_header(text)
+        rows = csv.reader(text, delimiter=delimiter)
+        filled = (row for row in rows if any(cell.strip() for cell in row))
+        for number, row in enumerate(filled, 1):
+            if len(row) != len(header):
+                msg = (
+                    f"Data row {number} has {len(row)} cells but the header has "
+                    f"{len(header)} (separated by {delimiter!r}). Give every row one "
+                    "cell per column; with decimal commas, separate the cells by ';'. "
+                    "A file that was whole before may be damaged: fetch it again."
+                )
+                raise TableError(msg)
+    return number
 
 
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Source]:
     """Open a Parquet file; it is read by batches of rows."""
-    import pyarrow
-    import pyarrow.parquet
-
     n_read = 0
 
-    def read_rows(file: pyarrow.parquet.ParquetFile) -> Iterator[tuple]:
+    def read_batches(file: pyarrow.parquet.ParquetFile) -> Iterator[list[pa.Array]]:
         nonlocal n_read
-        for batch in file.iter_batches(batch_size=1024):
-            columns = [column.to_pylist() for column in batch.columns]
-            for row in zip(*columns, strict=True):
-                n_read += 1
-                yield row
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            n_read += len(batch)
+            yield batch.columns
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             share = path.stat().st_size / max(file.metadata.num_rows, 1)
             yield Source(
-                file.schema_arrow.names, read_rows(file), lambda: int(n_read * share)
+                file.schema_arrow.names,
+                read_batches(file),
+                lambda: int(n_read * share),
             )
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
 
 
-def parse_numbers(cells: Sequence) -> tuple[list[float], list[tuple[int, str]]]:
-    """Return the cells as numbers, NaN for missing ones, and those that are text.
+def parse_numbers(
+    cells: pa.Array, decimal_comma: bool = False
+) -> tuple[npt.NDArray[np.float64], list[tuple[int, str]]]:
+    """Return cells as numbers, NaN for missing ones, and place and text of the others.
 
-    Parameters
-    ----------
-    cells : sequence
-        Text of a CSV file or values of a Parquet file, with decimal points.
-
-    Returns
-    -------
-    numbers : list of float
-        One for each cell.
-    texts : list of (int, str)
-        Place and content of the cells that should be numbers and are not.
-
-    Examples
-    --------
-    >>> parse_numbers(["0.5", "NA", "low"])
-    ([0.5, nan, nan], [(2, 'low')])
+    >>> parse_numbers(pa.array(["0.5", "NA", "low"]))
+    (array([0.5, nan, nan]), [(2, 'low')])
     """
-    with suppress(TypeError, ValueError):
-        return [float(cell) for cell in cells], []
-    with suppress(TypeError, ValueError):
-        return [np.nan if cell in AS_WRITTEN else float(cell) for cell in cells], []
-    numbers, texts = [], []
-    for band, cell in enumerate(cells):
-        number = parse_number(cell)
-        if number is None:
-            texts.append((band, str(cell)))
-        numbers.append(np.nan if number is None else number)
+    if not pa.types.is_string(cells.type):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return _to_numpy(cells), []
+        cells = pa.array(as_texts(cells), pa.string())
+    if decimal_comma:
+        cells = pc.replace_substring(cells, ",", ".")
+    with suppress(pa.ArrowInvalid):
+        return _strictly(cells), []
+    cells = pc.utf8_trim_whitespace(cells)
+    words = pa.array(MISSING_WORDS, pa.string())
+    is_missing = pc.is_in(pc.utf8_lower(cells), value_set=words)
+    cells = pc.if_else(is_missing, None, cells)
+    with suppress(pa.ArrowInvalid):
+        return _strictly(cells), []
+    numbers, texts = np.full(len(cells), np.nan), []
+    for place, cell in enumerate(cells.to_pylist()):
+        try:
+            numbers[place] = np.nan if cell is None else float(cell)
+        except ValueError:
+            texts.append((place, cell))
     return numbers, texts
 
 
-def parse_number(cell: object, decimal_comma: bool = False) -> float | None:
-    """Return the number in a cell: NaN for an empty one, None for text.
-
-    Parameters
-    ----------
-    cell : object
-        Text of a CSV file or value of a Parquet file.
-    decimal_comma : bool
-        Whether 0,25 is a quarter.
-
-    Returns
-    -------
-    float or None
-        The number; NaN if the cell is empty or says that it is missing.
-
-    Examples
-    --------
-    >>> parse_number("0,25", decimal_comma=True), parse_number("n/a"), parse_number("x")
-    (0.25, nan, None)
-    """
-    text = as_text(cell)
-    if text.lower() in MISSING_WORDS:
-        return np.nan
-    try:
-        return float(text.replace(",", ".") if decimal_comma else text)
-    except ValueError:
-        return None
+def _to_numpy(cells: pa.Array) -> npt.NDArray[np.float64]:
+    """Return cells as numbers, or raise what pyarrow raises."""
+    return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def as_text(cell: object) -> str:
-    """Return a cell as text, without spaces around it; "" for none."""
+def _strictly(cells: pa.Array) -> npt.NDArray[np.float64]:
+    """Return texts as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
+    numbers = _to_numpy(cells)
+    if np.isnan(numbers).sum() > cells.null_count:
+        raise pa.ArrowInvalid
+    return numbers
+
+
+def as_texts(cells: pa.Array) -> list[str]:
+    """Return cells as text, without spaces around it; "" for none."""
+    return [_as_text(cell) for cell in cells.to_pylist()]
+
+
+def _as_text(cell: object) -> str:
+    """Return a cell as text; a whole number that is a float for its table's sake."""
     if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)  # a whole number that a table of floats has made one
+        cell = int(cell)
     return "" if cell is None else str(cell).strip()
+
+
+def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> npt.NDArray:
+    """Return texts as numbers, NaN for those that are none."""
+    return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]
