@@ -17,32 +17,10 @@ N_ZONES = 60
 def degrees_from_utm(
     easting: npt.ArrayLike, northing: npt.ArrayLike, zone: int, *, is_south: bool
 ) -> tuple[Floats, Floats]:
-    """Return latitude and longitude of UTM coordinates, both on WGS 84.
+    """Return latitude and longitude (WGS 84) of UTM coordinates in metres.
 
-    Parameters
-    ----------
-    easting, northing : array-like of shape (n_samples,)
-        Metres, as on the map: 500,000 m east on the zone's central meridian.
-    zone : int
-        Zone, 1 to 60; the last two digits of the EPSG code.
-    is_south : bool
-        Whether the zone is that of the southern hemisphere (EPSG 327..), where
-        northings count from 10,000,000 m at the equator.
+    South of the equator, northings count from 10,000,000 m.
 
-    Returns
-    -------
-    latitude, longitude : ndarray of shape (n_samples,)
-        Degrees; north and east are positive.
-
-    Raises
-    ------
-    TypeError
-        If `zone` is not a whole number.
-    ValueError
-        If it is not between 1 and 60.
-
-    Examples
-    --------
     >>> latitude, longitude = degrees_from_utm([448252], [5411933], 31, is_south=False)
     >>> round(float(latitude[0]), 4), round(float(longitude[0]), 4)
     (48.8582, 2.2945)
@@ -60,23 +38,10 @@ def degrees_from_utm(
 def metres_from_degrees(
     latitude: npt.ArrayLike, longitude: npt.ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Return how far east and north of their own corner some samples lie.
+    """Return how far east and north of their own corner the samples of a farm lie.
 
-    For a field or farm: the Earth is taken as flat, and a degree as long everywhere
-    as at the middle latitude.
+    The Earth is taken as flat, and a degree as long as at the middle latitude.
 
-    Parameters
-    ----------
-    latitude, longitude : array-like of shape (n_samples,)
-        Degrees (WGS 84).
-
-    Returns
-    -------
-    easting, northing : ndarray of shape (n_samples,)
-        Metres from the westernmost and from the southernmost sample.
-
-    Examples
-    --------
     >>> easting, northing = metres_from_degrees([60.0, 60.001], [16.0, 16.001])
     >>> easting.round(), northing.round()
     (array([ 0., 56.]), array([  0., 111.]))

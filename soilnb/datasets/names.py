@@ -36,12 +36,9 @@ def load_library(
     Parameters
     ----------
     name_or_path : str or Path
-        One of `LIBRARIES`, or the path of a file in one of the layouts that
-        `read_file` knows.
-    quantity, soc_unit, country : str
-        For a file only, see `read_file`.
-    progress : callable, optional
-        For a file only, see `read_file`.
+        One of `LIBRARIES`, or the path of a file.
+    quantity, soc_unit, country, progress
+        For a file only, as for `read_file`.
 
     Returns
     -------
@@ -99,23 +96,20 @@ def load_site(
     Parameters
     ----------
     name_or_path : str or Path
-        One of `SITES`, or the path of a CSV or Parquet file.
-    quantity, soc_unit, country : str
-        For a file only, see `read_file`.
+        One of `SITES`, or the path of a file.
+    quantity, soc_unit, country
+        For a file only, as for `read_file`.
 
     Returns
     -------
     SpectralLibrary
         Reflectance as a fraction, at the wavelengths of measurement; soil organic
-        carbon in %.
+        carbon in %, NaN in the rows of a file that have none.
 
     Raises
     ------
-    ValueError
-        If the name is unknown, an option is given with a name, or the file has a
-        problem.
-    FileNotFoundError
-        If the file does not exist.
+    ValueError, FileNotFoundError
+        As `load_library`.
 
     Examples
     --------
@@ -142,7 +136,7 @@ def _built_in_site(name: str) -> SpectralLibrary:
 
 
 def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
-    """Return the range of the working grid that suits a site and a library.
+    """Return the range of the working grid that suits a site and a library, in nm.
 
     Parameters
     ----------
@@ -152,8 +146,8 @@ def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
     Returns
     -------
     tuple of two int
-        nm: that of the paper for the twin and its sites; otherwise what every
-        full-range farm covers.
+        That of the paper for the twin and its sites; otherwise what every full-range
+        farm covers.
 
     Examples
     --------
@@ -171,10 +165,6 @@ def describe_origin(name: str) -> str:
     ----------
     name : str
         One of `LIBRARIES` or `SITES`.
-
-    Returns
-    -------
-    str
 
     Examples
     --------

@@ -33,15 +33,7 @@ MOISTURE_STATES = {"spectra0": "air-dry", "spectra1": "wet", "spectra2": "drying
 
 @dataclass(frozen=True)
 class OpenFile:
-    """What the registry says of one open file.
-
-    Attributes
-    ----------
-    name, file : str
-        Name by which soilnb knows the file, and its name in the data folder.
-    url, sha256, licence, cite, what, country, samples, ... : str, tuple, int or bool
-        As ``data/registry.toml`` explains them.
-    """
+    """What ``data/registry.toml`` says of one open file, and explains."""
 
     name: str
     file: str
@@ -61,12 +53,11 @@ class OpenFile:
 
 
 def open_files() -> dict[str, OpenFile]:
-    """Return what the registry says of the open files.
+    """Return what the registry says of the open files, by name and in its order.
 
     Returns
     -------
-    dict
-        Name to `OpenFile`, in the order of the registry, ``data/registry.toml``.
+    dict of str to OpenFile
 
     Examples
     --------
@@ -133,10 +124,8 @@ def fetch(name: str) -> Path:
     ValueError
         If the name is unknown, or the SHA-256 is another one: what was downloaded is
         not kept, what was in the folder is neither read nor replaced.
-    ConnectionError
-        If the file is not in the folder and cannot be downloaded.
     OSError
-        If the folder cannot be written.
+        If the file cannot be downloaded (ConnectionError) or written.
     """
     files = open_files()
     check_choice(name, "open file", files)
@@ -200,18 +189,7 @@ def load_open(name: str) -> SpectralLibrary:
 
 
 def load_open_files() -> SpectralLibrary:
-    """Return the library of all open files, every 10 nm.
-
-    Returns
-    -------
-    SpectralLibrary
-        Named "open"; NaN at the wavelengths a file does not cover.
-
-    Raises
-    ------
-    ValueError, OSError
-        If a file cannot be had, see `fetch`.
-    """
+    """Return the library of all open files, every 10 nm, named "open"."""
     return concatenate([load_open(name) for name in open_files()], "open")
 
 

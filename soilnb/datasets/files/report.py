@@ -44,10 +44,8 @@ class FileReport:
     ----------
     path : Path
         The file.
-    problems : tuple of str
-        Sentences; a file with any cannot be used.
-    notes : tuple of str
-        Sentences: what was converted, kept or ignored.
+    problems, notes : tuple of str
+        Sentences: why it cannot be used; what was converted, kept or ignored.
     library : SpectralLibrary or None
         The contents, if there is no problem.
     facts : tuple of (str, str)
@@ -61,13 +59,7 @@ class FileReport:
     facts: tuple[tuple[str, str], ...] = ()
 
     def lines(self) -> list[str]:
-        """Return the report as lines of text, what is wrong last.
-
-        Returns
-        -------
-        list of str
-            One line each for the file, its facts, its notes and its problems.
-        """
+        """Return the report as lines of text, what is wrong last."""
         lines = [self.path.name]
         lines += [f"  {label + ':':<13} {value}" for label, value in self.facts]
         lines += [f"  {note}" for note in self.notes]
@@ -173,13 +165,7 @@ def inspect_file(
 
     Parameters
     ----------
-    path : str or Path
-        A file or folder, as for `read_file`.
-    quantity, soc_unit, country : str
-        As for `read_file`.
-    soc_required : bool, default True
-        As for `read_file`: True for a site, False for a library.
-    progress : callable, optional
+    path, quantity, soc_unit, country, soc_required, progress
         As for `read_file`.
 
     Returns
@@ -191,10 +177,6 @@ def inspect_file(
     ------
     ValueError
         If an option is unknown; never for the contents of the file.
-
-    See Also
-    --------
-    read_file : The layout of the file, and its contents.
     """
     check_choice(quantity, "quantity", ("", *QUANTITIES))
     check_choice(soc_unit, "soc_unit", ("", *SOC_UNITS))

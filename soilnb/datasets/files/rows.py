@@ -146,11 +146,11 @@ class _Tracker:
         self.total = sum(file.stat().st_size for file in files)
         self.before = 0
 
-    def follow(self, path: Path, source: Source) -> Iterator[list[pa.Array]]:
+    def follow(self, path: Path, source: Source) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a file, and say now and then how far it was read."""
         n_rows = 0
         for batch in source.batches:
-            before, n_rows = n_rows, n_rows + len(batch[0])
+            before, n_rows = n_rows, n_rows + len(batch)
             done = min(self.before + source.position(), self.total - 1)
             for number in range(before // ROWS_PER_CALL, n_rows // ROWS_PER_CALL):
                 text = f"{(number + 1) * ROWS_PER_CALL:,} rows of {path.name}"
@@ -182,11 +182,11 @@ class _Gathered:
         self.texts: list[Text] = []
         self.left_out: Counter[str] = Counter()
 
-    def add(self, columns: list[pa.Array]) -> None:
+    def add(self, batch: pa.RecordBatch) -> None:
         """Take some rows, but those that there is a reason to leave out."""
-        records = self._records(columns)
+        records = self._records(batch)
         soc, soc_texts = _parse_soc(records, self.decimal_comma)
-        spectra, texts = self._parse_spectra(columns)
+        spectra, texts = self._parse_spectra(batch)
         lacking = np.asarray(np.isnan(spectra).all(axis=1))
         # Text in a user's own table is wrong, and no reason to leave a row out.
         bad_soc = set() if self.layout.published else {row for row, *_ in soc_texts}
@@ -230,15 +230,15 @@ class _Gathered:
             notes=notes,
         )
 
-    def _records(self, columns: list[pa.Array]) -> list[Record]:
+    def _records(self, batch: pa.RecordBatch) -> list[Record]:
         """Return the cells that are no spectrum, with those of joined tables."""
         known, published = self.layout.known, self.layout.published
         if published is None:
-            texts = [as_texts(columns[position]) for position in known.values()]
+            texts = [as_texts(batch.column(position)) for position in known.values()]
             return [
                 dict(zip(known, row, strict=True)) for row in zip(*texts, strict=True)
             ]
-        records = _published_records(columns, known, self.decimal_comma)
+        records = _published_records(batch, known, self.decimal_comma)
         for key in published.keys:
             others = self.joined.get(key, {})
             records = [
@@ -248,11 +248,11 @@ class _Gathered:
         return records
 
     def _parse_spectra(
-        self, columns: list[pa.Array]
+        self, batch: pa.RecordBatch
     ) -> tuple[npt.NDArray[np.float64], list[Text]]:
         """Return the spectra of some rows, and the cells in them that are text."""
-        chosen = [columns[position] for position in self.layout.spectral]
-        n_rows, parts = len(chosen[0]), []
+        chosen = [batch.column(position) for position in self.layout.spectral]
+        n_rows, parts = len(batch), []
         texts: list[Text] = []
         first_band = 0
         for _, group in groupby(chosen, key=lambda column: column.type):
@@ -307,6 +307,8 @@ def _parse_soc(
     texts: list[Text] = []
     for name in SOC_FIELDS:
         cells = [record.get(name, "") for record in records]
+        if not any(cells):
+            continue
         numbers, found = parse_numbers(pa.array(cells, pa.string()), decimal_comma)
         soc = np.where(np.isnan(soc), numbers, soc)
         texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
@@ -344,11 +346,11 @@ def _join(
 
 
 def _published_records(
-    columns: list[pa.Array], known: Mapping[str, int], decimal_comma: bool
+    batch: pa.RecordBatch, known: Mapping[str, int], decimal_comma: bool
 ) -> list[Record]:
     """Return the fields of the rows of a published library that are not missing."""
-    texts = {name: as_texts(columns[position]) for name, position in known.items()}
-    records: list[Record] = [{} for _ in columns[0]]
+    texts = {name: as_texts(batch.column(position)) for name, position in known.items()}
+    records: list[Record] = [{} for _ in range(len(batch))]
     for name, column in texts.items():
         is_number = decimal_comma and name not in TEXT_FIELDS
         for record, text in zip(records, column, strict=True):

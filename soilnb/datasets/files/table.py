@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from soilnb.datasets.files.columns import TableError
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
 
 SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
 GZIP_START = b"\x1f\x8b"
-BLOCK_BYTES = 1 << 22  # of text that is read at once; a row must fit into it
+CELL_BYTES = 2048  # for each column: text that is read at once, of 200 rows or so
+MIN_BLOCK_BYTES = 1 << 20
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
@@ -153,7 +153,7 @@ class Source:
     """An open table: its column names, blocks of rows and how far it was read."""
 
     names: list[str]
-    batches: Iterator[list[pa.Array]]  # the columns of some rows
+    batches: Iterator[pa.RecordBatch]
     position: Callable[[], int]
     decimal_comma: bool = False
 
@@ -242,14 +242,15 @@ class _Utf8(io.RawIOBase):
 
 def _read_batches(
     text: io.TextIOWrapper, n_columns: int, delimiter: str, path: Path
-) -> Iterator[list[pa.Array]]:
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
     names = [str(number) for number in range(n_columns)]
     try:
         with pyarrow.csv.open_csv(
             pa.PythonFile(_Utf8(text), mode="r"),
             read_options=pyarrow.csv.ReadOptions(
-                column_names=names, block_size=BLOCK_BYTES
+                column_names=names,
+                block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * n_columns),
             ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=delimiter,
@@ -269,15 +270,15 @@ def _read_batches(
             raise
 
 
-def _drop_blank(batch: pa.RecordBatch) -> list[pa.Array]:
-    """Return the columns without the rows that have nothing but spaces."""
+def _drop_blank(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Leave out the rows that have nothing but spaces."""
     blank = np.ones(len(batch), dtype=bool)
-    for column in batch.columns:
-        trimmed = pc.utf8_trim_whitespace(column)
+    for position in range(batch.num_columns):
+        trimmed = pc.utf8_trim_whitespace(batch.column(position))
         blank &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
         if not blank.any():
-            return batch.columns
-    return batch.filter(pa.array(~blank)).columns
+            return batch
+    return batch.filter(pa.array(~blank))
 
 
 def _check_lengths(path: Path, errors: str) -> int:
@@ -303,22 +304,21 @@ def _check_lengths(path: Path, errors: str) -> int:
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Source]:
     """Open a Parquet file; it is read by batches of rows."""
+    from pyarrow.parquet import ParquetFile  # 30 MiB that a CSV file need not have
+
     n_read = 0
 
-    def read_batches(file: pyarrow.parquet.ParquetFile) -> Iterator[list[pa.Array]]:
+    def read_batches(file: ParquetFile) -> Iterator[pa.RecordBatch]:
         nonlocal n_read
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             n_read += len(batch)
-            yield batch.columns
+            yield batch
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with ParquetFile(path) as file:
             share = path.stat().st_size / max(file.metadata.num_rows, 1)
-            yield Source(
-                file.schema_arrow.names,
-                read_batches(file),
-                lambda: int(n_read * share),
-            )
+            names, batches = file.schema_arrow.names, read_batches(file)
+            yield Source(names, batches, lambda: int(n_read * share))
     except (pa.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
