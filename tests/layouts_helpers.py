@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from soilnb.datasets.readers import read_file
+from soilnb.datasets.files.report import read_file
 
-# Column names as published: OSSL v1.2 and ICRAF-ISRIC, see soilnb.datasets.layouts.
+# Column names as published, see soilnb.datasets.files.layouts.
 OSSL_NM = np.arange(350, 2501, 2)
 OSSL_BANDS = [f"scan_visnir.{nm}_ref" for nm in OSSL_NM]
 OSSL_MIR = [f"scan_mir.{number}_abs" for number in range(600, 660, 2)]

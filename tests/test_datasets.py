@@ -70,6 +70,7 @@ def test_on_grid_leaves_out_rows_that_do_not_cover_it(small_library):
         ("reflectance", np.full((60, 40), 30.0), "got 30 at row 0. Divide percent"),
         ("reflectance", np.zeros((60, 40)), "above 0"),
         ("soc", np.full(60, 120.0), "got 120 at row 0. Divide g/kg"),
+        ("soc", np.full(60, np.inf), "got inf at row 0"),
         ("soc", np.ones((60, 1)), "'soc' must be 1D"),
         ("soc", np.ones(59), "'soc' has 59 rows but 'reflectance' has 60"),
         ("info", pd.DataFrame({"sample_id": range(60)}), "no column 'source'"),
@@ -105,6 +106,17 @@ def test_concatenate_pads_what_a_part_was_not_measured_at(small_library):
     )
     assert both.notes == ("One.",)
     assert both.info.index.tolist() == list(range(70))
+
+
+def test_soc_that_was_not_measured_stays_so(small_library):
+    soc = np.where(np.arange(60) < 3, np.nan, small_library.soc)
+    site = replace(small_library, soc=soc)
+    other = replace(site, info=site.info.assign(source="other"))
+    both = concatenate([site, other], "both")
+    assert np.array_equal(both.soc, np.tile(soc, 2), equal_nan=True)
+    assert np.isnan(site.on_grid([500, 600]).take([2, 3]).soc).tolist() == [True, False]
+    with pytest.raises(ValueError, match="'soc' has 3 missing"):
+        describe(soc)
 
 
 def test_concatenate_refuses_nothing_and_a_part_twice(small_library):
@@ -239,18 +251,24 @@ def test_options_are_for_files_only(load, name, option):
         load(name, **{option: "x"})
 
 
-def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match=r"Did you mean 'skane'\? Use 'skane', 'upp"):
-        load_site("skone")
-    with pytest.raises(ValueError, match=r"Did you mean 'farms'\? Use 'farms', 'open"):
-        load_library("farm")
-
-
-def test_a_site_is_no_library_and_a_library_no_site():
-    with pytest.raises(ValueError, match=r"Unknown library 'skane'\. It is a site\."):
-        load_library("skane")
-    with pytest.raises(ValueError, match=r"Unknown site 'farms'\. It is a library\."):
-        load_site("farms")
+@pytest.mark.parametrize(
+    ("use", "name", "message"),
+    [
+        (load_site, "skone", r"Did you mean 'skane'\? Use 'skane', 'upp"),
+        (load_library, "farm", r"Did you mean 'farms'\? Use 'farms', 'open"),
+        (load_library, "skane", r"Unknown library 'skane'\. It is a site\."),
+        (load_site, "farms", r"Unknown site 'farms'\. It is a library\."),
+        (folder_name, "farms", r"Unknown site 'farms'\. It is a library\."),
+        (folder_name, "skone", "Unknown site 'skone'"),
+        (folder_name, "--.csv", "no letter or digit"),
+        (folder_name, "x/skane.csv", r"share its results .* Rename the file\."),
+        (folder_name, "Skane.csv", r"share its results .* Rename the file\."),
+        (folder_name, "sao paulo.csv", r"share its results .* Rename the file\."),
+    ],
+)
+def test_names_that_are_unknown_or_taken_are_refused(use, name, message):
+    with pytest.raises(ValueError, match=message):
+        use(name)
 
 
 @pytest.mark.parametrize("path", ["none.csv", "folder/none", Path("none.parquet")])
@@ -281,29 +299,14 @@ def test_results_are_named_after_the_site_or_the_file(path, name):
     assert folder_name(path) == name
 
 
-def test_library_and_site_names_are_not_taken_for_each_other():
+def test_a_library_has_a_folder_of_its_name_and_a_site_none():
     assert folder_name("farms", "library") == "farms"
     with pytest.raises(ValueError, match=r"Unknown library 'skane'\. It is a site\."):
         folder_name("skane", "library")
-    with pytest.raises(ValueError, match=r"Unknown site 'farms'\. It is a library\."):
-        folder_name("farms")
-
-
-@pytest.mark.parametrize("path", ["x/skane.csv", "Skane.csv", "sao paulo.csv"])
-def test_a_file_called_like_a_built_in_site_is_refused(path):
-    with pytest.raises(ValueError, match=r"share its results .* Rename the file\."):
-        folder_name(path)
-
-
-def test_a_file_without_a_letter_in_its_name_is_refused():
-    with pytest.raises(ValueError, match="no letter or digit"):
-        folder_name("--.csv")
-    with pytest.raises(ValueError, match="Unknown site 'skone'"):
-        folder_name("skone")
 
 
 def test_importing_datasets_loads_nothing_heavy():
-    heavy = "sklearn scipy tensorflow matplotlib dask LimeSoDa"
+    heavy = "sklearn scipy tensorflow matplotlib dask LimeSoDa pooch rdata requests"
     code = (
         f"import sys, soilnb.datasets; heavy = {heavy!r}.split(); "
         "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"

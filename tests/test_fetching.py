@@ -162,15 +162,6 @@ def test_an_unknown_file_is_refused_with_the_known_ones(load):
         load("wheat-belt")
 
 
-def test_importing_datasets_loads_neither_pooch_nor_rdata():
-    code = (
-        "import sys, soilnb.datasets; heavy = 'pooch rdata requests xarray'.split(); "
-        "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 # Fetching
 
 

@@ -74,15 +74,6 @@ def test_a_quantity_that_cannot_be_is_refused(write_csv, change, told, message):
     assert_refused(write_csv(change), message, quantity=told)
 
 
-@pytest.mark.parametrize("value", [0.0, -0.02])
-def test_zero_or_negative_reflectance_is_refused(write_csv, value):
-    path = write_csv(put("1000", 4, value))
-    place = "sample '005', data row 5, column '1000'"
-    assert_refused(
-        path, rf"1 values of .* zero or negative \(first: {value:g}, {place}\)"
-    )
-
-
 def test_negative_absorbance_is_noise_down_to_a_reflectance_of_one_and_a_half(
     write_csv,
 ):
@@ -188,67 +179,82 @@ def test_soc_that_cannot_be_is_refused(write_csv, change, unit, message):
 # Cells
 
 
-@pytest.mark.parametrize("column", ["soc", "1000"])
-def test_text_where_a_number_should_be_is_refused_with_its_place(write_csv, column):
-    report = assert_refused(
-        write_csv(put(column, 11, "n.d.")),
-        f"Column '{column}' must hold numbers, got the text 'n.d.' "
-        r"\(sample '012', data row 12\)",
-    )
-    assert len(report.problems) == 1  # not counted as missing too
+NOT_TEXT = r"must hold numbers, got the text 'n.d.' \(sample '012', data row 12\)"
+NOT_POSITIVE = r"zero or negative \(first: {}, sample '005', data row 5, column '1000'"
 
 
-def test_more_cells_with_text_are_counted(write_csv):
-    assert_refused(
-        write_csv(lambda frame: frame.assign(soc="low")), "; 29 more such cells"
-    )
-
-
-def test_a_decimal_comma_in_a_comma_file_is_text(write_csv):
-    assert_refused(write_csv(put("1000", 0, "0,25")), "got the text '0,25'")
+@pytest.mark.parametrize(
+    ("column", "row", "value", "message"),
+    [
+        ("1000", 4, 0.0, NOT_POSITIVE.format(0)),
+        ("1000", 4, -0.02, NOT_POSITIVE.format(-0.02)),
+        ("soc", 11, "n.d.", f"Column 'soc' {NOT_TEXT}"),
+        ("1000", 11, "n.d.", f"Column '1000' {NOT_TEXT}"),
+        ("soc", slice(0, 29), "low", "; 29 more such cells"),
+        ("1000", 0, "0,25", "got the text '0,25'"),  # separated by commas
+        ("1000", 0, "nan(x)", r"got the text 'nan\(x\)'"),
+        *(
+            ("1000", 0, word, "1 missing or infinite")
+            for word in ("", "NA", "n/a", "null", "#N/A")
+        ),
+        (
+            "sample_id",
+            6,
+            "003",
+            r"1 ids that are used more than once \(first: '003' in data rows 3 and 7\)",
+        ),
+        ("sample_id", 6, "", r"1 empty cells \(first: data row 7\)"),
+    ],
+)
+def test_a_spoilt_cell_is_refused_once_with_its_place(
+    write_csv, column, row, value, message
+):
+    report = assert_refused(write_csv(put(column, row, value)), message)
+    assert len(report.problems) == 1  # text is not counted as missing too
 
 
 @pytest.mark.parametrize("name", ["farm.csv", "farm.parquet"])
 @pytest.mark.parametrize("value", [None, np.nan, np.inf])
 def test_missing_and_infinite_values_are_refused(write_csv, value, name):
-    def change(column):
+    def change(column, rows):
         def spoil(frame):
-            frame.loc[[6, 8], column] = value
+            frame.loc[rows, column] = value
 
         return spoil
 
     assert_refused(
-        write_csv(change("soc"), name=name),
-        r"Column 'soc' has 2 missing or infinite values \(first: sample '007'",
-    )
-    assert_refused(
-        write_csv(change("1000"), name=name),
+        write_csv(change("1000", [6, 8]), name=name),
         r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
     )
-
-
-@pytest.mark.parametrize("word", ["", "NA", "n/a", "null", "#N/A"])
-def test_words_for_missing_are_missing_and_not_text(write_csv, word):
-    assert_refused(write_csv(put("1000", 0, word)), "1 missing or infinite")
-
-
-def test_repeated_sample_ids_are_refused(write_csv):
-    assert_refused(
-        write_csv(put("sample_id", 6, "003")),
-        r"1 ids that are used more than once \(first: '003' in data rows 3 and 7\)",
+    assert_refused(  # of a site some samples must have been measured
+        write_csv(change("soc", range(30)), name=name),
+        r"Column 'soc' has 30 missing or infinite values \(first: sample '001'",
     )
+    some = write_csv(change("soc", [6, 8]), name=name)
+    if value == np.inf:
+        assert_refused(some, r"'soc' has 2 infinite values \(first: sample '007'")
+        return
+    site = read_file(some)
+    assert np.flatnonzero(np.isnan(site.soc)).tolist() == [6, 8]
+    assert "28 samples are measured, 2 have no SOC." in site.notes
 
 
-def test_empty_sample_ids_are_refused(write_csv):
-    assert_refused(
-        write_csv(put("sample_id", 6, "")), r"1 empty cells \(first: data row 7\)"
-    )
+def test_checks_of_soc_look_at_the_measured_samples(write_csv):
+    def change(value):
+        def spoil(frame):
+            frame["soc"] = frame["soc"].astype(object)
+            frame.loc[:19, "soc"] = ""
+            if value is not None:
+                frame.loc[20:, "soc"] = value
 
+        return spoil
 
-def test_rows_of_another_length_are_refused(write_csv):
-    path = write_csv()
-    path.write_text(path.read_text() + "031,1.2,0.1\n")
-    assert_refused(path, "Data row 31 has 3 cells but the header has 209")
+    site = read_file(write_csv(change(None)), soc_unit="g/kg")
+    assert site.soc[:20].tolist() == pytest.approx([np.nan] * 20, nan_ok=True)
+    assert site.take([3, 25]).on_grid([500, 510]).soc[0] != site.soc[25] > 0
+    assert_refused(write_csv(change(2.0)), "'soc' is 2 for every sample")
+    assert_refused(write_csv(change("<0.1")), "got the text '<0.1' .*'021'")
+    assert_refused(write_csv(change(61)), "this could be g/kg")
 
 
 @pytest.mark.parametrize("column", ["soc", "1000"])

@@ -18,8 +18,8 @@ from layouts_helpers import (
     write_folder,
 )
 
-from soilnb.datasets.layouts import add_plotcode, recognise
-from soilnb.datasets.readers import inspect_file, read_file
+from soilnb.datasets.files.layouts import add_plotcode, recognise
+from soilnb.datasets.files.report import inspect_file, read_file
 from soilnb.preprocessing import resample
 
 
@@ -203,9 +203,9 @@ def test_rows_of_ossl_with_an_earlier_id_or_none_are_left_out(ossl, tmp_path):
 def test_ossl_as_a_site_is_as_strict_as_any_file(ossl, tmp_path):
     good = write(ossl[:30], tmp_path / "site.csv")
     assert len(read_file(good)) == 30
-    ossl.loc[3, OSSL_SOC] = np.nan
+    ossl.loc[3, OSSL_SOC] = np.inf
     path = write(ossl, tmp_path / "ossl.csv")
-    message = rf"Column '{OSSL_SOC}' has 1 missing .*and 1 more"
+    message = rf"Column '{OSSL_SOC}' has 1 infinite .*and 1 more"
     with pytest.raises(ValueError, match=message):
         read_file(path)
 

@@ -9,7 +9,7 @@ import pytest
 from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
-from soilnb.datasets.columns import find_columns
+from soilnb.datasets.files.columns import find_columns
 
 
 def rename_bands(style):
@@ -197,29 +197,20 @@ def test_a_missing_column_is_named_with_what_comes_close(
     )
 
 
-@pytest.mark.parametrize("twice", ["420", "soc", "clay"])
-def test_a_column_twice_is_refused(tmp_path, twice):
-    header = ["sample_id", "soc", *BANDS, "clay", twice]
-    path = write_header(tmp_path / "twice.csv", header)
-    assert_refused(path, f"Column '{twice}' is there 2 times. Keep one of them.")
-
-
-def test_a_known_column_twice_in_another_case_is_refused(tmp_path):
-    path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "SOC"])
-    assert_refused(path, "Column 'soc' is there 2 times")
-
-
-def test_wavelengths_equal_as_numbers_are_refused(tmp_path):
-    path = write_header(tmp_path / "twice.csv", ["sample_id", "soc", *BANDS, "420.0"])
-    assert_refused(path, "Columns '420' and '420.0' are the same wavelength")
-
-
-def test_too_few_wavelengths_are_refused_with_the_columns_found(tmp_path):
-    header = ["sample_id", "soc", *BANDS[:9]]
-    path = write_header(tmp_path / "few.csv", header)
-    assert_refused(
-        path, "at least 10 wavelength columns, .* got 9. The columns are 'sample_id'"
-    )
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ([*BANDS, "clay", "420"], "Column '420' is there 2 times. Keep one of them."),
+        ([*BANDS, "clay", "soc"], "Column 'soc' is there 2 times. Keep one of them."),
+        ([*BANDS, "clay", "clay"], "Column 'clay' is there 2 times. Keep one of them."),
+        ([*BANDS, "SOC"], "Column 'soc' is there 2 times"),
+        ([*BANDS, "420.0"], "Columns '420' and '420.0' are the same wavelength"),
+        (BANDS[:9], "10 wavelength columns, .* got 9. The columns are 'sample_id'"),
+    ],
+)
+def test_columns_that_are_twice_or_too_few_are_refused(tmp_path, columns, message):
+    path = write_header(tmp_path / "header.csv", ["sample_id", "soc", *columns])
+    assert_refused(path, message)
 
 
 def test_two_sets_of_wavelengths_are_refused(write_csv):
@@ -257,11 +248,39 @@ def test_the_style_with_the_wavelengths_wins_over_more_other_columns():
 # Files
 
 
-def test_an_empty_file_is_refused(tmp_path):
-    for content in ("", "\n\n"):
-        path = tmp_path / "empty.csv"
-        path.write_text(content)
-        assert_refused(path, "'empty.csv' is empty")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", b"", "'empty.csv' is empty"),
+        ("empty.csv", b"\n\n", "'empty.csv' is empty"),
+        (
+            "binary.csv",
+            b"PK\x03\x04\x00\x00\x00",
+            "is not a CSV text file .* Export it as 'CSV UTF-8'",
+        ),
+        ("broken.parquet", b"PAR1 and nothing else", "is not a Parquet file"),
+        ("farm.xlsx", b"x", r"must end in \.csv, .* or \.parquet, got 'farm\.xlsx'"),
+        ("folder.csv", None, "is a folder"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("031,1.2,0.1\n", "Data row 31 has 3 cells but the header has 209"),
+        ('"' + "x" * 200_000, "is not a CSV file"),  # a field without end
+        ("\n  \n031" + ",1" * 209, "Data row 31 has 210 cells"),
+    ],
+)
+def test_a_spoilt_end_of_a_file_is_refused(write_csv, more, message):
+    path = write_csv()
+    path.write_text(path.read_text() + more)
+    assert_refused(path, message)
 
 
 def test_a_header_without_samples_is_refused(write_csv):
@@ -270,36 +289,9 @@ def test_a_header_without_samples_is_refused(write_csv):
         assert_refused(path, "has a header but no samples")
 
 
-def test_a_binary_file_is_refused(tmp_path):
-    path = tmp_path / "binary.csv"
-    path.write_bytes(b"PK\x03\x04\x00\x00\x00")
-    assert_refused(path, "is not a CSV text file .* Export it as 'CSV UTF-8'")
-
-
-def test_a_field_without_end_is_refused(tmp_path):
-    path = write_header(tmp_path / "long.csv", ["sample_id", "soc", *BANDS])
-    path.write_text(path.read_text() + '"' + "x" * 200_000)
-    assert_refused(path, "is not a CSV file")
-
-
 def test_text_in_another_encoding_is_refused(write_csv):
     path = write_csv(put("sample_id", 20, "Åker"), encoding="latin-1")
     assert_refused(path, r"is not UTF-8 text \(byte 0xc5\)\. Save it as 'CSV UTF-8'")
-
-
-def test_a_broken_parquet_file_is_refused(tmp_path):
-    path = tmp_path / "broken.parquet"
-    path.write_bytes(b"PAR1 and nothing else")
-    assert_refused(path, "is not a Parquet file")
-
-
-def test_another_kind_of_file_and_a_folder_are_refused(tmp_path):
-    path = tmp_path / "farm.xlsx"
-    path.write_text("x")
-    assert_refused(path, r"must end in \.csv, .* or \.parquet, got 'farm\.xlsx'")
-    folder = tmp_path / "folder.csv"
-    folder.mkdir()
-    assert_refused(folder, "is a folder")
 
 
 def test_a_missing_file_is_reported(tmp_path):
@@ -342,7 +334,7 @@ def test_the_report_of_a_good_file_says_what_was_found(write_csv):
 def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
     def change(frame):
         put("1000", 3, "?")(frame)
-        put("soc", 4, None)(frame)
+        put("1020", 4, None)(frame)
         put("sample_id", 5, "001")(frame)
 
     path = write_csv(change)

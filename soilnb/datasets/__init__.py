@@ -1,19 +1,12 @@
 """Where spectra come from: built-in libraries and sites, and a user's own files."""
 
-from __future__ import annotations
-
-import re
-from collections.abc import Callable, Iterable
-from importlib.metadata import version
-from pathlib import Path
-
-from soilnb._validation import suggestion
-from soilnb.datasets.farms import (
-    FARM_SITES,
-    FARMS,
-    Farm,
-    load_farm,
-    load_farms,
+from soilnb.datasets.farms import FARM_SITES, FARMS, Farm, load_farm, load_farms
+from soilnb.datasets.files import (
+    FileReport,
+    find_files,
+    inspect_file,
+    is_table,
+    read_file,
 )
 from soilnb.datasets.library import (
     INFO_COLUMNS,
@@ -22,22 +15,24 @@ from soilnb.datasets.library import (
     concatenate,
     describe,
 )
+from soilnb.datasets.names import (
+    LIBRARIES,
+    SITES,
+    describe_origin,
+    folder_name,
+    load_library,
+    load_site,
+    wavelength_range,
+)
 from soilnb.datasets.open import (
     OPEN_SITES,
     OpenFile,
     data_folder,
     fetch,
     load_open,
-    load_open_files,
     open_files,
 )
-from soilnb.datasets.readers import FileReport, inspect_file, read_file
-from soilnb.datasets.tables import find_files, is_table, stem
-from soilnb.datasets.twin import TWIN_RANGE_NM, TWIN_SITES, make_library, make_site
-from soilnb.preprocessing import DEFAULT_RANGE_NM
-
-LIBRARIES = ("farms", "open", "farms+open", "twin")
-SITES = (*FARM_SITES, *OPEN_SITES, *TWIN_SITES)
+from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
 
 __all__ = [
     "FARMS",
@@ -62,6 +57,7 @@ __all__ = [
     "inspect_file",
     "is_table",
     "load_farm",
+    "load_farms",
     "load_library",
     "load_open",
     "load_site",
@@ -71,251 +67,3 @@ __all__ = [
     "read_file",
     "wavelength_range",
 ]
-
-
-def load_library(
-    name_or_path: str | Path = "farms",
-    *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
-    progress: Callable[[int, int, str], object] | None = None,
-) -> SpectralLibrary:
-    """Return a soil spectral library, by its name or from a file.
-
-    "farms" are the farms of LimeSoDa, "open" the files of `open_files`, "farms+open"
-    both, "twin" a synthetic library of 50,422 rows. Of a file, rows without SOC are
-    left out.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        One of `LIBRARIES`, or the path of a file in one of the layouts that
-        `read_file` knows.
-    quantity, soc_unit, country : str
-        For a file only, see `read_file`.
-    progress : callable, optional
-        For a file only, see `read_file`.
-
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction, soil organic carbon in %.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, an option is given with a name, or the file has a
-        problem.
-    FileNotFoundError
-        If the file does not exist.
-
-    Examples
-    --------
-    >>> len(load_library("farms"))
-    1301
-    """
-    options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if name_or_path in LIBRARIES:
-        _refuse_options(name_or_path, options)
-        return _built_in_library(str(name_or_path))
-    _check_path(name_or_path, "library", LIBRARIES)
-    return read_file(
-        name_or_path,
-        quantity=quantity,
-        soc_unit=soc_unit,
-        country=country,
-        soc_required=False,
-        progress=progress,
-    )
-
-
-def _built_in_library(name: str) -> SpectralLibrary:
-    """Return one of `LIBRARIES`."""
-    if name == "twin":
-        return make_library()
-    if name == "farms":
-        return load_farms()
-    if name == "open":
-        return load_open_files()
-    return concatenate([load_farms(), load_open_files()], name)
-
-
-def load_site(
-    name_or_path: str | Path,
-    *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
-) -> SpectralLibrary:
-    """Return the samples of one site, by its name or from a file.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        One of `SITES`, or the path of a CSV or Parquet file.
-    quantity, soc_unit, country : str
-        For a file only, see `read_file`.
-
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction, at the wavelengths of measurement; soil organic
-        carbon in %.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, an option is given with a name, or the file has a
-        problem.
-    FileNotFoundError
-        If the file does not exist.
-
-    Examples
-    --------
-    >>> len(load_site("skane"))
-    125
-    """
-    options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if name_or_path in SITES:
-        _refuse_options(name_or_path, options)
-        return _built_in_site(str(name_or_path))
-    _check_path(name_or_path, "site", SITES)
-    return read_file(
-        name_or_path, quantity=quantity, soc_unit=soc_unit, country=country
-    )
-
-
-def _built_in_site(name: str) -> SpectralLibrary:
-    """Return one of `SITES`."""
-    if name in TWIN_SITES:
-        return make_site(name)
-    if name in OPEN_SITES:
-        return load_open(name)
-    return load_farm(FARM_SITES[name])
-
-
-def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
-    """Return the range of the working grid that suits a site and a library.
-
-    Parameters
-    ----------
-    site, library : str or Path
-        A built-in name, or the path of a file.
-
-    Returns
-    -------
-    tuple of two int
-        nm: that of the paper for the twin and its sites; otherwise what every
-        full-range farm covers.
-
-    Examples
-    --------
-    >>> wavelength_range("twin-usa", "twin"), wavelength_range("twin-usa", "farms")
-    ((400, 2500), (420, 2480))
-    """
-    made = site in TWIN_SITES and library == "twin"
-    return TWIN_RANGE_NM if made else DEFAULT_RANGE_NM
-
-
-def describe_origin(name: str) -> str:
-    """Return what identifies a built-in library or site: version, digest or seed.
-
-    Parameters
-    ----------
-    name : str
-        One of `LIBRARIES` or `SITES`.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> describe_origin("twin")
-    'synthetic, seed 1'
-    """
-    if name == "twin" or name in TWIN_SITES:
-        return "synthetic, seed 1"
-    files = [name] if name in OPEN_SITES else list(open_files()) * ("open" in name)
-    parts = [f"{file} SHA-256 {open_files()[file].sha256}" for file in files]
-    if name in FARM_SITES or "farms" in name:
-        parts.insert(0, f"LimeSoDa {version('LimeSoDa')}")
-    return ", ".join(parts)
-
-
-def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
-    """Return the name of the folder for the results of a site or library.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A built-in name, or the path of a file.
-    kind : str, default "site"
-        "site" or "library".
-
-    Returns
-    -------
-    str
-        The name itself, or the file's name without its suffix, in which characters
-        other than letters, digits, "-", "_" and "." are replaced by "-".
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the file is called like a built-in site or
-        library, or has no letter or digit in its name.
-
-    Examples
-    --------
-    >>> folder_name("skane"), folder_name("soils/my farm.csv")
-    ('skane', 'my-farm')
-    """
-    own = {"site": SITES, "library": LIBRARIES}[kind]
-    if name_or_path in own:
-        return str(name_or_path)
-    _check_path(name_or_path, kind, own)
-    path = Path(name_or_path)
-    folder = re.sub(r"[^\w.-]", "-", stem(path))
-    if folder.lower() in (*SITES, *LIBRARIES):
-        msg = (
-            f"The file {path.name!r} would share its results with the built-in "
-            f"{folder.lower()!r}. Rename the file."
-        )
-        raise ValueError(msg)
-    if not re.search(r"[^\W_]", folder):
-        msg = (
-            f"The name of the file {path.name!r} has no letter or digit to name its "
-            "results by. Rename the file."
-        )
-        raise ValueError(msg)
-    return folder
-
-
-def _refuse_options(name: str | Path, options: dict[str, str]) -> None:
-    """Raise ValueError if an option for files is given with a built-in name."""
-    for option, value in options.items():
-        if value:
-            msg = (
-                f"{option!r} is for files only, got {value!r} with the built-in "
-                f"{str(name)!r}, which needs none. Leave it out."
-            )
-            raise ValueError(msg)
-
-
-def _check_path(value: str | Path, kind: str, names: Iterable[str]) -> None:
-    """Raise ValueError if `value` is neither a path nor a file name."""
-    if isinstance(value, Path) or re.search(r"[/\\]", str(value)):
-        return
-    if is_table(str(value)):
-        return
-    elsewhere = {"site": LIBRARIES, "library": SITES}[kind]
-    hint = suggestion(value, names)
-    if value in elsewhere:
-        hint = f" It is a {'library' if kind == 'site' else 'site'}."
-    listed = ", ".join(repr(name) for name in names)
-    msg = (
-        f"Unknown {kind} {value!r}.{hint} Use {listed}, or the path of a .csv, "
-        ".csv.gz, .tab or .parquet file."
-    )
-    raise ValueError(msg)

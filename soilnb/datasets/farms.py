@@ -27,10 +27,8 @@ class Farm:
 
     Attributes
     ----------
-    set_name : str
-        Name of the data set; the number is its count of samples.
-    country : str
-        Country of the farm.
+    set_name, country : str
+        Name of the data set, which ends with its count of samples; its country.
     site : str
         Name of the farm as a site, or "" if it is part of the library only.
     condition : str
@@ -131,17 +129,12 @@ def load_farm(set_name: str) -> SpectralLibrary:
 
 
 def load_farms() -> SpectralLibrary:
-    """Return the library of all farms in `FARMS`, every 10 nm.
+    """Return the library of all farms in `FARMS`, every 10 nm, named "farms".
 
     Returns
     -------
     SpectralLibrary
-        Named "farms"; NaN at the wavelengths a farm was not measured at.
-
-    Raises
-    ------
-    ImportError
-        If the package LimeSoDa is not installed.
+        NaN at the wavelengths a farm was not measured at.
     """
     return concatenate([load_farm(farm.set_name) for farm in FARMS], "farms")
 

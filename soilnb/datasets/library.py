@@ -34,7 +34,7 @@ class SpectralLibrary:
     wavelengths : ndarray of shape (n_wavelengths,)
         Wavelengths in nm, float64, strictly increasing.
     soc : ndarray of shape (n_samples,)
-        Soil organic carbon, % of mass, float64; NaN where it was not measured.
+        Soil organic carbon, % of mass, float64; NaN where not measured.
     info : DataFrame
         One row per sample: sample_id (unique within its source), source, group
         (library rows that share a group with the site are left out), country (""
@@ -152,7 +152,7 @@ def _check_reflectance(
 
 
 def _check_soc(soc: npt.NDArray[np.float64]) -> None:
-    """Raise ValueError unless `soc` is a vector of percentages, or of NaN."""
+    """Raise ValueError unless `soc` is a vector of percentages, or NaN."""
     if soc.ndim != 1:
         msg = f"'soc' must be 1D, got shape {soc.shape}."
         raise ValueError(msg)
@@ -161,7 +161,7 @@ def _check_soc(soc: npt.NDArray[np.float64]) -> None:
         row = int(np.argmax(bad))
         msg = (
             f"'soc' must be % of mass between 0 and 100, got {soc[row]:g} at row "
-            f"{row}. Divide g/kg by 10 and leave out samples without a value."
+            f"{row}. Divide g/kg by 10; use NaN for what was not measured."
         )
         raise ValueError(msg)
 

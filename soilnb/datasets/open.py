@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 import warnings
@@ -15,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._files import digest_file
 from soilnb._validation import check_choice
+from soilnb.datasets.files.quantities import LIMITS
 from soilnb.datasets.library import INFO_COLUMNS, SpectralLibrary, concatenate
-from soilnb.datasets.quantities import LIMITS
 
 REGISTRY = Path(__file__).resolve().parents[2] / "data" / "registry.toml"
 FOLDER_VARIABLE = "SOILNB_DATA"
@@ -33,27 +33,7 @@ MOISTURE_STATES = {"spectra0": "air-dry", "spectra1": "wet", "spectra2": "drying
 
 @dataclass(frozen=True)
 class OpenFile:
-    """What the registry says of one open file.
-
-    Attributes
-    ----------
-    name, file : str
-        Name by which soilnb knows the file, and its name in the data folder.
-    url, sha256 : str
-        Address of the source and hash of the content.
-    cite, notes : tuple of str
-        What to cite; sentences that go with every use.
-    what : str
-        A line that says what it is.
-    licence, country, source, group, carbon_kind : str
-        As in `SpectralLibrary.info`.
-    samples : int
-        Rows that soilnb uses.
-    quantity : str
-        "reflectance" or "absorbance", as the file has it.
-    site : bool
-        Whether it can be a site.
-    """
+    """What ``data/registry.toml`` says of one open file, and explains."""
 
     name: str
     file: str
@@ -73,12 +53,11 @@ class OpenFile:
 
 
 def open_files() -> dict[str, OpenFile]:
-    """Return what the registry says of the open files.
+    """Return what the registry says of the open files, by name and in its order.
 
     Returns
     -------
-    dict
-        Name to `OpenFile`, in the order of the registry, ``data/registry.toml``.
+    dict of str to OpenFile
 
     Examples
     --------
@@ -145,10 +124,8 @@ def fetch(name: str) -> Path:
     ValueError
         If the name is unknown, or the SHA-256 is another one: what was downloaded is
         not kept, what was in the folder is neither read nor replaced.
-    ConnectionError
-        If the file is not in the folder and cannot be downloaded.
     OSError
-        If the folder cannot be written.
+        If the file cannot be downloaded (ConnectionError) or written.
     """
     files = open_files()
     check_choice(name, "open file", files)
@@ -212,18 +189,7 @@ def load_open(name: str) -> SpectralLibrary:
 
 
 def load_open_files() -> SpectralLibrary:
-    """Return the library of all open files, every 10 nm.
-
-    Returns
-    -------
-    SpectralLibrary
-        Named "open"; NaN at the wavelengths a file does not cover.
-
-    Raises
-    ------
-    ValueError, OSError
-        If a file cannot be had, see `fetch`.
-    """
+    """Return the library of all open files, every 10 nm, named "open"."""
     return concatenate([load_open(name) for name in open_files()], "open")
 
 
@@ -260,17 +226,18 @@ def _retrieve(file: OpenFile, path: Path) -> None:
     """Download by pooch: under another name, renamed if the SHA-256 is right."""
     import pooch
 
+    files = open_files().values()
+    store = pooch.create(
+        path.parent,
+        base_url="",
+        registry={one.file: f"sha256:{one.sha256}" for one in files},
+        urls={one.file: one.url for one in files},
+    )
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it announces every download
     try:
-        pooch.retrieve(
-            file.url,
-            known_hash=f"sha256:{file.sha256}",
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
-        )
+        store.fetch(file.file, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S))
     finally:
         logger.setLevel(level)
     path.chmod(0o644)  # pooch's are for their owner only; a folder may be shared
@@ -296,8 +263,7 @@ def _cause(error: OSError) -> str:
 
 def _check_sha256(path: Path, expected: str) -> None:
     """Raise ValueError unless a file is the one of the registry."""
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = digest_file(path)
     if found != expected:
         msg = (
             f"SHA-256 of {path.name!r} is {found[:8]}..., expected {expected[:8]}.... "

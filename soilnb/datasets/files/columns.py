@@ -12,7 +12,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.datasets.layouts import SOC_FIELDS, Published, recognise
+from soilnb.datasets.files.layouts import SOC_FIELDS, Published, recognise
 
 MIN_WAVELENGTHS = 10
 WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
@@ -42,21 +42,8 @@ class TableError(ValueError):
 class Layout:
     """Which column of a file is what.
 
-    Attributes
-    ----------
-    names : tuple of str
-        All column names, as written in the file.
-    known : dict of str to int
-        Position of sample_id, soc, country, group, latitude, longitude, if there; of
-        a published library, of its fields.
-    spectral : tuple of int
-        Positions of the wavelength columns, by increasing wavelength.
-    wavelengths : ndarray of shape (n_wavelengths,)
-        Their wavelengths in nm.
-    was_sorted : bool
-        Whether the columns stood in that order in the file.
-    published : Published or None
-        The library that names its columns so, where it is one that is known.
+    `known` has the positions of sample_id, soc, country, ..., or of the fields of a
+    published library; `spectral` those of the bands, by increasing wavelength.
     """
 
     names: tuple[str, ...]
@@ -85,32 +72,10 @@ class Layout:
 
 
 def find_columns(names: Sequence[str], joined: Collection[str] = ()) -> Layout:
-    """Tell the columns of a file apart by their names.
+    """Tell the columns of a file apart by their names, or raise TableError.
 
-    Parameters
-    ----------
-    names : sequence of str
-        The header of the file.
-    joined : collection of str
-        Fields that other tables of the same published library have.
+    `joined` are fields that other tables of the same published library have.
 
-    Returns
-    -------
-    Layout
-        Which column is what.
-
-    Raises
-    ------
-    TableError
-        If sample_id or soc is missing, a column is there twice, or there are not at
-        least ten wavelengths between 300 and 2600 nm.
-
-    See Also
-    --------
-    soilnb.datasets.layouts.recognise : Libraries with column names of their own.
-
-    Examples
-    --------
     >>> find_columns(["ID", "sample_id", "SOC", *map(str, range(400, 500, 5))]).ignored
     ['ID']
     """
@@ -179,8 +144,7 @@ def _wavelength_columns(
 ) -> tuple[list[tuple[int, float]], list[str]]:
     """Return position and wavelength of the spectral columns, and what is wrong.
 
-    All are written in one style; of several styles, such as 420 and depth_30, it is
-    the one with the most columns.
+    All are in one style; of 420 and depth_30 it is that with the most columns.
     """
     styles: dict[tuple[str, bool], list[tuple[int, float]]] = {}
     for position, name in enumerate(names):

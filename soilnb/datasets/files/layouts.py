@@ -49,22 +49,9 @@ COUNTRY_NAMES = {
 class Published:
     """How a published library names its columns.
 
-    Attributes
-    ----------
-    name : str
-        Short name.
-    columns : dict of str to tuple of str
-        Names of a column in the editions of the library, by what it holds: a field.
-    spectral : re.Pattern
-        Name of a wavelength column, with the group nm.
-    keys : tuple of str
-        Fields that join its tables, in the order in which they are followed.
-    tables : str
-        Which tables belong together, for messages.
-    describe : callable
-        Turns the fields of a sample into its row of `info`.
-    quantity, soc_unit : str
-        What the numbers are.
+    `columns` has the names of a field in the editions of the library; `spectral` the
+    group nm; `keys` join its tables, one after the other; `tables` says in messages
+    which belong together; `describe` makes a row of `info` of a sample's fields.
     """
 
     name: str
@@ -112,24 +99,7 @@ class Published:
 
 
 def recognise(names: Sequence[str]) -> Published | None:
-    """Return the library whose columns these are, or None.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The header of a table.
-
-    Returns
-    -------
-    Published or None
-        The library of which a table has the sample ids or the spectra.
-
-    Examples
-    --------
-    >>> recognise(["id.layer_uuid_txt", "oc_usda.c729_w.pct"]).name
-    'OSSL'
-    >>> recognise(["sample_id", "soc", "420"])
-    """
+    """Return the library that has these columns, by its sample ids or spectra."""
     for library in (OSSL, ICRAF_ISRIC):
         if "sample_id" in library.find_fields(names):
             return library
@@ -139,20 +109,6 @@ def recognise(names: Sequence[str]) -> Published | None:
 def add_plotcode(fields: Mapping[str, str]) -> dict[str, str]:
     """Return the fields with a plot code in one style, where they tell it.
 
-    Parameters
-    ----------
-    fields : dict of str to str
-        Country code and profile number stand in one field or in two.
-
-    Returns
-    -------
-    dict of str to str
-        The same, with such a plot code as "BR 12".
-
-    Examples
-    --------
-    >>> add_plotcode({"plotcode": "BR012"})["plotcode"]
-    'BR 12'
     >>> add_plotcode({"iso": "BR", "profile": "12"})["plotcode"]
     'BR 12'
     """

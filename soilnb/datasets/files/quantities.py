@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from soilnb.datasets.files.rows import Rows, row_blocks
 from soilnb.datasets.library import describe
-from soilnb.datasets.rows import Table, row_blocks
 from soilnb.preprocessing import MAX_REFLECTANCE
 
 QUANTITIES = ("reflectance", "percent", "absorbance")
@@ -46,76 +46,69 @@ MAX_SHARE_ODD = 0.05  # of rows of another quantity: not mistakes, but half the 
 MAX_DECIDING_VALUES = 10_000_000  # of a larger table, every second or later row decides
 
 
-@dataclass
+@dataclass(frozen=True)
 class Findings:
-    """What is gathered on the way through a table.
+    """What a step finds in a table: sentences, facts (label and value), and rows.
 
-    Attributes
-    ----------
-    problems, notes : list of str
-        Sentences.
-    facts : list of (str, str)
-        Label and value.
+    `left_out` are reasons to use rows no more, each with a mask of them.
     """
 
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    facts: list[tuple[str, str]] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, npt.NDArray[np.bool_]], ...] = ()
+
+    def __add__(self, other: Findings) -> Findings:
+        """Return the findings of two steps."""
+        return Findings(
+            self.problems + other.problems,
+            self.notes + other.notes,
+            self.facts + other.facts,
+            self.left_out + other.left_out,
+        )
+
+    def keep(self, n_rows: int) -> npt.NDArray[np.bool_]:
+        """Return which of the rows of a table are still used."""
+        keep = np.ones(n_rows, dtype=bool)
+        for _, rows in self.left_out:
+            keep &= ~rows
+        return keep
 
 
 def to_reflectance(
-    table: Table, quantity: str, found: Findings
-) -> npt.NDArray[np.float32]:
-    """Return the spectra of a table as reflectance.
+    rows: Rows, quantity: str
+) -> tuple[npt.NDArray[np.float32], Findings]:
+    """Return reflectance as a fraction, all NaN if the quantity is not clear.
 
-    Parameters
-    ----------
-    table : Table
-        Spectra in the quantity of the file; they are converted in place. Where not
-        every row counts, values out of range become NaN and odd rows are dropped.
-    quantity : str
-        One of `QUANTITIES`, or "" to take that of the published library or, of other
-        tables, to decide from the values.
-    found : Findings
-        Takes what is found, converted and wrong.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; all NaN if the quantity is not clear.
+    The spectra of `rows` are converted in place. Where not every row counts, values
+    out of range become NaN and odd rows are left out.
     """
-    finite = _deciding_values(table.spectra)
+    spectra = rows.spectra
+    finite = _deciding_values(spectra)
     if not finite.size:
-        return table.spectra
+        return spectra, Findings()
     problem = _sign_problem(finite)
-    if table.every_row and not problem:
-        problem = _check_every_row(table)
+    if rows.every_row and not problem:
+        problem = _check_every_row(rows)
     limits = np.percentile(finite, DECIDING_PERCENTILES, overwrite_input=True)
     low, median, high = (float(value) for value in limits)
-    published = table.layout.published
+    published = rows.layout.published
     expected = quantity or (published.quantity if published else "")
     how = "as told" if quantity else f"as in {published.name}" if published else ""
     decided = expected or _decide_quantity(low, high)
     problem = problem or _quantity_problem(decided, how, low, high)
     if problem := problem or _scale_problem(decided, median):
-        found.problems.append(problem)
-        return np.full_like(table.spectra, np.nan)
-    found.facts.append(
-        (
-            "quantity",
-            f"{NAMES[decided]}, {how or 'found from the values'} "
-            f"({low:.3g} to {high:.3g})",
-        )
+        return np.full_like(spectra, np.nan), Findings((problem,))
+    said = f"{NAMES[decided]}, {how or 'found from the values'}"
+    found = Findings(
+        notes=() if how else (f"The spectra were taken as {NAMES[decided]}.",),
+        facts=(("quantity", f"{said} ({low:.3g} to {high:.3g})"),),
     )
-    if not how:
-        found.notes.append(f"The spectra were taken as {NAMES[decided]}.")
-    if table.every_row:
-        _check_limits(table, decided, found)
+    if rows.every_row:
+        found += Findings(_limit_problems(rows, decided))
     else:
-        _remove_values(table, decided, found)
-        _drop_odd_rows(table, found)
-    _convert(table.spectra, decided, found)
-    return table.spectra
+        found += Findings(notes=_remove_values(rows, decided)) + _find_odd_rows(rows)
+    return spectra, found + Findings(notes=_convert(spectra, decided))
 
 
 def _deciding_values(spectra: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -136,41 +129,46 @@ def _sign_problem(finite: npt.NDArray[np.float32]) -> str:
     )
 
 
-def _check_every_row(table: Table) -> str:
+def _check_every_row(rows: Rows) -> str:
     """Return why these rows cannot be raw spectra of one quantity, or ""."""
-    medians, flat = _row_facts(table.spectra)
-    if flat.any() and (table.spectra[flat] < 0).any():
+    medians, flat = _row_facts(rows.spectra)
+    if flat.any() and (rows.spectra[flat] < 0).any():
         row = int(flat.argmax())
         return (
             f"The spectra of {int(flat.sum())} samples are the same negative value at "
-            f"every wavelength (first: {table.spectra[row, 0]:g}, {table.place(row)}), "
+            f"every wavelength (first: {rows.spectra[row, 0]:g}, {rows.place(row)}), "
             "which may stand for a missing one. Remove these samples."
         )
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
-        return _different_quantities(table, medians)
+        return _different_quantities(rows, medians)
     if flat.any():
         return (
             f"The spectra of {int(flat.sum())} samples are constant (first: "
-            f"{table.place(int(flat.argmax()))}). Remove these samples."
+            f"{rows.place(int(flat.argmax()))}). Remove these samples."
         )
     return ""
 
 
-def _drop_odd_rows(table: Table, found: Findings) -> None:
-    """Drop rows that cannot be spectra; many of them are a problem of the file."""
-    medians, flat = _row_facts(table.spectra)
+def _find_odd_rows(rows: Rows) -> Findings:
+    """Leave out rows that cannot be spectra; many of them are a problem of the file."""
+    medians, flat = _row_facts(rows.spectra)
     empty = np.isnan(medians)
-    table.drop(empty, "have no value in the range")
+    found = Findings(left_out=(("have no value in the range", empty),))
     if empty.all():
-        return
+        return found
     typical = float(np.nanmedian(medians))
     odd = (medians > MAX_BRIGHTNESS_RATIO * typical) | (
         medians * MAX_BRIGHTNESS_RATIO < typical
     )
-    if odd.mean() > MAX_SHARE_ODD:
-        found.problems.append(_different_quantities(table, medians))
-    table.drop(flat, "have the same value at every wavelength")
-    table.drop(odd, f"are {MAX_BRIGHTNESS_RATIO} times darker or brighter than others")
+    many = odd.mean() > MAX_SHARE_ODD
+    different = f"are {MAX_BRIGHTNESS_RATIO} times darker or brighter than others"
+    return found + Findings(
+        problems=(_different_quantities(rows, medians),) if many else (),
+        left_out=(
+            ("have the same value at every wavelength", flat),
+            (different, odd),
+        ),
+    )
 
 
 def _row_facts(
@@ -179,42 +177,43 @@ def _row_facts(
     """Return the size of each row's median, NaN without value, and who is constant."""
     medians = np.full(len(spectra), np.nan)
     flat = np.zeros(len(spectra), dtype=bool)
-    for rows in row_blocks(len(spectra)):
-        block = spectra[rows]
+    for part in row_blocks(len(spectra)):
+        block = spectra[part]
         some = np.flatnonzero(np.isfinite(block).any(axis=1))
         block = block[some]
         with np.errstate(over="ignore"):  # absurd values are reported
-            medians[rows][some] = np.abs(
+            medians[part][some] = np.abs(
                 np.nanmedian(block, axis=1)
                 if np.isnan(block).any()
                 else np.median(block, axis=1)
             )
-        flat[rows][some] = np.nanmax(block, axis=1) == np.nanmin(block, axis=1)
+        flat[part][some] = np.nanmax(block, axis=1) == np.nanmin(block, axis=1)
     return medians, flat
 
 
-def _different_quantities(table: Table, medians: npt.NDArray[np.float64]) -> str:
+def _different_quantities(rows: Rows, medians: npt.NDArray[np.float64]) -> str:
     """Return the message for rows that are too different in brightness."""
     darkest, brightest = int(np.nanargmin(medians)), int(np.nanargmax(medians))
     return (
         "The spectra seem to be of different quantities (medians "
-        f"{medians[darkest]:.3g} at {table.place(darkest)} and "
-        f"{medians[brightest]:.3g} at {table.place(brightest)}). "
+        f"{medians[darkest]:.3g} at {rows.place(darkest)} and "
+        f"{medians[brightest]:.3g} at {rows.place(brightest)}). "
         "Give one quantity in one file."
     )
 
 
-def _convert(spectra: npt.NDArray[np.float32], quantity: str, found: Findings) -> None:
-    """Turn spectra into reflectance, in place."""
+def _convert(spectra: npt.NDArray[np.float32], quantity: str) -> tuple[str, ...]:
+    """Turn spectra into reflectance, in place; return what was done."""
     if quantity == "percent":
-        found.notes.append("Reflectance in percent was divided by 100.")
         spectra /= 100
-    elif quantity == "absorbance":
-        found.notes.append("Absorbance was converted to reflectance.")
+        return ("Reflectance in percent was divided by 100.",)
+    if quantity == "absorbance":
         np.negative(spectra, out=spectra)
         with np.errstate(over="ignore"):  # absurd values are reported
             np.power(np.float32(10), spectra, out=spectra)
         np.minimum(spectra, np.float32(MAX_REFLECTANCE), out=spectra)  # rounding
+        return ("Absorbance was converted to reflectance.",)
+    return ()
 
 
 def _decide_quantity(low: float, high: float) -> str:
@@ -268,37 +267,38 @@ def _scale_problem(quantity: str, median: float) -> str:
     )
 
 
-def _check_limits(table: Table, quantity: str, found: Findings) -> None:
-    """Report the values that the quantity cannot have."""
-    low, high = LIMITS[quantity]
-    too_low, too_high = _out_of_range(table.spectra, quantity)
+def _limit_problems(rows: Rows, quantity: str) -> tuple[str, ...]:
+    """Return the problems with values that the quantity cannot have."""
+    high = LIMITS[quantity][1]
+    too_low, too_high = _out_of_range(rows.spectra, quantity)
+    low = LIMITS[quantity][0]
     rule = f"below {low:.2f}" if quantity == "absorbance" else "zero or negative"
-    for bad, what in ((too_low, rule), (too_high, f"above {high:g}")):
-        if bad.any():
-            value = table.spectra[bad][0]
-            found.problems.append(
-                f"The spectra have {int(bad.sum())} values of {NAMES[quantity]} that "
-                f"are {what} (first: {value:.3g}, {table.place_of(bad)}). "
-                "Remove these samples or wavelengths."
-            )
+    return tuple(
+        f"The spectra have {int(bad.sum())} values of {NAMES[quantity]} that "
+        f"are {what} (first: {rows.spectra[bad][0]:.3g}, {rows.place_of(bad)}). "
+        "Remove these samples or wavelengths."
+        for bad, what in ((too_low, rule), (too_high, f"above {high:g}"))
+        if bad.any()
+    )
 
 
-def _remove_values(table: Table, quantity: str, found: Findings) -> None:
+def _remove_values(rows: Rows, quantity: str) -> tuple[str, ...]:
     """Count the values that the quantity cannot have as not measured."""
     n_values, n_rows, first = 0, 0, ""
-    for block in row_blocks(len(table.spectra)):
-        values = table.spectra[block]
+    for block in row_blocks(len(rows.spectra)):
+        values = rows.spectra[block]
         bad = np.logical_or(*_out_of_range(values, quantity))
         if bad.any():
-            first = first or f"{values[bad][0]:.3g}, {table.place_of(bad, block.start)}"
+            first = first or f"{values[bad][0]:.3g}, {rows.place_of(bad, block.start)}"
             n_values += int(bad.sum())
             n_rows += int(bad.any(axis=1).sum())
             values[bad] = np.nan
-    if n_values:
-        found.notes.append(
-            f"{n_values:,} values in {n_rows:,} rows are out of the range of "
-            f"{NAMES[quantity]} and count as not measured (first: {first})."
-        )
+    if not n_values:
+        return ()
+    return (
+        f"{n_values:,} values in {n_rows:,} rows are out of the range of "
+        f"{NAMES[quantity]} and count as not measured (first: {first}).",
+    )
 
 
 def _out_of_range(
@@ -311,72 +311,66 @@ def _out_of_range(
 
 
 def to_percent(
-    table: Table,
+    rows: Rows,
     reflectance: npt.NDArray[np.float32],
+    keep: npt.NDArray[np.bool_],
     soc_unit: str,
-    found: Findings,
-) -> npt.NDArray[np.float64]:
-    """Return the soil organic carbon (SOC) of a table in %.
+) -> tuple[npt.NDArray[np.float64], Findings]:
+    """Return soil organic carbon (SOC) in % of mass, NaN where it was not measured.
 
-    Parameters
-    ----------
-    table : Table
-        SOC in the unit of the file.
-    reflectance : ndarray of shape (n_samples, n_wavelengths)
-        Fraction; dark soils may be organic, and as rich in carbon as they seem.
-    soc_unit : str
-        One of `SOC_UNITS`, or "" for that of the published library or, of other
-        tables, for % if the values look like it.
-    found : Findings
-        Takes what is found, converted and wrong.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        SOC in % of mass. Where not every row counts, those out of range are dropped.
+    Without a unit it is that of the published library or, of other tables, % if the
+    values look like it: dark soils may be as rich in carbon as they seem.
     """
-    finite = table.soc[np.isfinite(table.soc) & table.keep]
+    finite = rows.soc[np.isfinite(rows.soc) & keep]
     if not finite.size:
-        return table.soc
-    published = table.layout.published
+        return rows.soc, Findings()
+    published = rows.layout.published
     how = "as told" if soc_unit else f"as in {published.name}" if published else ""
-    soc_unit = soc_unit or (published.soc_unit if published else "")
+    unit = soc_unit or (published.soc_unit if published else "")
     median = float(np.median(finite))
-    if not soc_unit and median > MAX_MEDIAN_SOC_PERCENT:
-        guess = "this looks like g/kg"
-        if _may_be_organic(reflectance, table.layout.wavelengths):
-            guess = "this could be g/kg or the percent of an organic soil"
-        found.problems.append(
-            f"'soc_unit' is needed, SOC has a median of {median:.3g}: {guess}. Say "
-            "soc_unit='g/kg' or soc_unit='%'."
-        )
-        return table.soc
-    if not soc_unit and 0 < median < MIN_MEDIAN_SOC_PERCENT:
-        found.problems.append(
-            f"'soc_unit' is needed, SOC has a median of {median:.3g}: this looks like "
-            "a fraction of mass. Multiply it by 100, or say soc_unit='%'."
-        )
-        return table.soc
-    if not soc_unit:
-        found.notes.append(
+    notes = []
+    if not unit:
+        organic = _may_be_organic(reflectance, rows.layout.wavelengths)
+        if problem := _unit_problem(median, organic):
+            return rows.soc, Findings((problem,))
+        notes.append(
             f"SOC was taken as % (its median is {median:.3g}); if it is in g/kg, say "
             "soc_unit='g/kg'."
         )
-    soc = table.soc / 10 if soc_unit == "g/kg" else table.soc
-    if soc_unit == "g/kg":
-        found.notes.append("SOC in g/kg was divided by 10 to give %.")
-    _check_soc(table, soc, soc_unit or "%", found)
-    known = soc[np.isfinite(soc) & table.keep]
+    soc = rows.soc / 10 if unit == "g/kg" else rows.soc
+    if unit == "g/kg":
+        notes.append("SOC in g/kg was divided by 10 to give %.")
+    found = Findings(notes=tuple(notes))
+    if not rows.every_row:
+        reason = f"have a SOC below 0 or above {MAX_SOC_PERCENT:g} %"
+        out = (soc < 0) | (soc > MAX_SOC_PERCENT)
+        found += Findings(left_out=((reason, out),))
+        keep = keep & ~out
+    found += Findings(_soc_problems(rows, soc, keep, unit or "%"))
+    known = soc[np.isfinite(soc) & keep]
     if not known.size:
-        return soc
+        return soc, found
     with np.errstate(over="ignore", invalid="ignore"):  # absurd values are reported
         statistics = describe(known)
     summary = ", ".join(f"{name} {value:.3g}" for name, value in statistics[1:].items())
-    found.facts += [
-        ("SOC unit", f"{soc_unit or '%'}, {how or 'found from the values'}"),
-        ("SOC / %", summary),
-    ]
-    return soc
+    said = f"{unit or '%'}, {how or 'found from the values'}"
+    return soc, found + Findings(facts=(("SOC unit", said), ("SOC / %", summary)))
+
+
+def _unit_problem(median: float, organic: bool) -> str:
+    """Return why SOC with this median may not be %, or ""."""
+    text = f"'soc_unit' is needed, SOC has a median of {median:.3g}: "
+    if median > MAX_MEDIAN_SOC_PERCENT:
+        guess = "this looks like g/kg"
+        if organic:
+            guess = "this could be g/kg or the percent of an organic soil"
+        return f"{text}{guess}. Say soc_unit='g/kg' or soc_unit='%'."
+    if 0 < median < MIN_MEDIAN_SOC_PERCENT:
+        return (
+            f"{text}this looks like a fraction of mass. Multiply it by 100, or say "
+            "soc_unit='%'."
+        )
+    return ""
 
 
 def _may_be_organic(
@@ -391,18 +385,12 @@ def _may_be_organic(
     return not values.size or bool(values.mean() < DARK_REFLECTANCE)
 
 
-def _check_soc(
-    table: Table, soc: npt.NDArray[np.float64], unit: str, found: Findings
-) -> None:
-    """Report SOC that is negative, above that of organic matter, or constant."""
-    if not table.every_row:
-        table.drop(
-            (soc < 0) | (soc > MAX_SOC_PERCENT),
-            f"have a SOC below 0 or above {MAX_SOC_PERCENT:g} %",
-        )
-    column = table.layout.column("soc")
-    factor = 10 if unit == "g/kg" else 1
-    limit = f"{MAX_SOC_PERCENT * factor:g} {unit}"
+def _soc_problems(
+    rows: Rows, soc: npt.NDArray[np.float64], keep: npt.NDArray[np.bool_], unit: str
+) -> tuple[str, ...]:
+    """Return the problems with SOC: negative, above organic matter's, or constant."""
+    column = rows.layout.column("soc")
+    limit = f"{MAX_SOC_PERCENT * (10 if unit == 'g/kg' else 1):g} {unit}"
     remedies = {
         "negative": (soc < 0, "Correct or remove these samples."),
         f"above {limit} (pure organic matter is 58 % carbon)": (
@@ -410,16 +398,19 @@ def _check_soc(
             "Check the unit (soc_unit='g/kg') or remove these samples.",
         ),
     }
+    problems = []
+    finite = keep & np.isfinite(soc)  # what is infinite has been reported
     for what, (out, remedy) in remedies.items():
-        if count := int((out & table.keep).sum()):
-            row = int(np.argmax(out & table.keep))
-            found.problems.append(
+        if count := int((out & finite).sum()):
+            row = int(np.argmax(out & finite))
+            problems.append(
                 f"Column {column!r} has {count} values that are {what} (first: "
-                f"{table.soc[row]:g}, {table.place(row)}). {remedy}"
+                f"{rows.soc[row]:g}, {rows.place(row)}). {remedy}"
             )
-    kept = table.soc[table.keep]
-    if len(kept) > 1 and (kept == kept[0]).all():
-        found.problems.append(
-            f"Column {column!r} is {kept[0]:g} for every sample. A model needs "
+    known = rows.soc[keep & ~np.isnan(rows.soc)]
+    if len(known) > 1 and (known == known[0]).all():
+        problems.append(
+            f"Column {column!r} is {known[0]:g} for every sample. A model needs "
             "samples that differ."
         )
+    return tuple(problems)

@@ -1,0 +1,428 @@
+"""A user's own spectra: what the file holds, what is wrong with it, and reading it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_choice
+from soilnb.datasets.files.columns import COORDINATES, TableError
+from soilnb.datasets.files.quantities import (
+    QUANTITIES,
+    SOC_UNITS,
+    Findings,
+    to_percent,
+    to_reflectance,
+)
+from soilnb.datasets.files.rows import (
+    SOC_CELL,
+    Progress,
+    Rows,
+    nothing_left,
+    read_rows,
+    row_blocks,
+)
+from soilnb.datasets.files.table import stem
+from soilnb.datasets.library import SpectralLibrary
+from soilnb.preprocessing import GRID_STEP_NM, resample
+
+# A larger library is kept at every 10 nm only: 10,000 spectra of 2,000 bands.
+MAX_VALUES_KEPT = 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class FileReport:
+    """What a file of spectra holds and what is wrong with it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    problems, notes : tuple of str
+        Sentences: why it cannot be used; what was converted, kept or ignored.
+    library : SpectralLibrary or None
+        The contents, if there is no problem.
+    facts : tuple of (str, str)
+        Label and value of what was found, for as far as the file could be read.
+    """
+
+    path: Path
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    library: SpectralLibrary | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text, what is wrong last."""
+        lines = [self.path.name]
+        lines += [f"  {label + ':':<13} {value}" for label, value in self.facts]
+        lines += [f"  {note}" for note in self.notes]
+        if not self.problems:
+            return [*lines, "Nothing is wrong."]
+        return [*lines, "Wrong:", *(f"  {problem}" for problem in self.problems)]
+
+
+def read_file(
+    path: str | Path,
+    *,
+    quantity: str = "",
+    soc_unit: str = "",
+    country: str = "",
+    soc_required: bool = True,
+    progress: Progress | None = None,
+) -> SpectralLibrary:
+    """Return the spectra and soil organic carbon (SOC) of a CSV or Parquet file.
+
+    One row per sample: `sample_id` (kept as text), `soc`, and one column per
+    wavelength, named by its nm in one style ("420", "420nm", "wl_420", "X420"), in
+    any order. `country`, `group`, `latitude` and `longitude` are kept, other columns
+    ignored. CSV is UTF-8, separated by comma, semicolon or tab; with the last two
+    numbers may have a decimal comma. It may be packed with gzip.
+
+    The tables of the Open Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are
+    recognised by the names of their columns, joined or as separate tables in one
+    folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .csv, .csv.gz, .tab or .parquet file; of OSSL and ICRAF-ISRIC also the
+        folder with its tables.
+    quantity : str
+        "reflectance" (fraction), "percent" (reflectance in percent), "absorbance",
+        or "" to decide from the values.
+    soc_unit : str
+        "%" or "g/kg", of mass; "" means % if the values look like it.
+    country : str
+        Country of all samples, in place of the column; "" where unknown.
+    soc_required : bool, default True
+        Whether every row counts, as in a site: an impossible value or a gap in a
+        spectrum is then a problem of the file, and rows without SOC are kept with NaN.
+        Else, as in a library, rows without SOC or spectrum are left out, and single
+        values that are missing or out of range become NaN; the notes count all.
+    progress : callable, optional
+        Called with bytes read, bytes in all and a text, several times a second.
+
+    Returns
+    -------
+    SpectralLibrary
+        Reflectance as a fraction, SOC in % (NaN where not measured), wavelengths
+        sorted; `notes` says what
+        was converted, left out and ignored. The group is the file's name without its
+        suffix (of a library with "(library)" behind it), unless there is a column
+        `group`; in OSSL and ICRAF-ISRIC it is the
+        profile or, where that is unknown, the data set. A library of more than 20
+        million values is brought to every 10 nm.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or the file has a problem; the message is the first.
+    FileNotFoundError
+        If the file does not exist.
+
+    See Also
+    --------
+    inspect_file : All problems of a file at once.
+    """
+    path = Path(path)
+    if not path.exists():
+        msg = f"There is no file '{path}'. Check the path."
+        raise FileNotFoundError(msg)
+    report = inspect_file(
+        path,
+        quantity=quantity,
+        soc_unit=soc_unit,
+        country=country,
+        soc_required=soc_required,
+        progress=progress,
+    )
+    if report.library is None:
+        msg = f"{path.name}: {report.problems[0]}"
+        more = len(report.problems) - 1
+        if more:
+            msg += f" (and {more} more: soilnb data check {path.name})"
+        raise ValueError(msg)
+    return report.library
+
+
+def inspect_file(
+    path: str | Path,
+    *,
+    quantity: str = "",
+    soc_unit: str = "",
+    country: str = "",
+    soc_required: bool = True,
+    progress: Progress | None = None,
+) -> FileReport:
+    """Return what a file of spectra holds and everything that is wrong with it.
+
+    Parameters
+    ----------
+    path, quantity, soc_unit, country, soc_required, progress
+        As for `read_file`.
+
+    Returns
+    -------
+    FileReport
+        With the library if nothing is wrong.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown; never for the contents of the file.
+    """
+    check_choice(quantity, "quantity", ("", *QUANTITIES))
+    check_choice(soc_unit, "soc_unit", ("", *SOC_UNITS))
+    path = Path(path)
+    if not path.exists():
+        return FileReport(path, (f"There is no file '{path}'. Check the path.",))
+    try:
+        rows = read_rows(path, soc_required=soc_required, progress=progress)
+    except TableError as error:
+        return FileReport(path, error.problems)
+    found = _describe_columns(rows) + _check_cells(rows)
+    found += Findings(_id_problems(rows))
+    reflectance, more = to_reflectance(rows, quantity)
+    found += more
+    keep = found.keep(len(rows.soc))
+    soc, more = to_percent(rows, reflectance, keep, soc_unit)
+    found += more
+    keep = found.keep(len(rows.soc))
+    # A library and a site of one file name are not the same soils for that.
+    group = stem(path) if soc_required else f"{stem(path)} (library)"
+    info, more = _sample_info(rows, stem(path), group, country, keep)
+    found += more + _count_rows(rows, found, keep)
+    library = None
+    if not found.problems:
+        wavelengths, reflectance, more = _coarsen(reflectance, rows)
+        found += more
+        library = SpectralLibrary(
+            name=stem(path),
+            reflectance=reflectance if keep.all() else reflectance[keep],
+            wavelengths=wavelengths,
+            soc=soc[keep],
+            info=info[keep],
+            notes=found.notes,
+        )
+    facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
+    return FileReport(path, found.problems, found.notes, library, facts)
+
+
+def _coarsen(
+    reflectance: npt.NDArray[np.float32], rows: Rows
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Findings]:
+    """Return wavelengths and spectra; of a large library at every 10 nm."""
+    wavelengths = rows.layout.wavelengths
+    first, last = wavelengths[[0, -1]] / GRID_STEP_NM
+    grid = GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)
+    large = reflectance.size > MAX_VALUES_KEPT and not rows.every_row
+    if not large or not 1 < len(grid) < len(wavelengths):
+        return wavelengths, reflectance, Findings()
+    coarse = np.empty((len(reflectance), len(grid)), dtype=np.float32)
+    for block in row_blocks(len(reflectance)):
+        coarse[block] = resample(reflectance[block], wavelengths, grid)
+    note = f"The spectra were brought to every {GRID_STEP_NM} nm."
+    return grid, coarse, Findings(notes=(note,))
+
+
+def _describe_columns(rows: Rows) -> Findings:
+    """Note which columns are used."""
+    layout, wavelengths = rows.layout, rows.layout.wavelengths
+    facts, notes = [], [*rows.notes]
+    if layout.published:
+        facts.append(("layout", layout.published.name))
+    if len(rows.files) > 1:
+        facts.append(("files", ", ".join(rows.files)))
+    steps = np.unique(np.diff(wavelengths).round(3))
+    every = " to ".join(f"{step:g}" for step in sorted({steps[0], steps[-1]}))
+    bands = f"{len(wavelengths)}, from {wavelengths[0]:g} to {wavelengths[-1]:g} nm"
+    facts.append(("wavelengths", f"{bands}, every {every} nm"))
+    if not layout.was_sorted:
+        notes.append("The wavelength columns were sorted by increasing nm.")
+    if rows.extra and not layout.published:
+        notes.append(f"Columns kept: {', '.join(rows.extra)}.")
+    if layout.ignored:
+        listed = ", ".join(layout.ignored[:10])
+        more = ", ..." if len(layout.ignored) > 10 else ""
+        notes.append(f"Columns ignored: {listed}{more}.")
+    return Findings(notes=tuple(notes), facts=tuple(facts))
+
+
+def _count_rows(rows: Rows, found: Findings, keep: npt.NDArray[np.bool_]) -> Findings:
+    """Note how many rows are used, and why others are not."""
+    left_out, before = dict(rows.left_out), np.ones(len(keep), dtype=bool)
+    for reason, which in found.left_out:
+        if count := int((which & before).sum()):
+            left_out[reason] = count
+            before &= ~which
+    n_kept = int(keep.sum())
+    of_all = f" of {rows.n_rows:,} rows" if n_kept < rows.n_rows else ""
+    notes = [
+        f"{count:,} of {rows.n_rows:,} rows {reason} and are left out."
+        for reason, count in left_out.items()
+    ]
+    kept = np.flatnonzero(keep)
+    repeated = len(kept) - len({hash(rows.spectra[row].tobytes()) for row in kept})
+    if repeated:
+        notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
+    return Findings(
+        problems=() if n_kept else (nothing_left(rows.n_rows, left_out),),
+        notes=tuple(notes),
+        facts=(("samples", f"{n_kept}{of_all}"),),
+    )
+
+
+def _check_cells(rows: Rows) -> Findings:
+    """Report text where a number should be, and missing or infinite values."""
+    if rows.every_row:
+        return _check_missing(rows)
+    missing = Findings(notes=_count_missing(rows))
+    if not rows.texts:
+        return missing
+    if rows.layout.published is None:  # text is wrong in a user's own table
+        return Findings((_text_problem(rows),)) + missing
+    row, band, text = rows.texts[0]
+    column = rows.layout.spectral_names[band]
+    note = (
+        f"{len(rows.texts):,} cells of the spectra hold text and count as not "
+        f"measured (first: {text!r}, {rows.place(row)}, column {column!r})."
+    )
+    return Findings(notes=(note,)) + missing
+
+
+def _check_missing(rows: Rows) -> Findings:
+    """Report what is missing in a site, where every value but SOC counts."""
+    no_soc, no_value = ~np.isfinite(rows.soc), ~np.isfinite(rows.spectra)
+    for row, band, _ in rows.texts:
+        if band == SOC_CELL:
+            no_soc[row] = False
+        else:
+            no_value[row, band] = False
+    problems, notes = [_text_problem(rows)] if rows.texts else [], []
+    what, n_known = "missing or infinite", int(np.isfinite(rows.soc).sum())
+    if n_known:  # the other samples were not measured
+        what, infinite = "infinite", np.isinf(rows.soc)
+        if unknown := int((no_soc & ~infinite).sum()):
+            notes.append(f"{n_known} samples are measured, {unknown} have no SOC.")
+        no_soc = infinite
+    if no_soc.any():
+        problems.append(
+            f"Column {rows.layout.column('soc')!r} has {int(no_soc.sum())} {what} "
+            f"values (first: {rows.place(int(np.argmax(no_soc)))}). Remove these "
+            "samples or fill in their SOC."
+        )
+    if no_value.any():
+        problems.append(
+            f"The spectra have {int(no_value.sum())} missing or infinite values "
+            f"(first: {rows.place_of(no_value)}). Remove these samples or wavelengths."
+        )
+    return Findings(tuple(problems), tuple(notes))
+
+
+def _count_missing(rows: Rows) -> tuple[str, ...]:
+    """Count what is missing in a library; what is infinite is so, too."""
+    missing, n_rows = 0, 0
+    for block in row_blocks(len(rows.spectra)):
+        bad = ~np.isfinite(rows.spectra[block])
+        rows.spectra[block][bad] = np.nan
+        missing += int(bad.sum())
+        n_rows += int(bad.any(axis=1).sum())
+    if not missing:
+        return ()
+    return (
+        f"{n_rows:,} rows were not measured at every wavelength ({missing:,} values "
+        "are missing).",
+    )
+
+
+def _text_problem(rows: Rows) -> str:
+    """Return the message for text where a number should be."""
+    row, band, text = rows.texts[0]
+    layout = rows.layout
+    names = [*layout.spectral_names, layout.column("soc")]  # SOC_CELL is -1
+    column = names[band]
+    more = len(rows.texts) - 1
+    return (
+        f"Column {column!r} must hold numbers, got the text {text!r} "
+        f"({rows.place(row)}{f'; {more} more such cells' if more else ''}). "
+        "Write numbers with a decimal point, and nothing else in the cell."
+    )
+
+
+def _id_problems(rows: Rows) -> tuple[str, ...]:
+    """Return the problems with samples without an id and ids that are used twice."""
+    ids, numbers = rows.sample_ids, rows.numbers
+    column = rows.layout.column("sample_id")
+    problems = []
+    if empty := ids.count(""):
+        problems.append(
+            f"Column {column!r} has {empty} empty cells (first: data row "
+            f"{numbers[ids.index('')]}). Give each sample its own id."
+        )
+    repeated = [name for name, count in Counter(ids).items() if name and count > 1]
+    if repeated:
+        first = ids.index(repeated[0])
+        second = ids.index(repeated[0], first + 1)
+        problems.append(
+            f"Column {column!r} has {len(repeated)} ids that are used more than once "
+            f"(first: {repeated[0]!r} in data rows {numbers[first]} and "
+            f"{numbers[second]}). Give each sample its own id."
+        )
+    return tuple(problems)
+
+
+def _sample_info(
+    rows: Rows, name: str, group: str, country: str, keep: npt.NDArray[np.bool_]
+) -> tuple[pd.DataFrame, Findings]:
+    """Return what is known of the samples."""
+    n_samples = len(rows.sample_ids)
+    extra: dict[str, Any] = dict.fromkeys(("group", "country"), [""] * n_samples)
+    extra |= rows.extra
+    found = Findings()
+    if country and "country" in rows.extra:
+        found += Findings(notes=(f"The column country was replaced by {country!r}.",))
+    for axis in COORDINATES:
+        if axis in extra:
+            extra[axis], more = _check_degrees(rows, axis, keep)
+            found += more
+    columns = {
+        "sample_id": rows.sample_ids,
+        "source": extra.pop("source", name),
+        "group": [own or group for own in extra.pop("group")],
+        "country": country or extra["country"],
+        "carbon_kind": "organic carbon",
+        "licence": extra.pop("licence", "not stated"),
+    }
+    del extra["country"]
+    return pd.DataFrame({**columns, **extra}), found
+
+
+def _check_degrees(
+    rows: Rows, axis: str, keep: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], Findings]:
+    """Return latitudes or longitudes, in a library NaN for what is not on Earth."""
+    values, most = np.asarray(rows.extra[axis], dtype=np.float64), COORDINATES[axis]
+    notes = []
+    if count := int(np.isnan(values)[keep].sum()):
+        notes.append(f"{axis} is not a number in {count} samples.")
+    off = keep & (np.abs(values) > most)
+    if not off.any():
+        return values, Findings(notes=tuple(notes))
+    row = int(off.argmax())
+    text = (
+        f"{axis} must be from -{most} to {most} degrees (WGS 84), got "
+        f"{values[row]:g} ({rows.place(row)}), and {int(off.sum())} such "
+        "values in all."
+    )
+    if rows.every_row:
+        problem = f"{text} Convert metres to degrees, or leave these cells empty."
+        return values, Findings((problem,), tuple(notes))
+    notes.append(f"{text} They count as not known.")
+    return np.where(off, np.nan, values), Findings(notes=tuple(notes))
