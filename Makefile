@@ -35,7 +35,7 @@ SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland
 SEEDS ?= 5
 reference: install
 	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -j 2
-	@$(BIN)/python -c "from soilnb.workflow import reference; print(*reference.collect_results(), sep='\n')"
+	@$(BIN)/soilnb run 16_results -p collect=true
 
 test: install
 	$(BIN)/ruff check .

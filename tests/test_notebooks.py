@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from soilnb.datasets import load_site
 from soilnb.methods import METHODS
@@ -23,7 +24,7 @@ from soilnb.metrics import evaluate
 from soilnb.study import NINE_MODELS
 from soilnb.workflow import book as pages
 from soilnb.workflow.params import check_parameters
-from soilnb.workflow.reference import collect_results
+from soilnb.workflow.scores import collect_results
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path
 
 pytestmark = pytest.mark.slow
@@ -399,6 +400,14 @@ def test_pages_say_how_they_were_made_and_name_no_folder_of_the_machine(book, re
         text = path.read_text()
         assert str(results) not in text
         assert str(ROOT) not in text
+
+
+def test_old_addresses_lead_to_pages_from_disk(book):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    for old, new in config["sphinx"]["config"]["redirects"].items():
+        page = book / f"{old}.html"
+        assert f"url={new}" in page.read_text()
+        assert (page.parent / new).is_file()
 
 
 def test_prose_shows_the_numbers_of_the_run(book, site):

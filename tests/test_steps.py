@@ -158,6 +158,31 @@ def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
     assert looked == ["01_data"]
 
 
+def test_what_waits_runs_last_and_what_reads_all_sites_after_them(
+    monkeypatch, tmp_path
+):
+    ran = []
+    monkeypatch.setattr(run, "is_fresh", lambda job: bool(ran.append(job)) or True)
+    sites = ["skane", "uppsala"]
+    jobs = run.plan(["all"], sites, {}, [f"results={tmp_path}"])
+    run.run(jobs, tmp_path)
+    names = [f"{job.site_folder.name} {job.step}" for job in ran]
+    assert len(names) == len(jobs) == len(set(names))
+    last = ["skane 09_compare", "uppsala 09_compare", "companions 16_results"]
+    assert names[-3:] == last
+
+
+def test_files_that_a_step_shows_are_in_its_stamp_but_not_in_its_data(
+    monkeypatch, tmp_path
+):
+    values = params.check_parameters("16_results", {"results": str(tmp_path)})
+    before = stamps.expected("16_results", values)
+    assert "scores.csv" in before["files"]
+    assert before["data"] == {}
+    monkeypatch.setattr(stamps, "digest_file", lambda _: "changed")
+    assert stamps.expected("16_results", values)["files"] != before["files"]
+
+
 def test_results_of_two_studies_are_told_apart(tmp_path):
     _stamp(tmp_path, "01_data")
     _stamp(tmp_path, "02_benchmarks", study="y")

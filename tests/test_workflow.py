@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 from soilnb.datasets import LIBRARIES, SITES, folder_name
 from soilnb.workflow import book, execute, params, run, show, stamps
-from soilnb.workflow.steps import STEPS, plan_steps
+from soilnb.workflow.steps import OF_SITE, STEPS, plan_steps
 
 
 def soilnb(*arguments, **options):
@@ -26,7 +26,7 @@ def soilnb(*arguments, **options):
 
 
 def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
-    free = {"country"}
+    free = {"country", "collect"}  # any text; true or false
     for name, entry in STEPS.items():
         declared = params.declared(name)
         shared = {"site", "library", "profile", "seed"} if entry.site else set()
@@ -372,6 +372,23 @@ def test_figure_without_alt_text_stops_the_book():
 def test_book_without_results_says_what_to_run(tmp_path):
     values = params.check_parameters("09_compare", {"results": str(tmp_path)})
     with pytest.raises(run.StepError, match="soilnb run all --site skane"):
+        book.build_book(values, tmp_path / "build")
+
+
+def test_book_without_the_chapters_that_need_no_farm_says_what_to_run(
+    monkeypatch, tmp_path
+):
+    def find_mismatch(folder, steps):  # as if those of the farm were there
+        is_farm = folder.name == "skane"
+        return None if is_farm else stamps.find_mismatch(folder, steps)
+
+    monkeypatch.setattr(book, "find_mismatch", find_mismatch)
+    for step in OF_SITE:
+        place = tmp_path / "farms" / "skane" / step
+        place.mkdir(parents=True)
+        (place / f"{step}.ipynb").touch()
+    values = params.check_parameters("09_compare", {"results": str(tmp_path)})
+    with pytest.raises(run.StepError, match=r"no results of 15_twin\. Run it first: s"):
         book.build_book(values, tmp_path / "build")
 
 

@@ -8,6 +8,7 @@ from soilnb.workflow import show
 from soilnb.workflow.cluster import connect
 from soilnb.workflow.data import measured_site
 from soilnb.workflow.scores import (
+    collect_results,
     merge_scores,
     read_reference,
     read_repeats,
@@ -18,6 +19,7 @@ from soilnb.workflow.step import Step, begin
 __all__ = [
     "Step",
     "begin",
+    "collect_results",
     "connect",
     "measured_site",
     "merge_scores",

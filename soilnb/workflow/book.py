@@ -20,11 +20,10 @@ import yaml
 
 from soilnb._files import digest_files, replace_folder
 from soilnb.workflow.places import results_folder
-from soilnb.workflow.reference import draw_reference, reference_answer, reference_page
 from soilnb.workflow.run import StepError, only_run
 from soilnb.workflow.show import duration
 from soilnb.workflow.stamps import find_mismatch, read_stamp, run_command
-from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, plan_steps
+from soilnb.workflow.steps import COMPANIONS, OF_SITE, ROOT, STEPS
 
 BUILD = ROOT / "_build"
 
@@ -62,14 +61,17 @@ def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
 def _check_results(parameters: Mapping[str, Any]) -> None:
     """Raise where results are missing or do not belong together."""
     problem = find_mismatch(results_folder(OF_SITE[0], parameters), OF_SITE)
-    for step in plan_steps(["all"]):
+    for step, entry in STEPS.items():
+        if not problem and not entry.site:
+            problem = find_mismatch(results_folder(step, parameters), [step])
         if not problem and not _executed(step, parameters).is_file():
             problem = step, f"there is no executed notebook of {step}"
     if problem:
         own = {key: parameters[key] for key in ("site", "library", "results")}
+        steps = COMPANIONS if STEPS[problem[0]].role == "companion" else "all"
         msg = (
             f"The book cannot be built: {problem[1]}. Run it first: "
-            f"{run_command('all', own)}"
+            f"{run_command(steps, own)}"
         )
         raise StepError(msg)
 
@@ -86,7 +88,8 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     (stage / "benchmarks").mkdir()
     for table in (ROOT / "benchmarks").glob("*.md"):
         shutil.copy(table, stage / "benchmarks")
-    _stage_reference(stage)
+    for folder in {entry.files for entry in STEPS.values() if entry.files}:
+        shutil.copytree(ROOT / folder, stage / folder)
     shutil.copy(ROOT / "_toc.yml", stage)
     _write_config(stage)
     for step in STEPS:
@@ -94,18 +97,6 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
         notebook = nbformat.read(file, as_version=4)
         facts = read_stamp(file.parent)
         nbformat.write(_ready(notebook, facts), stage / "notebooks" / f"{step}.ipynb")
-
-
-def _stage_reference(stage: Path) -> None:
-    """Copy the reference results, and write and draw what their page shows of them."""
-    source = ROOT / "data" / "reference_results"
-    place = stage / "data" / "reference_results"
-    place.mkdir(parents=True)
-    for table in source.glob("*.csv"):
-        shutil.copy(table, place)
-    (place / "page.md").write_text(reference_page(source))
-    (place / "answer.md").write_text(reference_answer(source))
-    draw_reference(source, place)
 
 
 def _write_config(stage: Path) -> None:
@@ -175,7 +166,7 @@ def _provenance(facts: Mapping[str, Any]) -> str:
     """Return the note at the foot of a notebook's page."""
     lists = {
         "Parameters": facts["parameters"],
-        "Data": facts["data"],
+        "Data": facts["data"] | facts["files"],
         "Versions": facts["versions"],
     }
     lines = [

@@ -293,7 +293,7 @@ def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
         failed = _run_chains(first, _State(kept), n_parallel, board)
         last = [
             [job]
-            for job in jobs
+            for job in sorted(jobs, key=lambda job: list(STEPS).index(job.step))
             if STEPS[job.step].waits and job.site_folder not in failed
         ]
         failed |= _run_chains(last, _State(kept), 1, board)

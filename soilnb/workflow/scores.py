@@ -1,24 +1,30 @@
-"""The scores that the steps of one site left, and those of all sites of a library."""
+"""The scores that steps left: of one site, of all sites, and the reference results."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from soilnb._files import replacing
 from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse
+from soilnb.study import over_sites
 from soilnb.workflow.stamps import find_mismatch, read_stamp, sites
 from soilnb.workflow.step import Step
-from soilnb.workflow.steps import ROOT, STEPS, by_role
+from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
-REFERENCE = ROOT / "data" / "reference_results"
+REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
 _OWN = {"site", "results", "quantity", "soc_unit", "country", "scheduler"}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
+_RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
+_SCORES = ("library", "site", "kind", "method", "seed", "n_local", "n_test", "rmse")
 
 
 def _left(site_folder: Path, name: str) -> list[Path]:
@@ -41,8 +47,8 @@ def _read_scores(site_folder: Path) -> pd.DataFrame:
     return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)
 
 
-def read_site_scores(site_folder: Path) -> pd.DataFrame:
-    """Return the scores of one site's steps and of all its repetitions."""
+def _read_all_scores(site_folder: Path) -> pd.DataFrame:
+    """Return the scores of one site's steps, as kind "seeds", and its repetitions."""
     scores = _read_scores(site_folder).assign(kind="seeds")
     repeats = pd.read_csv(site_folder / _REPEATS / "repeats.csv")
     known = (repeats["kind"] == "seeds") & repeats["seed"].isin(scores["seed"])
@@ -144,13 +150,114 @@ def read_reference(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        "scores", "over_sites", "choices" or "runs".
+        "scores", "gains", "over_sites", "choices" or "runs".
 
     Returns
     -------
     DataFrame
+
+    Raises
+    ------
+    ValueError
+        If there is none, or scores.csv lacks a column.
     """
-    return pd.read_csv(REFERENCE / f"{name}.csv")
+    file = REFERENCE / f"{name}.csv"
+    if not file.is_file():
+        msg = (
+            f"There are no reference results in this copy of the repository, got no "
+            f"{file.name} in {REFERENCE}. Make them with: make reference"
+        )
+        raise ValueError(msg)
+    table = pd.read_csv(file)
+    for column in _SCORES if name == "scores" else ():
+        if column not in table:
+            msg = (
+                f"'scores.csv' of the reference results must have the column "
+                f"{column!r}, got {', '.join(table)}. Make the file again."
+            )
+            raise ValueError(msg)
+    return table
+
+
+def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
+    """Write the reference results: tables of all sites whose runs are complete.
+
+    Parameters
+    ----------
+    results : str or Path
+        Where runs left their results, in <library>/<site>.
+    folder : Path, default data/reference_results
+        Where scores.csv, gains.csv, over_sites.csv, choices.csv and runs.csv go. All
+        of them are replaced, or none.
+
+    Returns
+    -------
+    list of str
+        The sites that were left out, each with the reason.
+
+    Raises
+    ------
+    ValueError
+        If no site is complete.
+    """
+    results = ROOT / Path(results).expanduser()
+    steps = [step for step in OF_SITE if step != _MERGES]
+    places, left_out = [], []
+    for place in sorted(path.parent for path in results.glob(f"*/*/{steps[0]}")):
+        if problem := find_mismatch(place, steps):
+            left_out.append(f"{place.parent.name}/{place.name}: {problem[1]}")
+        else:
+            places.append(place)
+    if not places:
+        msg = f"'results' must hold a complete run of a site, got none in {results}."
+        raise ValueError(msg)
+    scores = [_read_all_scores(place) for place in places]
+    gains = [pd.read_csv(place / _REPEATS / "gains.csv") for place in places]
+    together = pd.concat(scores, ignore_index=True)
+    tables = {
+        "scores": together,
+        "gains": pd.concat(gains, ignore_index=True),
+        "over_sites": over_sites(together),
+        "choices": pd.DataFrame(map(_choice, places, scores)),
+        "runs": pd.DataFrame(_facts(place, steps) for place in places),
+    }
+    with ExitStack() as stack:  # in their places when all of them are written
+        for name, table in tables.items():
+            file = stack.enter_context(replacing(folder / f"{name}.csv"))
+            table.to_csv(file, index=False, float_format="%.5g")
+    return left_out
+
+
+def _choice(place: Path, scores: pd.DataFrame) -> dict[str, Any]:
+    """Return what was chosen without the test samples, and what they say of it."""
+    nested = pd.read_csv(_left(place, "choice.csv")[0]).set_index("candidate")
+    tested = scores.drop_duplicates("method").set_index("method")
+    rmse = tested["rmse"].reindex([*nested.index, "recommended"])
+    ratio = rmse / rmse["local"]
+    best = ratio[nested.index].idxmin()
+    chosen = nested.index[nested["chosen"]][0]
+    keys = ["library", "site", "profile", "seed"]
+    return tested.loc["recommended", keys].to_dict() | {
+        "chosen": chosen,
+        "nested_ratio": nested.at[chosen, "ratio"],
+        "test_ratio": ratio["recommended"],
+        "best": best,
+        "best_ratio": ratio[best],
+    }
+
+
+def _facts(place: Path, steps: Iterable[str]) -> dict[str, Any]:
+    """Return how the results of a site were made."""
+    stamps = [read_stamp(place / step) for step in steps]
+    parameters, versions = stamps[0]["parameters"], stamps[0]["versions"]
+    return {
+        "library": place.parent.name,
+        "site": place.name,
+        "profile": parameters["profile"],
+        "seed": parameters["seed"],
+        "minutes": sum(stamp["seconds"] for stamp in stamps) / 60,
+        **{name: versions[name] for name in _RUN_VERSIONS},
+    }
 
 
 def _settings(site_folder: Path) -> dict[tuple[str, str], Any]:

@@ -94,7 +94,8 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     facts = {
         "step": step,
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
-        "data": data_digests(values) | {f.name: digest_file(f) for f in shown},
+        "data": data_digests(values),
+        "files": {f.name: f"SHA-256 {digest_file(f)}" for f in shown},
         "source": digest(json.dumps(cells), digest_code()),
         "versions": versions(),
         "upstream": _upstream(step, results_folder(step, values)),
