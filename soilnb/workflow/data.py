@@ -34,7 +34,7 @@ LIBRARY_TEXTS = {
 
 
 def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
-    """Return the study that the parameters of 01_data describe."""
+    """Return the study that the parameters of the first step describe."""
     return prepare(
         read_library(values, progress),
         read_site(values),

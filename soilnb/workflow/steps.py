@@ -41,37 +41,14 @@ OF_SITE = tuple(name for name, entry in STEPS.items() if entry.site)
 
 
 def by_role(role: str) -> str:
-    """Return the step that has a role.
-
-    Examples
-    --------
-    >>> by_role("prepares")
-    '01_data'
-    """
+    """Return the step that has a role."""
     return next(name for name, entry in STEPS.items() if entry.role == role)
 
 
 def plan_steps(names: Iterable[str]) -> list[str]:
     """Return the steps that are asked for and all that they read, in order.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Steps, "all" (all but the companions) or "companions".
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown.
-
-    Examples
-    --------
-    >>> plan_steps(["03_rs_local"])
-    ['01_data', '03_rs_local']
+    A name is that of a step, "all" (all but the companions) or "companions".
     """
     groups: dict[str, list[str]] = {"all": [], COMPANIONS: []}
     for name, entry in STEPS.items():
