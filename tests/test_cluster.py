@@ -70,7 +70,7 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         threads_per_worker=1,
         host="127.0.0.1",
         dashboard_address=":0",
-        silence_logs="error",
+        silence_logs="ERROR",
     ) as cluster:
         scheduler = ["--scheduler", cluster.scheduler_address]
         process = begin("03_rs_local", *scheduler, *given, place=place)
@@ -110,11 +110,9 @@ def test_killed_run_leaves_no_worker_of_its_cluster(place):
 
 
 def test_command_refuses_a_scheduler_that_nobody_is_at_before_it_reads(tmp_path):
-    start = time.monotonic()
     nobody = ["--scheduler", "tcp://127.0.0.1:9"]
     process = begin("03_rs_local", *nobody, place=tmp_path / "r")
     _, errors = process.communicate()
-    assert time.monotonic() - start < 10
     assert process.returncode == 1
     assert "'scheduler' must be the address of a running dask scheduler, got" in errors
     assert len(errors.strip().splitlines()) == 1
@@ -136,9 +134,12 @@ def test_plain_papermill_refuses_it_before_it_reads(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_who_listens_and_is_no_scheduler_is_refused_in_time():
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_none_or_no_scheduler_listens_is_said_within_ten_seconds(is_there):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        if not is_there:
+            silent.close()
         start = time.monotonic()
         with pytest.raises(ConnectionError, match=f"got '{address}', where none answ"):
             connect(address)
