@@ -84,11 +84,12 @@ def _run(arguments: argparse.Namespace) -> None:
     shared = {name: getattr(arguments, name) for name in _SHARED}
     jobs = plan(arguments.steps, arguments.site or ["skane"], shared, arguments.p)
     with TemporaryDirectory() as kept, ExitStack() as stack:
-        if client := connect(arguments.scheduler):
+        named = [job for job in jobs if "scheduler" in job.values]  # by -p, too
+        scheduler = named[0].values["scheduler"] if named else arguments.scheduler
+        if client := connect(scheduler):  # one for the whole run, and it ends with it
             stack.enter_context(client)
-            for job in jobs:
-                if "scheduler" in job.values:
-                    job.values["scheduler"] = client.scheduler_info()["address"]
+            for job in named:
+                job.values["scheduler"] = client.scheduler_info()["address"]
         for line in check_data(jobs, Path(kept)):
             print(line, flush=True)
         run(jobs, Path(kept), n_parallel=arguments.j)

@@ -14,6 +14,7 @@ from soilnb.plots.maps import (
 )
 from soilnb.plots.models import (
     plot_components,
+    plot_crews,
     plot_frequency,
     plot_gain,
     plot_history,
@@ -46,6 +47,7 @@ __all__ = [
     "plot_band_importance",
     "plot_choice",
     "plot_components",
+    "plot_crews",
     "plot_curves",
     "plot_delta",
     "plot_depths",

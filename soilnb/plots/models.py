@@ -166,6 +166,28 @@ def plot_history(
     return figure
 
 
+def plot_crews(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot what each crew of workers made of the iterations of one search.
+
+    Parameters
+    ----------
+    histories : mapping
+        Name of the crew to its history; columns pool_size, n_tasks and seconds.
+    """
+    figure, panels = make_figure(8, 3.2, ncols=2)
+    columns = {"seconds": "time of an iteration / s", "n_tasks": "tasks"}
+    for axes, (column, label) in zip(panels, columns.items(), strict=True):
+        for (name, rows), look in zip(histories.items(), ("o-", "s--"), strict=False):
+            axes.plot(rows["pool_size"], rows[column], look, ms=4, label=name)
+        axes.set(xlabel="library samples left", ylabel=label, xscale="log")
+        axes.invert_xaxis()
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis(ScalarFormatter())
+    panels[0].set_yscale("log")
+    panels[0].legend()
+    return figure
+
+
 def plot_gain(gains: pd.DataFrame) -> Figure:
     """Plot each method's gain over the reference with its 95 % interval.
 

@@ -60,6 +60,7 @@ class Crew:
 
     def __init__(self, spectra: Spectra) -> None:
         self.spectra = spectra
+        self.n_tasks = 0  # of the last iteration
         self.n_threads = dask.config.get("num_workers", None) or CPU_COUNT
         self.threads = ThreadPoolExecutor(self.n_threads)
 
@@ -80,6 +81,7 @@ class Crew:
             _TASKS_PER_THREAD,
             range(_FEWEST_FITS_PER_TASK // fits, _MOST_FITS_PER_TASK // fits),
         )
+        self.n_tasks = len(tasks)
         futures = [
             self.threads.submit(tally_task, self.spectra, pool, draw, models)
             for models in tasks
@@ -157,6 +159,7 @@ class ClusterCrew(Crew):
             _TASKS_PER_REMOTE_THREAD,
             range(_FEWEST_FITS_PER_REMOTE_TASK // fits, _MOST_FITS_PER_TASK // fits),
         )
+        self.n_tasks = len(tasks)
         futures = self.client.map(
             _remote_task,
             tasks,

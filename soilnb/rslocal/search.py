@@ -47,7 +47,7 @@ class Selection:
         One row per iteration: search (row of `searches`), iteration (from 1),
         pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
         rmse_q95 (of the models, in the unit of y), n_components (median of the
-        models), seconds.
+        models), n_tasks (parts that the models were handed out in), seconds.
     """
 
     indices: npt.NDArray[np.intp]
@@ -118,6 +118,7 @@ def _search(
         facts = {"search": search, "iteration": iteration + 1, "pool_size": len(pool)}
         history.append(_history_row(tally, y_sd, **facts))
         pool = pool[_keep_best(means, settings.n_dropped(len(pool)))]
+        history[-1]["n_tasks"] = crew.n_tasks
         history[-1]["seconds"] = time.perf_counter() - start
         report(len(tally.rmse), len(pool))
     return pool, scores, history

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-SECONDS_TO_ANSWER = 8
+SECONDS_TO_ANSWER = 3  # twice, at the worst
 
 
 def connect(scheduler: str) -> Client | None:
@@ -40,13 +42,40 @@ def connect(scheduler: str) -> Client | None:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,
+            silence_logs="ERROR",
         )
+    check_reachable(scheduler)
     try:
         return Client(scheduler, timeout=SECONDS_TO_ANSWER)
-    except (OSError, ValueError) as error:
-        msg = (
-            f"'scheduler' must be the address of a running dask scheduler, got "
-            f"{scheduler!r}, where none answers. Start one with 'dask scheduler', or "
-            "take 'local'."
-        )
-        raise ConnectionError(msg) from error
+    except OSError as error:
+        raise _unreachable(scheduler) from error
+
+
+def check_reachable(scheduler: str) -> None:
+    """Raise ConnectionError where an address is given and no scheduler answers."""
+    if scheduler in ("", "local"):
+        return
+    try:
+        with ThreadPoolExecutor(1) as thread:  # a notebook's own has a running loop
+            thread.submit(asyncio.run, _greet(scheduler)).result()
+    except (OSError, ValueError, MemoryError) as error:  # of what a stranger says
+        raise _unreachable(scheduler) from error
+
+
+async def _greet(scheduler: str) -> None:
+    """Say hello; a client would wait for ever for one who listens and says nothing."""
+    from distributed.comm import connect
+
+    greeting = connect(scheduler, timeout=SECONDS_TO_ANSWER)
+    comm = await asyncio.wait_for(greeting, SECONDS_TO_ANSWER)
+    comm.abort()
+
+
+def _unreachable(scheduler: str) -> ConnectionError:
+    """Return what to say of a scheduler that does not answer."""
+    msg = (
+        f"'scheduler' must be the address of a running dask scheduler, got "
+        f"{scheduler!r}, where none answers. Start one with 'dask scheduler', or take "
+        "'local'."
+    )
+    return ConnectionError(msg)

@@ -27,6 +27,7 @@ from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
 from soilnb.study import Study
 from soilnb.workflow import show
+from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import assigned, check_parameters, declared
 from soilnb.workflow.places import check_writable, resolve, results_folder
@@ -241,6 +242,8 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     ValueError, TypeError
         A parameter that is wrong, data that cannot be used, results that cannot be
         written or that another step must make first. Nothing is written then.
+    ConnectionError
+        If `scheduler` is an address where none answers.
     """
     shell = get_ipython()
     if namespace is None:
@@ -253,6 +256,7 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
         if key in declared(name) or key not in assigned(name)
     }
     step = Step(name, check_parameters(name, given))
+    check_reachable(step.values.get("scheduler", ""))
     for key in {"site", "library"} & set(step.values):
         step.values[key] = resolve(step.values[key])
     entry, needs_site = STEPS[name], STEPS[name].site
