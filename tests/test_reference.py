@@ -118,8 +118,10 @@ def test_answer_is_that_of_the_real_library_with_most_sites():
 
 
 def test_answer_says_where_there_is_nothing_to_say():
-    seeds = OVER[OVER["kind"] == "seeds"]
-    _, _, splits, curve, chosen = answers(seeds, CHOICES[CHOICES["site"] == "skane"])
+    seeds = OVER[OVER["kind"] == "seeds"].assign(low=float("nan"))  # of one site
+    own = CHOICES[CHOICES["site"] == "skane"]
+    _, split, splits, curve, chosen = answers(seeds, own)
+    assert split == "With the Kennard-Stone split: recommended 0.97."
     assert splits == "With random splits: none."
     assert curve == "With other numbers of local samples: none."
     assert chosen.endswith("on the 0 sites that had no part in fixing its rule: none.")

@@ -143,9 +143,10 @@ def _of(over: pd.DataFrame, kind: str, methods: Iterable[str]) -> pd.DataFrame:
 
 
 def _ratios(words: str, part: pd.DataFrame) -> str:
-    """Return the ratios of some methods with their intervals."""
+    """Return the ratios of some methods, with their intervals where there are any."""
     texts = [
-        f"{label(row.method)} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
+        f"{label(row.method)} {row.ratio:.2f}"
+        + (f" ({row.low:.2f} to {row.high:.2f})" if pd.notna(row.low) else "")
         for row in part.itertuples()
     ]
     return f"{words}: {'; '.join(texts) or 'none'}."

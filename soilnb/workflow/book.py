@@ -166,7 +166,7 @@ def _provenance(facts: Mapping[str, Any]) -> str:
     """Return the note at the foot of a notebook's page."""
     lists = {
         "Parameters": facts["parameters"],
-        "Data": facts["data"] | facts["files"],
+        "Data": facts["data"] | facts.get("files", {}),
         "Versions": facts["versions"],
     }
     lines = [
