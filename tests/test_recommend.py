@@ -247,14 +247,16 @@ def test_rule_worked_by_hand():
     np.testing.assert_allclose(table["needed"], [1.0, 0.9, 0.9])
     assert table["chosen"].tolist() == [False, False, True]
     assert choice.reason == (
-        "dtl_r_global: its nested RMSE is 36.8 % below that of local; at least 10 % "
-        "below is needed."
+        "DTL-R global: its nested RMSE is 36.8 % below that of CNN local; at least "
+        "10 % below is needed."
     )
 
 
 def test_a_gain_just_below_the_margin_is_not_said_to_reach_it():
     choice = choose(made_up(local=[1, -1], dtl_i_global=[0.9002, 0.9002]), margin=0.1)
-    assert "dtl_i_global, is 9.9 % below that of local; at least 10 %" in choice.reason
+    assert (
+        "DTL-I global, is 9.9 % below that of CNN local; at least 10 %" in choice.reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,15 +272,15 @@ def test_a_gain_below_the_margin_is_not_worth_it(error, method):
 def test_reason_says_what_was_missing():
     choice = choose(made_up(local=[1, 1], dtl_i_global=[1.2, 1.2]), margin=0.1)
     assert choice.reason == (
-        "local: the lowest other nested RMSE, of dtl_i_global, is 20.0 % above that of "
-        "local; at least 10 % below is needed."
+        "CNN local: the lowest other nested RMSE, of DTL-I global, is 20.0 % above "
+        "that of CNN local; at least 10 % below is needed."
     )
 
 
 def test_a_single_candidate_is_chosen():
     choice = choose(made_up(local=[1, 2]))
     assert choice.method == "local"
-    assert choice.reason == "local: there is no other candidate."
+    assert choice.reason == "CNN local: there is no other candidate."
 
 
 def test_equal_candidates_go_to_the_first():

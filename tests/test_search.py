@@ -18,7 +18,7 @@ from search_helpers import FOLDS, X, Y, path, quick_rmse, quick_training
 
 from soilnb.cnn import SMALL, cross_validate
 from soilnb.cnn.memory import NetworkTooBigError
-from soilnb.cnn.tuning import Trial, search, trials
+from soilnb.cnn.tuning import Trial, initial_trials, search, trials
 from soilnb.cnn.tuning.log import TrialLog, digest
 from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
@@ -29,10 +29,17 @@ from soilnb.selection import random_folds
 def test_search_continues_where_it_ended_on_the_path_of_an_unbroken_one(
     quick, tmp_path
 ):
-    search(X, Y, FOLDS, 4, tmp_path / "broken")
-    search(X, Y, FOLDS, 13, tmp_path / "broken")
+    how = {"n_initial": 10}
+    search(X, Y, FOLDS, 4, tmp_path / "broken", **how)
+    search(X, Y, FOLDS, 13, tmp_path / "broken", **how)
     continued = search(X, Y, FOLDS, 15, tmp_path / "broken")
-    assert path(continued) == path(search(X, Y, FOLDS, 15, tmp_path / "whole"))
+    assert path(continued) == path(search(X, Y, FOLDS, 15, tmp_path / "whole", **how))
+
+
+def test_half_of_the_trials_come_before_the_first_guided_one(quick, tmp_path):
+    assert [initial_trials(n) for n in (1, 8, 20, 200)] == [2, 4, 10, 10]
+    found = search(X, Y, FOLDS, 8, tmp_path / "a")
+    assert path(found) == path(search(X, Y, FOLDS, 8, tmp_path / "b", n_initial=4))
 
 
 def test_enough_trials_are_returned_at_once(quick, tmp_path, monkeypatch):

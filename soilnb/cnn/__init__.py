@@ -13,7 +13,7 @@ from soilnb.cnn.architecture import Architecture, ConvBlock, FCBlock
 from soilnb.cnn.folds import Scaling
 from soilnb.cnn.published import PUBLISHED, SMALL
 from soilnb.cnn.shapes import check_fit, feasible, layer_shapes, n_weights
-from soilnb.cnn.tuning import SearchResult, search
+from soilnb.cnn.tuning import SearchResult, initial_trials, search
 
 if TYPE_CHECKING:
     from soilnb.cnn.explain import band_importance, first_filters
@@ -50,6 +50,7 @@ __all__ = [
     "cross_validate",
     "feasible",
     "first_filters",
+    "initial_trials",
     "layer_shapes",
     "n_weights",
     "search",

@@ -140,7 +140,9 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
     for colour, (name, table) in zip(palette, changes.items(), strict=True):
         edges = np.append(table["first_nm"], table["last_nm"].iloc[-1])
         colour = COLOURS.get(name, colour)
-        axes.stairs(table["change"], edges, color=colour, lw=1.6, label=name)
+        axes.stairs(
+            table["change"], edges, color=colour, lw=1.6, label=methods.label(name)
+        )
     mark_features(axes, edges)
     axes.set(
         xlabel="wavelength / nm", ylabel="change of the prediction / % SOC", ylim=0

@@ -6,10 +6,16 @@ and all are scored by it, on the same test samples.
 """
 
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
-from soilnb.study.networks import library_network, search_library_network, select_rows
+from soilnb.study.networks import (
+    library_architectures,
+    library_network,
+    library_networks,
+    search_library_network,
+    select_rows,
+)
 from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
-from soilnb.study.repeats import Case, repeat, score_cases
+from soilnb.study.repeats import Case, plan_cases, refit, repeat, score_cases, unseen
 from soilnb.study.scoring import (
     VERDICT_TEST_MIN,
     Fits,
@@ -31,17 +37,22 @@ __all__ = [
     "choose",
     "compare",
     "fit_models",
+    "library_architectures",
     "library_network",
+    "library_networks",
     "nested_predictions",
     "over_sites",
     "paired",
+    "plan_cases",
     "predict_with",
     "prepare",
+    "refit",
     "repeat",
     "score_cases",
     "search_library_network",
     "select_rows",
     "sign_flip_test",
     "smallest_p",
+    "unseen",
     "verdict",
 ]

@@ -19,7 +19,7 @@ from soilnb._validation import check_choice
 from soilnb.methods import METHODS
 from soilnb.selection import Samples
 from soilnb.study.nested import parse
-from soilnb.study.networks import fit_network, select_rows
+from soilnb.study.networks import fit_network, select_rows, within
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.study.scoring import Fits
 
@@ -130,8 +130,8 @@ def fit_models(
         run.take_rows(library, rows)
     for number, method in enumerate(wanted):
         if progress is not None:
-            run.progress = _within(progress, number, len(wanted), method)
-            run.aside = _within(progress, number, len(wanted), method, counts=False)
+            run.progress = within(progress, number, len(wanted), method)
+            run.aside = within(progress, number, len(wanted), method, counts=False)
         run.fit(method)
         if progress is not None:
             progress(100 * (number + 1), 100 * len(wanted), method)
@@ -153,18 +153,6 @@ def _check_methods(study: Study, methods: Iterable[str] | None) -> list[str]:
             )
             raise ValueError(msg)
     return [method for method in NINE_MODELS if method in wanted]
-
-
-def _within(
-    progress: Progress, number: int, n_models: int, method: str, *, counts: bool = True
-) -> Progress:
-    """Return the progress of one model, or of what it needs, as part of that of all."""
-
-    def tell(done: int, total: int, text: str) -> None:
-        here = 100 * done // max(total, 1) if counts else 0
-        progress(100 * number + here, 100 * n_models, f"{method}, {text}")
-
-    return tell
 
 
 @dataclass

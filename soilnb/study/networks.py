@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ import numpy as np
 
 from soilnb import cnn
 from soilnb._files import digest_code, locked
+from soilnb.datasets import TWIN_SITES
 from soilnb.rslocal import Selection, select_instances, selection_size
-from soilnb.study.prepared import Study
+from soilnb.study.prepared import LIBRARIES, Study
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -152,13 +153,88 @@ def library_network(
     return cnn.CrossValidation.load(file)
 
 
+def library_networks(
+    study: Study,
+    architectures: Mapping[str, Architecture],
+    *,
+    folder: Path,
+    max_epochs: int | None = None,
+    n_library: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, CrossValidation]:
+    """Return the networks of all libraries whose architecture is given, by library.
+
+    Parameters
+    ----------
+    study, folder, max_epochs, n_library
+        As of `library_network`.
+    architectures : mapping of str to Architecture
+        Those of "global" and "country" count.
+    progress : callable, optional
+        Called as progress(done, total, text), in percent of a network.
+    """
+    names = [name for name in LIBRARIES if name in architectures]
+    return {
+        name: library_network(
+            study,
+            name,
+            architectures[name],
+            folder=folder,
+            max_epochs=max_epochs,
+            n_library=n_library,
+            progress=progress and within(progress, number, len(names), name),
+        )
+        for number, name in enumerate(names)
+    }
+
+
+def library_architectures(study: Study, *, is_small: bool = False) -> dict[str, Any]:
+    """Return the architectures that the libraries of a study have without a search.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study.
+    is_small : bool, default False
+        The small network for each library, also for the twin's.
+
+    Returns
+    -------
+    dict of str to Architecture
+        Of "global" and, where there is one, "country": the small network; for the
+        twin the published one, where the bands are enough for it.
+    """
+    country = TWIN_SITES.get(study.site.name, "").lower()
+    published = {"global": "global", "country": country}
+    found = {"global": cnn.SMALL}
+    if len(study.country_rows):
+        found["country"] = cnn.SMALL
+    for name in found if study.library.name == "twin" and not is_small else ():
+        one = cnn.PUBLISHED.get(published[name], cnn.SMALL)
+        if cnn.feasible(one, len(study.wavelengths)):
+            found[name] = one
+    return found
+
+
+def within(
+    progress: Progress, number: int, n_models: int, name: str, *, counts: bool = True
+) -> Progress:
+    """Return the progress of one model, or of what it needs, as part of that of all."""
+
+    def tell(done: int, total: int, text: str) -> None:
+        here = 100 * done // max(total, 1) if counts else 0
+        progress(100 * number + here, 100 * n_models, f"{name}, {text}")
+
+    return tell
+
+
 def search_library_network(
     study: Study,
     library: str,
     n_trials: int,
     *,
     folder: Path,
-    n_initial: int,
+    n_initial: int | None = None,
     max_epochs: int,
     max_weights: int,
     client: Client | None = None,
@@ -175,6 +251,8 @@ def search_library_network(
     n_trials, n_initial, max_epochs, max_weights, client, progress
         As of `soilnb.cnn.search`.
     """
+    if n_initial is None:
+        n_initial = cnn.initial_trials(n_trials)
     key = network_key(
         study,
         library,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from soilnb import cnn
 from soilnb._validation import check_choice, check_int
+from soilnb.methods import label
 from soilnb.study.models import ARCHITECTURES, NINE_MODELS, available_models
 from soilnb.study.nested import Nest, parse
 from soilnb.study.prepared import LIBRARIES, Study
@@ -58,21 +59,20 @@ class Choice:
     @property
     def reason(self) -> str:
         """The choice in one sentence."""
-        others = self.table.drop(index="local")
+        others, base = self.table.drop(index="local"), label("local")
         if others.empty:
-            return "local: there is no other candidate."
+            return f"{base}: there is no other candidate."
         best = str(others["ratio"].idxmin())
         change = 100 * (others.loc[best, "ratio"] - 1)
         shown = round(abs(change), 1)
         if self.method == "local" and shown >= 100 * self.margin and change < 0:
             shown = np.floor(10 * abs(change)) / 10  # not rounded up to what is needed
-        found = f"{shown:.1f} % {'below' if change < 0 else 'above'} that of local"
+        found = f"{shown:.1f} % {'below' if change < 0 else 'above'} that of {base}"
         needed = f"at least {100 * self.margin:g} % below is needed"
         if self.method == "local":
-            return (
-                f"local: the lowest other nested RMSE, of {best}, is {found}; {needed}."
-            )
-        return f"{best}: its nested RMSE is {found}; {needed}."
+            other = f"the lowest other nested RMSE, of {label(best)}, is {found}"
+            return f"{base}: {other}; {needed}."
+        return f"{label(best)}: its nested RMSE is {found}; {needed}."
 
 
 def nested_predictions(

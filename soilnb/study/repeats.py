@@ -6,6 +6,7 @@ What is finished is kept in a file, so that an interrupted run goes on.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
 from soilnb.cnn import Architecture
 from soilnb.metrics import evaluate
-from soilnb.study.prepared import ConstantSocError, Study
+from soilnb.study.models import fit_models
+from soilnb.study.networks import library_networks
+from soilnb.study.prepared import N_TEST_MIN, ConstantSocError, Study
+from soilnb.study.recommend import choose, nested_predictions
 from soilnb.study.scoring import Fits
 
 KINDS = ("seeds", "random_splits", "learning_curve")
@@ -70,6 +74,101 @@ class Case:
             raise ValueError(msg)
         most = study.resplit(n_local=CURVE_N_LOCAL, seed=self.seed)
         return most.first_local(self.n_local)
+
+
+def plan_cases(
+    study: Study, seeds: Iterable[int], curve_seeds: Iterable[int], sizes: Iterable[int]
+) -> list[Case]:
+    """Return the cases of a study: seeds, then random splits, then a learning curve.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study; a site with fewer than 90 samples gets no curve.
+    seeds, curve_seeds : iterable of int
+        Seeds of the first two kinds, with as many local samples as the study has, and
+        of the curve.
+    sizes : iterable of int
+        Local samples of the curve; those too few for the study's folds are left out.
+    """
+    n_local, seeds = len(study.local), list(seeds)
+    cases = [Case("seeds", seed, n_local) for seed in seeds]
+    cases += [Case("random_splits", seed, n_local) for seed in seeds]
+    if len(study.site) - len(study.unmeasured) < CURVE_SITE_MIN:
+        return cases
+    enough = [n for n in sizes if n >= study.n_folds]
+    return cases + [Case("learning_curve", s, n) for s in curve_seeds for n in enough]
+
+
+def refit(
+    study: Study,
+    *,
+    architectures: Mapping[str, Architecture],
+    folder: Path,
+    network: Mapping[str, Any],
+    selection: Mapping[str, Any],
+    choose_with: int = 0,
+    client: Any = None,
+    **epochs: Any,
+) -> Fits:
+    """Fit the nine models of one case and, where asked, choose one of them anew.
+
+    Parameters
+    ----------
+    study : Study
+        The study of the case.
+    architectures, selection
+        As of `fit_models`.
+    folder : Path
+        Where networks of libraries are kept: known ones are used again.
+    network : mapping
+        Options of `library_networks`: max_epochs, n_library.
+    choose_with : int, default 0
+        Number of local samples with which `recommended` is chosen, by one search of
+        RS-LOCAL and at most three networks for each fold; 0 for never.
+    client : dask.distributed.Client, optional
+        Where RS-LOCAL computes.
+    **epochs : int
+        max_epochs and retrain_epochs of `fit_models`.
+    """
+    networks = library_networks(study, architectures, folder=folder, **network)
+    options = {**selection, "client": client}
+    fits = fit_models(
+        study, architectures, networks=networks, selection=options, **epochs
+    )
+    if len(study.local) == choose_with:
+        start = time.perf_counter()
+        nested = nested_predictions(
+            study,
+            architectures,
+            networks,
+            n_networks=min(3, study.n_folds),
+            selection=options | {"n_searches": 1},
+            **epochs,
+        )
+        fits.models["recommended"] = fits.models[choose(nested).method]
+        fits.seconds["recommended"] = time.perf_counter() - start
+    return fits
+
+
+def unseen(study: Study, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions of samples that are not local in a study.
+
+    Architectures that were found with its local samples may be judged on these. A case
+    is left out where fewer than five are left, or all have the same SOC.
+
+    Parameters
+    ----------
+    study : Study
+        The study whose local samples the architectures were searched with.
+    predictions : DataFrame
+        Of `repeat`.
+    """
+    searched = study.site.info["sample_id"].iloc[study.local]
+    left = predictions[~predictions["sample_id"].isin(searched)]
+    cases = left.groupby(["kind", "n_local", "seed"], sort=False)
+    tested = cases["sample_id"].transform("nunique") >= N_TEST_MIN
+    return left[tested & (cases["measured"].transform("nunique") > 1)]
 
 
 def repeat(

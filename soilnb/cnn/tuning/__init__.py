@@ -2,6 +2,6 @@
 
 from soilnb.cnn.tuning.log import Trial
 from soilnb.cnn.tuning.result import SearchResult
-from soilnb.cnn.tuning.tune import METHODS, search
+from soilnb.cnn.tuning.tune import METHODS, initial_trials, search
 
-__all__ = ["METHODS", "SearchResult", "Trial", "search"]
+__all__ = ["METHODS", "SearchResult", "Trial", "initial_trials", "search"]

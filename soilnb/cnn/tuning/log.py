@@ -53,6 +53,11 @@ class TrialLog:
         """Return the file of a trial."""
         return self.directory / f"trial_{number:04d}.json"
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the search that is there, none where no trial is."""
+        begun = any(self.directory.glob("trial_*.json"))
+        return _read(self.directory / SETTINGS) if begun else {}
+
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Write the settings of a new search; ValueError unless those there agree."""
         for leftover in self.directory.glob(".*.json.*"):  # of a write that was killed

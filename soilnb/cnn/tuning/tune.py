@@ -41,6 +41,19 @@ FORMAT = 1  # of the log; another one cannot be continued
 Progress = Callable[[int, int, str], object]
 
 
+def initial_trials(n_trials: int) -> int:
+    """Return how many trials should come before the first guided one.
+
+    Half of them, at least 2 and at most 10.
+
+    Examples
+    --------
+    >>> initial_trials(8), initial_trials(200)
+    (4, 10)
+    """
+    return min(10, max(2, n_trials // 2))
+
+
 def search(
     X: npt.ArrayLike,
     y: npt.ArrayLike,
@@ -52,7 +65,7 @@ def search(
     seed: int = 1,
     client: Any = None,
     start: Sequence[Architecture] = (),
-    n_initial: int = 10,
+    n_initial: int | None = None,
     max_epochs: int = 500,
     max_weights: int | None = None,
     stopping: str = "validation",
@@ -87,8 +100,9 @@ def search(
         Trains one architecture on each worker at a time; without it, here.
     start : sequence of Architecture, default ()
         Tried first; with more epochs than `max_epochs`, for that many.
-    n_initial : int, default 10
-        Trials, those of `start` included, before the first guided one.
+    n_initial : int, optional
+        Trials, those of `start` included, before the first guided one. By default
+        `initial_trials` of those wanted; a search that goes on keeps its number.
     max_epochs : int, default 500
         Upper end of the epochs.
     max_weights : int, optional
@@ -149,6 +163,9 @@ def search(
     ['completed', 'completed']
     """
     check_int(n_trials, "n_trials", 1, MOST_TRIALS)
+    log = TrialLog(directory)
+    if n_initial is None:
+        n_initial = log.settings().get("n_initial", initial_trials(n_trials))
     settings = _Settings(method, seed, n_initial, max_epochs, max_weights, stopping)
     # Here, for they import TensorFlow and keras-tuner.
     from soilnb.cnn.training import check_samples
@@ -161,7 +178,6 @@ def search(
     space.draw(np.random.default_rng(seed))  # raises if there is nothing to try
     start = [replace(one, epochs=min(one.epochs, max_epochs)) for one in start]
     first = [space.check(one) for one in start]
-    log = TrialLog(directory)
     data = digest([X, y, folds.astype(np.int64)])
     n_random = n_initial if settings.is_guided else MOST_TRIALS
     task = Task(X, y, folds, {"seed": seed, "stopping": stopping})
