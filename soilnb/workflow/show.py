@@ -105,21 +105,6 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
-def record(**values: Any) -> None:
-    """Store named values in the notebook, for the book's other pages.
-
-    Parameters
-    ----------
-    **values : str, int or float
-        Plain Python values, not NumPy's. Prefix each name with the notebook's
-        subject: names are shared by the book.
-    """
-    from myst_nb import glue
-
-    for name, value in values.items():
-        glue(name, value, display=False)
-
-
 def duration(seconds: float) -> str:
     """Return a time for people.
 

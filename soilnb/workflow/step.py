@@ -203,6 +203,8 @@ class Step:
             Named values that pages of the book show; the names are shared by the book,
             so they begin with the notebook's subject.
         """
+        from myst_nb import glue
+
         if scores is not None:
             scores.to_csv(self.folder / "scores.csv", index=False)
         if predictions is not None:
@@ -219,7 +221,8 @@ class Step:
                 shutil.copy(self.place / "scores.csv", partial)
         if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
             lock.close()
-        show.record(**numbers)
+        for key, value in numbers.items():
+            glue(key, value, display=False)
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
