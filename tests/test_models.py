@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from soilnb import _files, cnn, transfer
-from soilnb.cnn import SMALL, Architecture, ConvBlock
+from soilnb.cnn import PUBLISHED, SMALL, Architecture, ConvBlock, feasible
 from soilnb.datasets import load_library, load_site
 from soilnb.rslocal import select_instances
 from soilnb.study import (
     NINE_MODELS,
     available_models,
     fit_models,
+    library_architectures,
     library_network,
+    library_networks,
     prepare,
     search_library_network,
     select_rows,
@@ -313,6 +315,28 @@ def test_network_of_a_library_is_trained_once(skane, vaud, tmp_path):
     assert calls == [(1, 1, "the global network was trained before and is used again")]
     files = [file.suffix for file in (tmp_path / "a").iterdir()]
     assert sorted(files) == [".lock", ".npz"]
+
+
+def test_networks_of_all_libraries_are_told_of_as_one(skane, tmp_path):
+    calls, how = [], {"max_epochs": 2, "n_library": 60, "folder": tmp_path}
+    given = {"local": SMALL, "country": TINY, "global": TINY}
+    found = library_networks(skane, given, progress=lambda *c: calls.append(c), **how)
+    assert list(found) == ["global", "country"]
+    assert [call[0] for call in calls] == sorted(call[0] for call in calls)
+    assert calls[-1][:2] == (200, 200)
+    alone = library_network(skane, "country", TINY, **how)
+    np.testing.assert_array_equal(found["country"].history, alone.history)
+
+
+def test_twin_has_the_published_networks_where_its_bands_are_enough(skane):
+    of = library_architectures
+    assert of(skane) == {"global": SMALL, "country": SMALL}
+    library = replace(skane.library, name="twin")
+    site = replace(skane.site, name="twin-sweden")
+    twin = replace(skane, library=library, site=site)
+    fits = feasible(PUBLISHED["sweden"], len(twin.wavelengths))
+    assert of(twin)["country"] == (PUBLISHED["sweden"] if fits else SMALL)
+    assert of(twin, is_small=True) == of(skane)
 
 
 def test_large_library_is_trained_in_larger_batches(skane, tmp_path, monkeypatch):

@@ -19,11 +19,14 @@ from soilnb.study import (
     compare,
     over_sites,
     paired,
+    plan_cases,
     prepare,
     repeat,
     sign_flip_test,
     smallest_p,
+    unseen,
 )
+from soilnb.study import repeats as repeats_module
 
 CASES = [
     Case("seeds", 1, 30),
@@ -107,6 +110,33 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane):
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])
     assert [path.name for path in file.parent.iterdir()] == ["skane.parquet"]
+
+
+def test_cases_of_a_site_have_a_curve_where_it_is_large_enough(skane, monkeypatch):
+    cases = plan_cases(skane, iter((3, 4)), (3,), (5, 10, 50))
+    assert cases == [
+        *(Case("seeds", seed, 30) for seed in (3, 4)),
+        *(Case("random_splits", seed, 30) for seed in (3, 4)),
+        *(Case("learning_curve", 3, n) for n in (10, 50)),
+    ]
+    monkeypatch.setattr(repeats_module, "CURVE_SITE_MIN", 126)
+    assert plan_cases(skane, (3, 4), (3,), (10, 50)) == cases[:4]
+
+
+def test_samples_that_a_search_has_seen_are_left_out(skane):
+    ids = skane.site.info["sample_id"].to_numpy()
+    parts = {1: [*skane.local, *skane.test[:5]], 2: [*skane.local, *skane.test[:4]]}
+    table = pd.concat(
+        pd.DataFrame({"sample_id": ids[rows], "measured": skane.site.soc[rows]}).assign(
+            kind="random_splits", n_local=30, seed=seed, method=method
+        )
+        for seed, rows in parts.items()
+        for method in ("local", "mbl")
+    )
+    left = unseen(skane, table)
+    assert left["seed"].unique().tolist() == [1]
+    assert left["sample_id"].tolist() == 2 * ids[skane.test[:5]].tolist()
+    assert unseen(skane, table.assign(measured=2.0)).empty
 
 
 def test_case_whose_local_samples_have_one_soc_is_left_out(tmp_path, skane):
