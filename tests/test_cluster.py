@@ -69,7 +69,7 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         n_workers=2,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=":0",
+        dashboard_address="127.0.0.1:0",
         silence_logs="ERROR",
     ) as cluster:
         scheduler = ["--scheduler", cluster.scheduler_address]
