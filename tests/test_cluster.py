@@ -24,7 +24,7 @@ from soilnb.workflow.steps import notebook_path
 
 pytestmark = pytest.mark.slow
 # So many models that rounds of a small library, too, are handed to workers.
-SEARCH = {"n_selected": 10, "n_repeats": 100, "n_components": 5, "drop_fraction": 0.2}
+SEARCH = {"n_selected": 10, "n_repeats": 55, "n_components": 5, "drop_fraction": 0.2}
 
 
 def begin(*arguments, place):
@@ -69,7 +69,7 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         n_workers=2,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=":0",
+        dashboard_address="127.0.0.1:0",
         silence_logs="ERROR",
     ) as cluster:
         scheduler = ["--scheduler", cluster.scheduler_address]
@@ -79,7 +79,7 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         nanny = next(n for n in cluster.workers.values() if n.address == busy[0])
         victim = nanny.pid
         os.kill(victim, signal.SIGKILL)
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         assert nanny.pid not in (None, victim)  # it came back
     step = place / "farms" / "skane" / "03_rs_local"

@@ -141,7 +141,7 @@ def test_runs_are_dots_in_the_row_of_their_kind():
 
 
 def test_crews_are_lines_of_time_and_of_tasks():
-    rows = pd.DataFrame({"pool_size": [9, 7], "n_tasks": [4, 2], "seconds": [2.0, 1]})
+    rows = pd.DataFrame({"iteration": [1, 2], "n_tasks": [4, 2], "seconds": [2.0, 1]})
     left, right = plots.plot_crews({"a": rows, "b": 2 * rows}).axes
     assert [line.get_ydata().tolist() for line in left.lines] == [[2, 1], [4, 2]]
     assert [line.get_ydata().tolist() for line in right.lines] == [[4, 2], [8, 4]]

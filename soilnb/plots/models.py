@@ -167,24 +167,23 @@ def plot_history(
 
 
 def plot_crews(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Plot what each crew of workers made of the iterations of one search.
+    """Plot what each crew of workers made of the rounds of one search.
 
     Parameters
     ----------
     histories : mapping
-        Name of the crew to its history; columns pool_size, n_tasks and seconds.
+        Name of the crew to its history; columns iteration, n_tasks and seconds.
     """
-    figure, panels = make_figure(8, 3.2, ncols=2)
-    columns = {"seconds": "time of an iteration / s", "n_tasks": "tasks"}
-    for axes, (column, label) in zip(panels, columns.items(), strict=True):
-        for (name, rows), look in zip(histories.items(), ("o-", "s--"), strict=False):
-            axes.plot(rows["pool_size"], rows[column], look, ms=4, label=name)
-        axes.set(xlabel="library samples left", ylabel=label, xscale="log")
-        axes.invert_xaxis()
-        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            axis(ScalarFormatter())
-    panels[0].set_yscale("log")
-    panels[0].legend()
+    figure, (left, right) = make_figure(8, 3.2, ncols=2)
+    for (name, rows), look in zip(histories.items(), ("o-", "s--"), strict=False):
+        left.plot(rows["iteration"], rows["seconds"], look, ms=4, label=name)
+        right.plot(rows["iteration"], rows["n_tasks"], look, ms=4, label=name)
+    left.set(xlabel="round", ylabel="time of the round / s", yscale="log")
+    right.set(xlabel="round", ylabel="tasks")
+    right.set_ylim(bottom=0)
+    left.legend()
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -41,7 +41,7 @@ def connect(scheduler: str) -> Client | None:
             n_workers=CPU_COUNT,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs="ERROR",
         )
     check_reachable(scheduler)
