@@ -71,17 +71,7 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
 
 
 def measured_site(step: Step) -> SpectralLibrary:
-    """Return the samples of a step's study at the wavelengths of measurement.
-
-    Parameters
-    ----------
-    step : Step
-        With the parameters of the step that prepares the study.
-
-    Returns
-    -------
-    SpectralLibrary
-    """
+    """Return the samples of a step's study at the wavelengths of measurement."""
     site = read_site(step.values)
     used = site.info["sample_id"].isin(set(step.study.site.info["sample_id"]))
     return site.take(used.to_numpy())

@@ -60,17 +60,8 @@ def _read_all_scores(site_folder: Path) -> pd.DataFrame:
 def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the scores and predictions of all steps of this site.
 
-    Parameters
-    ----------
-    step : Step
-        The running step that merges.
-
-    Returns
-    -------
-    scores : DataFrame
-        One row per method, with `delta_rmse` against `local` (Eq. 1, percent).
-    predictions : DataFrame
-        One row per method and test sample.
+    One row per method, with `delta_rmse` against `local` (Eq. 1, percent), and one per
+    method and test sample.
     """
     files = _left(step.place.parent, "predictions.parquet")
     predictions = pd.concat([pd.read_parquet(file) for file in files])
@@ -81,19 +72,8 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     """Return the scores of every site that may be compared with this one.
 
     Those are the sites whose results belong together and were made with the same
-    library, version and parameters, but for those that describe a file.
-
-    Parameters
-    ----------
-    step : Step
-        The running step that merges.
-
-    Returns
-    -------
-    scores : DataFrame
-        As `merge_scores`, for all these sites.
-    skipped : list of str
-        The other sites, each with the reason.
+    library, version and parameters, but for those that describe a file. The second
+    value has the other sites, each with the reason.
     """
     tables, skipped = [], []
     own = _settings(step.place.parent)
@@ -114,19 +94,8 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
 def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the scores of all sites with those of their other seeds, where there are.
 
-    Parameters
-    ----------
-    step : Step
-        The running step that merges.
-    scores : DataFrame
-        As of `read_sites`.
-
-    Returns
-    -------
-    scores : DataFrame
-        With a row for each site, seed and method.
-    seeds : str
-        How many seeds the sites have, in words.
+    `scores` are those of `read_sites`; the second value says in words how many seeds
+    the sites have.
     """
     tables = [scores.assign(kind="seeds")]
     for folder in sites(step.place.parents[1], "*"):
@@ -147,19 +116,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def read_reference(name: str) -> pd.DataFrame:
     """Return a table of the reference results, which come with the notebooks.
 
-    Parameters
-    ----------
-    name : str
-        "scores", "gains", "over_sites", "choices" or "runs".
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    ValueError
-        If there is none, or scores.csv lacks a column.
+    The tables are "scores", "gains", "over_sites", "choices" and "runs".
     """
     file = REFERENCE / f"{name}.csv"
     if not file.is_file():
@@ -182,23 +139,8 @@ def read_reference(name: str) -> pd.DataFrame:
 def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
     """Write the reference results: tables of all sites whose runs are complete.
 
-    Parameters
-    ----------
-    results : str or Path
-        Where runs left their results, in <library>/<site>.
-    folder : Path, default data/reference_results
-        Where scores.csv, gains.csv, over_sites.csv, choices.csv and runs.csv go. All
-        of them are replaced, or none.
-
-    Returns
-    -------
-    list of str
-        The sites that were left out, each with the reason.
-
-    Raises
-    ------
-    ValueError
-        If no site is complete.
+    All tables in `folder` are replaced, or none. Return the sites that were left out,
+    each with the reason.
     """
     results = ROOT / Path(results).expanduser()
     steps = [step for step in OF_SITE if step != _MERGES]

@@ -99,19 +99,7 @@ class Step:
         return prepare_study(self.values, show.Progress("reading the library"))
 
     def read(self, step: str, file: str = "") -> Path:
-        """Return the path of another step's result.
-
-        Parameters
-        ----------
-        step : str
-            A step that this one reads.
-        file : str, default ""
-            Name of the file; empty for the step's folder.
-
-        Returns
-        -------
-        Path
-        """
+        """Return the path of another step's file, or of its folder."""
         return self.place.with_name(step) / file
 
     def settings_of(self, step: str, *names: str) -> dict[str, Any]:
@@ -120,23 +108,11 @@ class Step:
         return {name: values[name] for name in names}
 
     def search_folder(self, name: str, *settings: Any, code: str = "cnn") -> Path:
-        """Where long work is kept while it lasts, so that an interrupted run goes on.
+        """Return where long work is kept, so that an interrupted run goes on.
 
-        Another study, other settings or other code that computes begin anew; figures
-        and plumbing do not.
-
-        Parameters
-        ----------
-        name : str
-            What is computed.
-        *settings : plain values, arrays, architectures
-            All that it depends on beside the study.
-        code : str, default "cnn"
-            Part of the package that computes it, with what that rests on.
-
-        Returns
-        -------
-        Path
+        `settings` (plain values, arrays, architectures) are all that it depends on
+        beside the study and the `code`, the part of the package that computes it:
+        others begin anew, other figures and plumbing do not.
         """
 
         def plain(value: Any) -> Any:
@@ -193,15 +169,11 @@ class Step:
         predictions: pd.DataFrame | None = None,
         **numbers: str | float,
     ) -> None:
-        """Note how the results were made and move them to their place.
+        """Leave the results in their place, with a stamp of how they were made.
 
-        Parameters
-        ----------
-        scores, predictions : DataFrame, optional
-            Left as scores.csv and predictions.parquet.
-        **numbers : str, int or float
-            Named values that pages of the book show; the names are shared by the book,
-            so they begin with the notebook's subject.
+        `scores` and `predictions` become scores.csv and predictions.parquet. `numbers`
+        are named values that pages of the book show; the names are shared by the book,
+        so they begin with the notebook's subject.
         """
         from myst_nb import glue
 
@@ -236,17 +208,11 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
         Holds the parameters; by default the notebook's own variables, among which
         papermill has put them.
 
-    Returns
-    -------
-    Step
-
     Raises
     ------
     ValueError, TypeError
         A parameter that is wrong, data that cannot be used, results that cannot be
         written or that another step must make first. Nothing is written then.
-    ConnectionError
-        If `scheduler` is an address where none answers.
     """
     shell = get_ipython()
     if namespace is None:
