@@ -24,7 +24,9 @@ LEVEL = 0.95  # of the interval over sites
 _APART = ("library", "site", "kind", "n_local", "profile")
 
 
-def paired(predictions: pd.DataFrame, *, reference: str = "local") -> pd.DataFrame:
+def paired(
+    predictions: pd.DataFrame, *, reference: str = "local", seed: int = 1
+) -> pd.DataFrame:
     """Return each method's gain over a reference at every site, over several seeds.
 
     As `compare`, for every site, number of local samples and kind of repetition. The
@@ -39,6 +41,8 @@ def paired(predictions: pd.DataFrame, *, reference: str = "local") -> pd.DataFra
         library, kind, n_local and profile, each of theirs is compared by itself.
     reference : str, default "local"
         The method that the others are compared with.
+    seed : int, default 1
+        Seed of the bootstrap draws.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def paired(predictions: pd.DataFrame, *, reference: str = "local") -> pd.DataFra
     for names, part in _groups(predictions, _APART):
         _check_pairs(part, reference)
         means = _mean_square_over_seeds(part)
-        table = compare(means, reference=reference).reset_index()
+        table = compare(means, reference=reference, seed=seed).reset_index()
         table["n_seeds"] = part["seed"].nunique()
         tables.append(table.assign(**names)[[*names, *table]])
     return pd.concat(tables, ignore_index=True)
