@@ -1,5 +1,6 @@
 """The whole way on real spectra: the chain, its interruption, the book, the browser."""
 
+import ast
 import json
 import os
 import re
@@ -341,18 +342,45 @@ def test_plain_papermill_refuses_before_anything_is_written(
     assert not (tmp_path / "r").exists()
 
 
-def test_notebooks_are_committed_without_outputs_and_follow_the_anatomy():
-    for step in STEPS:
-        cells = nbformat.read(notebook_path(step), as_version=4).cells
-        code = [cell for cell in cells if cell.cell_type == "code"]
-        text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
-        assert not any(cell.outputs or cell.execution_count for cell in code)
-        assert "parameters" in code[0].metadata["tags"]
-        assert f'begin("{step}", globals())' in code[1].source
-        assert max(len(cell.source.splitlines()) for cell in code) <= 25
-        for part in ("Learning objectives", "Run time", "```{exercise}", "## Summary"):
-            assert part in text, f"{step} has no {part}"
-        assert any("hide-cell" in cell.metadata.get("tags", []) for cell in code)
+def _sentences(source):
+    """Words in code that stand in sentences, captions and alt texts aside."""
+    tree = ast.parse(source)
+    aside = {
+        id(part)
+        for keyword in ast.walk(tree)
+        if isinstance(keyword, ast.keyword) and keyword.arg in ("caption", "alt")
+        for part in ast.walk(keyword.value)
+    }
+    counts = [
+        len(node.value.split())
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if id(node) not in aside
+    ]
+    return sum(count for count in counts if count >= 4)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_notebooks_are_committed_without_outputs_and_follow_the_anatomy(step):
+    cells = nbformat.read(notebook_path(step), as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    tags = [cell.metadata.get("tags", []) for cell in code]
+    assert [tag for tag in tags if "parameters" in tag] == [tags[0]]
+    assert any(f'begin("{step}")' in cell.source for cell in code[1:3])
+    for cell in code:
+        assert sum(bool(line.strip()) for line in cell.source.splitlines()) <= 20
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert not any(isinstance(node, ast.Lambda) for node in nodes), cell.source
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        assert "globals" not in names
+    words = len(text.split())
+    assert words >= 55 * len(code)
+    assert sum(_sentences(cell.source) for cell in code) <= 0.15 * words
+    for part in ("Learning objectives", "Run time", "```{exercise}", "## Summary"):
+        assert part in text, f"{step} has no {part}"
+    assert any("hide-cell" in tag for tag in tags)
 
 
 def test_no_metric_is_typed_by_hand_in_the_prose():
