@@ -24,6 +24,7 @@ from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
 from soilnb.study import NINE_MODELS
 from soilnb.workflow import book as pages
+from soilnb.workflow import stamps
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.scores import collect_results
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path
@@ -240,6 +241,15 @@ def test_second_run_finds_everything_fresh(results):
     ends = [line.split()[-1] for line in done.stdout.splitlines()]
     assert ends == ["fresh"] * len(STEPS)
     assert time.perf_counter() - start < 20
+
+
+def test_comparison_without_its_merged_table_is_not_fresh(results, site):
+    given = {"profile": "tiny", "results": str(results)}
+    values = check_parameters("09_compare", given)
+    assert stamps.is_fresh("09_compare", values)
+    (site / "scores.csv").rename(site / "hidden.csv")
+    assert not stamps.is_fresh("09_compare", values)
+    (site / "hidden.csv").rename(site / "scores.csv")
 
 
 def test_deleted_result_is_made_again_and_what_follows_stays_right(results, site):
