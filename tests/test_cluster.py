@@ -38,7 +38,7 @@ def begin(*arguments, place):
     )
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     """Wait until something is true, and return it."""
     end = time.monotonic() + seconds
     while not (found := condition()):
