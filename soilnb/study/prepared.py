@@ -219,21 +219,10 @@ class Study:
     def first_local(self, n: int) -> Study:
         """Return the same study with fewer local samples and the same test samples.
 
-        Parameters
-        ----------
-        n : int
-            Local samples to keep, the first ones that were selected; at least 10 and
-            the number of folds, at most as many as there are.
-
-        Returns
-        -------
-        Study
-            With fresh local folds. The samples that are left over are in neither set.
-
-        Notes
-        -----
-        Kennard-Stone selects one sample after the other, so its first n are the n it
-        would have selected; the first n of a random order are a random sample too.
+        The first `n` that were selected are kept, at least 10 and the number of folds:
+        Kennard-Stone selects one sample after the other, so they are the `n` it would
+        have selected; the first `n` of a random order are a random sample too. The
+        samples that are left over are in neither set.
         """
         n_local = len(self.local)
         lowest = max(N_LOCAL_MIN, self.n_folds)
