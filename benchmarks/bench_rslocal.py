@@ -190,7 +190,7 @@ def crews(spectra: Spectra) -> Iterator[tuple[str, str, crew.Crew]]:
     for n, name in ((1, "1 process"), (2, "2 processes")):
         with (
             LocalCluster(
-                n_workers=n, threads_per_worker=1, dashboard_address=":0"
+                n_workers=n, threads_per_worker=1, dashboard_address="127.0.0.1:0"
             ) as cluster,
             Client(cluster) as client,
             crew.ClusterCrew(spectra, client) as processes,

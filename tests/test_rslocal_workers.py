@@ -29,7 +29,10 @@ def test_chunks_and_threads_do_not_change_a_bit(
 def cluster():
     """Two processes of one thread each, which come back when they die."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster
 
@@ -69,7 +72,7 @@ def test_workers_killed_in_an_iteration_do_not_change_a_bit(small, client, n_kil
 
 def test_says_so_when_no_worker_is_left(small, client):
     with (
-        LocalCluster(n_workers=0, dashboard_address=":0") as nobody,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as nobody,
         Client(nobody, timeout="2s") as lonely,
         pytest.raises(RuntimeError, match=r"The workers of 'client' are lost\. Start"),
     ):
