@@ -59,6 +59,10 @@ METHODS = {
         ("recommended", "recommended", "chosen"),
     )
 }
+# Made of a library alone, without any sample of the farm.
+FOREIGN = tuple(
+    kind + library for library in ("global", "country") for kind in ("plsr_", "rf_", "")
+)
 
 
 def label(name: str) -> str:

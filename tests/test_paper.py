@@ -155,3 +155,12 @@ def test_reading_the_paper_s_numbers_loads_neither_networks_nor_figures():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_transfers_are_compared_in_the_pairs_of_the_hypothesis():
+    table = paper.compare_transfers(paper.reported().assign(seed=1))
+    assert len(table) == 6
+    row = table.loc[("DTL-IR global", "DTL-R global")]
+    ratios = np.array([0.31 / 0.45, 0.33 / 0.28, 0.31 / 0.35])
+    assert row["ratio"] == pytest.approx(np.exp(np.log(ratios).mean()))
+    assert (row["n_sites"], row["n_better"]) == (3, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soilnb.study import compare, scoring, verdict
+from soilnb.study import best_plain, compare, scoring, verdict, winners
 
 
 def _predictions(**predicted):
@@ -108,3 +108,30 @@ def test_draws_in_parts_change_no_bit(monkeypatch):
     np.testing.assert_array_equal(scoring._resampled_rmse(squares, 1001, 5), whole)
     monkeypatch.setattr(scoring, "RESAMPLED_MOST", 1000)  # 25 at a time
     np.testing.assert_array_equal(scoring._resampled_rmse(squares, 1001, 5), whole)
+
+
+def test_winners_are_named_where_there_are_samples_enough():
+    scores = pd.DataFrame(
+        {"method": ["mbl", "local", "rf_local", "recommended"], "rmse": [1, 1, 2, 0.5]}
+    )
+    gains = pd.DataFrame(
+        {"low": [0.1, 0, -2], "high": [0.2, 0, -1], "n_test": 30},
+        index=["mbl", "local", "rf_local"],
+    )
+    found = winners(scores, gains)
+    assert found == {
+        "lowest": ["local", "mbl"],
+        "better": ["mbl"],
+        "worse": ["rf_local"],
+    }
+    assert winners(scores, gains.assign(n_test=29)) == found | {
+        "better": [],
+        "worse": [],
+    }
+
+
+def test_best_plain_method_is_said_to_win_only_where_it_does():
+    gains = pd.DataFrame({"rmse": [0.5, 0.4]}, index=["plsr_local", "local"])
+    assert best_plain(gains) == "The best plain method, PLSR local, has 0.50 % SOC."
+    gains.loc["plsr_local", "rmse"] = 0.4
+    assert "smallest error of all" in best_plain(gains)

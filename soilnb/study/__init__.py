@@ -19,10 +19,13 @@ from soilnb.study.repeats import Case, plan_cases, refit, repeat, score_cases, u
 from soilnb.study.scoring import (
     VERDICT_TEST_MIN,
     Fits,
+    best_plain,
     compare,
     predict_with,
     verdict,
+    winners,
 )
+from soilnb.study.sweeps import compare_preprocessings, sweep_weights
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
 __all__ = [
@@ -34,8 +37,10 @@ __all__ = [
     "Fits",
     "Study",
     "available_models",
+    "best_plain",
     "choose",
     "compare",
+    "compare_preprocessings",
     "fit_models",
     "library_architectures",
     "library_network",
@@ -53,6 +58,8 @@ __all__ = [
     "select_rows",
     "sign_flip_test",
     "smallest_p",
+    "sweep_weights",
     "unseen",
     "verdict",
+    "winners",
 ]

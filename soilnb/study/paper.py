@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from soilnb.methods import by_site
+from soilnb.methods import METHODS, by_site, label
 from soilnb.metrics import delta_rmse
+from soilnb.study.uncertainty import over_sites
 
 CITATION = (
     "Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing 188, "
@@ -139,3 +140,29 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
         for column, name in STATISTICS.items()
     }
     return pd.concat(parts).rename_axis([None, "method"]).rename_axis(columns=None)
+
+
+def compare_transfers(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return what all farms say of the paper's hypothesis, by pairs of methods.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As of `soilnb.study.over_sites`.
+
+    Returns
+    -------
+    DataFrame
+        Index "RMSE of" and "over that of" (labels); columns of `over_sites`. DTL-IR
+        over DTL-R, DTL-I over DTL-IR and over `local`, for each library that is there.
+    """
+    networks = [n for n, m in METHODS.items() if m.kind in ("network", "transfer")]
+    nine = scores[scores["method"].isin(networks)]
+    rows = {}
+    for library in ("global", "country"):
+        both, layers, instances = (f"dtl_{kind}_{library}" for kind in ("ir", "r", "i"))
+        for one, other in ((both, layers), (instances, both), (instances, "local")):
+            if {one, other} <= set(nine["method"]):
+                table = over_sites(nine, reference=other).set_index("method")
+                rows[label(one), label(other)] = table.loc[one]
+    return pd.DataFrame(rows).T.rename_axis(["RMSE of", "over that of"])

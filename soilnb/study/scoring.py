@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb.baselines import fit_plsr
-from soilnb.methods import in_order
+from soilnb.methods import METHODS, in_order, label
 from soilnb.metrics import delta_rmse, evaluate
 from soilnb.study.prepared import Study
 
@@ -165,6 +165,46 @@ def _resampled_rmse(
         draws = generator.integers(len(squares), size=size)
         parts.append(np.sqrt(squares[draws].mean(axis=1)))
     return np.concatenate(parts)
+
+
+def winners(scores: pd.DataFrame, gains: pd.DataFrame) -> dict[str, list[str]]:
+    """Return which methods stand out on one farm.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns method and rmse. `recommended` is one of the others: it is left out.
+    gains : DataFrame
+        As of `compare`.
+
+    Returns
+    -------
+    dict
+        "lowest", the methods with the lowest RMSE, `local` first if it is one; "better"
+        and "worse", those that differ from the reference beyond their interval, none
+        where there are fewer than 30 test samples.
+    """
+    made = scores[scores["method"] != "recommended"]
+    tied = made.loc[made["rmse"] == made["rmse"].min(), "method"]
+    sure = gains[gains["n_test"] >= VERDICT_TEST_MIN]
+    return {
+        "lowest": sorted(tied, key=lambda method: method != "local"),
+        "better": list(sure.index[sure["low"] > 0]),
+        "worse": list(sure.index[sure["high"] < 0]),
+    }
+
+
+def best_plain(gains: pd.DataFrame) -> str:
+    """Return in one sentence how the best plain method does.
+
+    Takes the table of `compare`.
+    """
+    rmse = gains["rmse"]
+    plain = rmse[[name for name in rmse.index if METHODS[name].kind == "plain"]]
+    name = label(plain.idxmin())
+    if plain.min() <= rmse.min():
+        return f"A plain method, {name}, has the smallest error of all on this farm."
+    return f"The best plain method, {name}, has {plain.min():.2f} % SOC."
 
 
 def verdict(gain: pd.Series, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,3 +191,10 @@ def soil_reflectance(soils: Soils, wavelengths: npt.ArrayLike) -> Floats:
     ratio /= soils.scattering[:, None]
     ratio *= np.exp(soils.exponent[:, None] * np.log(nm / SCATTERING_NM))
     return kubelka_munk(ratio)
+
+
+def one_soil(amounts: Mapping[str, float], wavelengths: npt.ArrayLike) -> Floats:
+    """Return the reflectance of one soil that scatters as a loam."""
+    one = np.ones(1)
+    arrays = {name: amount * one for name, amount in amounts.items()}
+    return soil_reflectance(Soils(arrays, one, 0.3 * one), wavelengths)[0]
