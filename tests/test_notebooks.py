@@ -385,6 +385,9 @@ def test_notebooks_are_committed_without_outputs_and_follow_the_anatomy(step):
         assert not any(isinstance(node, ast.Lambda) for node in nodes), cell.source
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
         assert "globals" not in names
+        assert not any(isinstance(node, ast.FunctionDef) for node in nodes), cell.source
+    finishes = ["step.finish(" in cell.source for cell in code]
+    assert finishes == [False] * len(code[1:]) + [True]
     words = len(text.split())
     assert words >= 55 * len(code)
     assert sum(_sentences(cell.source) for cell in code) <= 0.15 * words

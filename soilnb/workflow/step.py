@@ -194,7 +194,8 @@ class Step:
         if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
             lock.close()
         for key, value in numbers.items():
-            glue(key, value, display=False)
+            plain = value.item() if isinstance(value, np.generic) else value
+            glue(key, plain, display=False)
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
