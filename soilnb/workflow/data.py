@@ -86,9 +86,8 @@ def describe_data() -> list[str]:
     sites = {set_name: site for site, set_name in FARM_SITES.items()}
     for group, rows in load_library("farms").info.groupby("group", sort=False):
         country, licence = rows.iloc[0][["country", "licence"]]
-        lines.append(
-            form.format(group, sites.get(group, "-"), len(rows), country, licence)
-        )
+        site = sites.get(group, "-")
+        lines.append(form.format(group, site, len(rows), country, licence))
     for name, file in open_files().items():
         site = name if name in OPEN_SITES else "-"
         lines.append(form.format(name, site, file.samples, file.country, file.licence))
@@ -96,14 +95,9 @@ def describe_data() -> list[str]:
         rows = len(load_site(name))
         lines.append(form.format("twin", name, rows, country, "synthetic"))
     folder = data_folder()
-    there = [
-        name for name, file in open_files().items() if (folder / file.file).exists()
-    ]
-    lines += [
-        "",
-        f"Downloaded files are kept in {folder}: {', '.join(there) or 'none'}.",
-    ]
-    return lines
+    files = open_files().items()
+    there = ", ".join(name for name, file in files if (folder / file.file).exists())
+    return [*lines, "", f"Downloaded files are kept in {folder}: {there or 'none'}."]
 
 
 def fetch_file(name: str) -> list[str]:

@@ -203,17 +203,13 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
     of earlier runs; whatever is a default is not named.
     """
     folder = results_folder(OF_SITE[0], values)
-    earlier = {
-        step: read_stamp(folder / step).get("parameters", {}) for step in OF_SITE
-    }
+    earlier = {s: read_stamp(folder / s).get("parameters", {}) for s in OF_SITE}
     first = {"profile": earlier[OF_SITE[0]].get("profile", "quick")} | dict(values)
     first = {key: first[key] for key in ("site", "library", "profile")}
     given: dict[str, Any] = {}
     for step, found in earlier.items():
-        then = check_parameters(
-            step, first | {k: found[k] for k in first if k in found}
-        )
-        now = check_parameters(step, first)
+        own = {key: found[key] for key in first if key in found}
+        then, now = (check_parameters(step, one) for one in (first | own, first))
         old = {k: v for k, v in found.items() if k in then and k not in values}
         new = {k: v for k, v in values.items() if k in now}
         given |= {k: v for k, v in old.items() if v != then[k]}
