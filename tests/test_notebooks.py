@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from soilnb.datasets import load_site
 from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
 from soilnb.study import NINE_MODELS
@@ -159,40 +158,6 @@ def test_saved_networks_predict_what_was_scored(site):
         scored = predictions.loc[predictions["method"] == method, "predicted"]
         again = FoldModels.load(folder).predict(study.X_test)
         np.testing.assert_allclose(again, scored, rtol=1e-4)
-
-
-def test_a_farm_of_ones_own_goes_the_whole_way_with_the_synthetic_library(tmp_path):
-    """A file of real spectra from Sweden, the twin as library, all that it shows."""
-    farm = load_site("uppsala").on_grid(np.arange(420, 2481, 10)).take(np.arange(50))
-    bands = [f"{wavelength:g}" for wavelength in farm.wavelengths]
-    table = pd.DataFrame(farm.reflectance, columns=bands)
-    table.insert(0, "sample_id", farm.info["sample_id"])
-    table.insert(1, "soc", farm.soc)
-    table.to_csv(tmp_path / "mine.csv", index=False)
-    options = ["--site", tmp_path / "mine.csv", "--library", "twin"]
-    told = ["-p", "country=Sweden", "-p", "quantity=reflectance"]
-    place = ["-p", f"results={tmp_path / 'r'}", "--profile", "tiny"]
-    done = command("run", "09_compare", *options, *told, *place)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "r" / "twin" / "mine"
-    scores = pd.read_csv(folder / "scores.csv")
-    assert scores["method"].tolist() == EXPECTED  # the country models too
-    assert np.isfinite(scores["rmse"]).all()
-    for step in STEPS["09_compare"]:
-        for texts in _figures(folder / step / f"{step}.ipynb"):
-            own = "the farm's spectra as they were measured" in texts["caption"]
-            assert texts["caption"].startswith("Contains synthetic data") != own
-
-
-def _figures(notebook):
-    """Alt text and caption of every figure in an executed notebook."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    outputs = [out for cell in cells for out in cell.get("outputs", [])]
-    return [
-        out.metadata["image/png"]
-        for out in outputs
-        if "image/png" in out.get("data", {})
-    ]
 
 
 def test_recommended_is_one_of_the_nine_and_chosen_without_the_test(site):
