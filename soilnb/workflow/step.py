@@ -119,7 +119,8 @@ class Step:
             is_array = isinstance(value, np.ndarray)
             return value.tolist() if is_array else value.to_dict()
 
-        code = digest_code(*{code, "cnn", "pls", "rslocal", "transfer"})
+        rests_on = ("cnn", "pls", "preprocessing", "rslocal", "selection", "transfer")
+        code = digest_code(*{code, *rests_on})
         parts = [*settings, self.study.fingerprint, code]
         text = json.dumps(parts, sort_keys=True, default=plain)
         return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
