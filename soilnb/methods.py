@@ -32,7 +32,11 @@ class Method:
 METHODS = {
     name: Method(name, label, kind)
     for name, label, kind in (
+        ("null", "mean of the measured", "plain"),
         ("plsr_local", "PLSR local", "plain"),
+        ("plsr_one_se", "PLSR local, parsimonious", "plain"),
+        ("gp_local", "Gaussian process", "plain"),
+        ("svr_local", "support vectors", "plain"),
         ("rf_local", "forest local", "plain"),
         ("cubist_local", "Cubist local", "plain"),
         ("plsr_global", "PLSR global", "plain"),
@@ -41,6 +45,7 @@ METHODS = {
         ("rf_country", "forest country", "plain"),
         ("plsr_spiked", "PLSR spiked", "plain"),
         ("plsr_weighted", "PLSR extra-weighted", "plain"),
+        ("plsr_weighted_cv", "PLSR, weight chosen", "plain"),
         ("mbl", "memory-based", "plain"),
         ("shenk_local", "LOCAL (Shenk)", "plain"),
         ("plsr_rs_local", "PLSR, RS-LOCAL", "plain"),
@@ -57,6 +62,7 @@ METHODS = {
         ("dtl_r_country", "DTL-R country", "transfer"),
         ("dtl_ir_country", "DTL-IR country", "transfer"),
         ("recommended", "recommended", "chosen"),
+        ("blend", "blend", "chosen"),
     )
 }
 # Made of a library alone, without any sample of the farm.

@@ -185,7 +185,8 @@ def test_fewer_components_equal_a_smaller_model(rng):
     small = PLS1(2).fit(X, y)
     np.testing.assert_allclose(model.predict_all(X)[1], small.predict(X))
     np.testing.assert_allclose(model.predict_all(X)[5], model.predict(X))
-    np.testing.assert_array_equal(model.coef_path_[1], small.coef_)
+    # Processors that add in another order round the last digit otherwise.
+    np.testing.assert_allclose(model.coef_path_[1], small.coef_, rtol=1e-12)
 
 
 def test_cross_validation_pools_the_held_out_rows(rng):

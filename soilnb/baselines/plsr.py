@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from soilnb._validation import check_int
-from soilnb.baselines.inputs import check_folds, check_pair
+from soilnb.baselines.inputs import Floats, check_folds, check_pair
 from soilnb.pls import PLS1, choose_n_components
 from soilnb.selection import Samples
+
+SPIKING_WEIGHTS = (1, 3, 10, 30, 100)  # copies of a local row, from none to all its say
 
 
 def fit_plsr(
@@ -17,11 +21,11 @@ def fit_plsr(
     folds: npt.ArrayLike,
     *,
     max_components: int = 15,
+    rule: str = "lowest",
 ) -> PLS1:
     """Fit a partial least squares regression (PLSR) of cross-validated size.
 
-    The number of components is the one with the lowest pooled cross-validated
-    RMSE; the model is then fitted on all rows.
+    The model is fitted on all rows, with the number of components that is chosen.
 
     Parameters
     ----------
@@ -33,6 +37,8 @@ def fit_plsr(
         Fold of each row.
     max_components : int, default 15
         Largest number of components to try; 25 is usual for a library.
+    rule : str, default "lowest"
+        How the number is chosen, as of `soilnb.pls.choose_n_components`.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def fit_plsr(
     >>> model.n_components, model.predict([[4.0, 1.0]]).round(6).tolist()
     (2, [4.0])
     """
-    n_components = choose_n_components(X, y, folds, max_components)
+    n_components = choose_n_components(X, y, folds, max_components, rule=rule)
     return PLS1(n_components).fit(X, y)
 
 
@@ -106,6 +112,76 @@ def fit_plsr_spiked(
     return fit_plsr(X, y, folds, max_components=max_components)
 
 
+def fit_plsr_weighted(
+    library: Samples,
+    local: Samples,
+    *,
+    weights: Sequence[int] = SPIKING_WEIGHTS,
+    max_components: int = 25,
+) -> PLS1:
+    """Fit PLSR on a spiked library, weight and size chosen on local samples held out.
+
+    Parameters
+    ----------
+    library, local, max_components
+        As of `fit_plsr_spiked`; the library's folds are not used.
+    weights : sequence of int
+        Copies of each local row to try.
+
+    Returns
+    -------
+    PLS1
+        Fitted on the library and all copies.
+
+    Notes
+    -----
+    Each local fold in turn is predicted by PLSR on the whole library and the copies of
+    the other local samples; weight and number of components have the lowest RMSE
+    together. So they suit the site, not the library.
+
+    Examples
+    --------
+    >>> library = Samples([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0], [0, 1, 0])
+    >>> local = Samples([[4.0], [5.0]], [4.0, 5.0], [0, 1])
+    >>> fit_plsr_weighted(library, local).predict([[3.0]]).round(6).tolist()
+    [3.0]
+    """
+    squares = {w: _held_out_squares(library, local, w, max_components) for w in weights}
+    weight = min(squares, key=lambda w: squares[w].min())
+    size = int(squares[weight].argmin()) + 1
+    X, y = _spike(*check_pair(library, local), np.arange(len(local[1])), weight)
+    return PLS1(size).fit(X, y)
+
+
+def _spike(
+    library: tuple[Floats, Floats],
+    local: tuple[Floats, Floats],
+    rows: npt.NDArray[np.intp],
+    weight: int,
+) -> tuple[Floats, Floats]:
+    """Return the rows of a library, then some local ones, each so many times."""
+    kept = np.repeat(rows, weight)
+    X = np.vstack([library[0], local[0][kept]])
+    return X, np.concatenate([library[1], local[1][kept]])
+
+
+def _held_out_squares(
+    library: Samples, local: Samples, weight: int, max_components: int
+) -> Floats:
+    """Return, for each size, the mean squared error of the local samples held out."""
+    of_library, of_local = check_pair(library, local)
+    folds = check_folds(local, of_local[0], "local")
+    most = min(max_components, of_library[0].shape[1], len(of_library[1]) - 1)
+    squares = np.zeros(most)
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        spiked = _spike(of_library, of_local, np.flatnonzero(~held_out), weight)
+        model = PLS1(most).fit(*spiked)
+        errors = model.predict_all(of_local[0][held_out]) - of_local[1][held_out]
+        squares += np.sum(errors**2, axis=1)
+    return squares / len(folds)
+
+
 def spiked_local_rmse(
     library: Samples, local: Samples, *, weight: int = 1, n_components: int
 ) -> float:
@@ -140,14 +216,4 @@ def spiked_local_rmse(
     0.0
     """
     check_int(weight, "weight", 1)
-    (X_library, y_library), (X_local, y_local) = check_pair(library, local)
-    folds = check_folds(local, X_local, "local")
-    errors = np.empty(len(folds))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        kept = np.repeat(np.flatnonzero(~held_out), weight)
-        X = np.vstack([X_library, X_local[kept]])
-        y = np.concatenate([y_library, y_local[kept]])
-        model = PLS1(n_components).fit(X, y)
-        errors[held_out] = model.predict(X_local[held_out]) - y_local[held_out]
-    return float(np.sqrt(np.mean(errors**2)))
+    return float(_held_out_squares(library, local, weight, n_components)[-1] ** 0.5)

@@ -12,7 +12,13 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import (
+    check_choice,
+    check_int,
+    check_matrix,
+    check_rows,
+    check_vector,
+)
 from soilnb.pls.kernel import fit_all
 
 
@@ -194,6 +200,14 @@ def cross_validated_rmse(
     >>> errors.round(6).tolist()
     [0.0]
     """
+    squares = _squared_errors(X, y, folds, max_components)
+    return np.sqrt(squares.mean(axis=1))
+
+
+def _squared_errors(
+    X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
+) -> npt.NDArray[np.float64]:
+    """Return the squared cross-validated error of each size (row) and sample."""
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
     check_int(max_components, "max_components", 1)
@@ -201,24 +215,33 @@ def cross_validated_rmse(
     fold_names, sizes = np.unique(labels, return_counts=True)
     smallest_training = len(values) - int(sizes.max())
     n_tried = min(max_components, max(1, smallest_training - 1), spectra.shape[1])
-    squared_errors = np.zeros(n_tried)
+    squares = np.empty((n_tried, len(values)))
     for fold in fold_names:
         held_out = labels == fold
         model = PLS1(n_tried).fit(spectra[~held_out], values[~held_out])
         errors = model.predict_all(spectra[held_out]) - values[held_out]
-        squared_errors += np.sum(errors**2, axis=1)
-    return np.sqrt(squared_errors / len(values))
+        squares[:, held_out] = errors**2
+    return squares
 
 
 def choose_n_components(
-    X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    folds: npt.ArrayLike,
+    max_components: int,
+    *,
+    rule: str = "lowest",
 ) -> int:
-    """Return the number of components with the lowest cross-validated RMSE.
+    """Return the number of components that cross-validation chooses.
 
     Parameters
     ----------
     X, y, folds, max_components
         As of `cross_validated_rmse`, which raises where they are unfit.
+    rule : str, default "lowest"
+        "lowest": that of the lowest RMSE. "one_se": the smallest number whose mean
+        squared error is within one standard error of the lowest, which is fairer to
+        few samples (Breiman et al. 1984, Classification and Regression Trees).
 
     Returns
     -------
@@ -231,4 +254,11 @@ def choose_n_components(
     >>> choose_n_components(X, [1.0, 3.0, 5.0, 7.0], [0, 1, 0, 1], 5)
     1
     """
-    return int(np.argmin(cross_validated_rmse(X, y, folds, max_components))) + 1
+    check_choice(rule, "rule", ("lowest", "one_se"))
+    squares = _squared_errors(X, y, folds, max_components)
+    means = squares.mean(axis=1)
+    lowest = int(np.argmin(means))
+    if rule == "one_se":
+        error = squares[lowest].std(ddof=1) / np.sqrt(squares.shape[1])
+        return int(np.argmax(means <= means[lowest] + error)) + 1
+    return lowest + 1

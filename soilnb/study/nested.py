@@ -1,7 +1,8 @@
 """The study made anew without each fold of its local samples, to predict that fold.
 
 A fold is held out of everything: of the selection of library rows, of the choice of the
-base network and of its depth, of scaling, training and early stopping.
+base network and of its depth, of a spiking weight, of scaling, training and early
+stopping. The same models predict the test samples, so that nothing is trained again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.dummy import DummyRegressor
 
 from soilnb import cnn
+from soilnb.baselines import (
+    fit_gaussian_process,
+    fit_plsr,
+    fit_plsr_weighted,
+    fit_support_vectors,
+)
 from soilnb.cnn.folds import Fold, Scaling
 from soilnb.selection import random_folds
+from soilnb.methods import label
 from soilnb.study.networks import select_rows
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.transfer.representations import FrozenNetwork, choose_base
@@ -35,6 +44,21 @@ def parse(candidate: str) -> tuple[str, str]:
     return (kind, library) if library in LIBRARIES else (candidate, "")
 
 
+# Plain candidates: how each is fitted on a study, given the rows that were selected.
+PLAIN: dict[str, Callable[[Study, npt.NDArray[np.intp]], Any]] = {
+    "null": lambda study, _: DummyRegressor().fit(*study.samples("local")[:2]),
+    "plsr_one_se": lambda study, _: fit_plsr(*study.samples("local"), rule="one_se"),
+    "gp_local": lambda study, _: fit_gaussian_process(*study.samples("local")[:2]),
+    "svr_local": lambda study, _: fit_support_vectors(
+        *study.samples("local")[:2], seed=study.seed
+    ),
+    "plsr_weighted_cv": lambda study, _: fit_plsr_weighted(
+        study.samples("global"), study.samples("local")
+    ),
+    "plsr_rs_local": lambda study, rows: fit_plsr(*study.localised(rows)),
+}
+
+
 def without_fold(study: Study, number: int) -> Study:
     """Return the study without a fold of local samples, which are its test samples."""
     held_out = study.local_folds == number
@@ -49,8 +73,45 @@ def without_fold(study: Study, number: int) -> Study:
 
 
 @dataclass(frozen=True, eq=False)
+class Nested:
+    """What each candidate predicts by models made without each fold.
+
+    Parameters
+    ----------
+    study : Study
+        The study whose local samples were held out, fold by fold.
+    local : DataFrame
+        One row per local sample, in order of selection, and a column for each
+        candidate: SOC (%) by models without the sample's fold.
+    test : dict of str to array of shape (n_folds, n_test)
+        By candidate: SOC (%) of the test samples by the models without each fold.
+    """
+
+    study: Study
+    local: pd.DataFrame
+    test: dict[str, npt.NDArray[np.float64]]
+
+    def table(self, candidates: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a row per candidate and local sample.
+
+        Columns candidate, sample_id, fold, measured and predicted (SOC in %).
+        """
+        study = self.study
+        ids = study.site.info["sample_id"].to_numpy()[study.local]
+        known = {"fold": study.local_folds, "measured": study.samples("local").y}
+        wanted = [name for name in self.local if not candidates or name in candidates]
+        tables = [
+            pd.DataFrame({"candidate": name, "sample_id": ids, **known}).assign(
+                predicted=self.local[name].to_numpy()
+            )
+            for name in wanted
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
 class _Rows:
-    """Samples, local ones first, and which of them each network uses."""
+    """Samples, local ones first and those to be predicted only last, and their use."""
 
     X: npt.NDArray[np.float32]
     y: npt.NDArray[np.float64]
@@ -80,38 +141,46 @@ class Nest:
         self.numbers = np.unique(self.study.local_folds)
         self.inner = [without_fold(self.study, number) for number in self.numbers]
         self._selected: dict[str, _Rows] = {}
+        self._chosen: dict[str, list[npt.NDArray[np.intp]]] = {}
         self._done = self._total = 0
 
-    def predict(self, candidates: Sequence[str]) -> pd.DataFrame:
-        """Return the predictions of all candidates, one below the other."""
+    def predict(self, candidates: Sequence[str]) -> Nested:
+        """Return the predictions of all candidates."""
         kinds = [parse(candidate) for candidate in candidates]
+        trained = [one for one in kinds if one[0] not in PLAIN]
         selecting = {library for kind, library in kinds if kind in ("dtl_i", "dtl_ir")}
+        selecting |= {"global"} if "plsr_rs_local" in candidates else set()
         self._total = len(self.inner) * len(selecting)
-        self._total += sum(self._n_trainings(*one) for one in kinds)
-        tables = [self._tidy(candidate) for candidate in candidates]
-        return pd.concat(tables, ignore_index=True)
-
-    def _tidy(self, candidate: str) -> pd.DataFrame:
-        """Return the predictions of one candidate as a table."""
-        study = self.study
-        return pd.DataFrame(
-            {
-                "candidate": candidate,
-                "sample_id": study.site.info["sample_id"].to_numpy()[study.local],
-                "fold": study.local_folds,
-                "measured": study.samples("local").y,
-                "predicted": self._predict(candidate, *parse(candidate)),
-            }
-        )
+        self._total += sum(self._n_trainings(*one) for one in trained)
+        self._total += len(kinds) - len(trained)
+        found = {name: self._predict(name, *parse(name)) for name in candidates}
+        n_local = len(self.study.local)
+        own = np.searchsorted(self.numbers, self.study.local_folds), np.arange(n_local)
+        local = {name: predicted[own] for name, predicted in found.items()}
+        test = {name: predicted[:, n_local:] for name, predicted in found.items()}
+        return Nested(self.study, pd.DataFrame(local), test)
 
     def _predict(
         self, candidate: str, kind: str, library: str
     ) -> npt.NDArray[np.float64]:
-        """Return what one candidate predicts for each local sample."""
+        """Return what one candidate predicts for local and test samples, by fold."""
+        if candidate in PLAIN:
+            return self._fit_plain(candidate)
         rows = self._local if kind in ("local", "dtl_r") else self._localised(library)
         if kind in ("local", "dtl_i"):
             return self._train(candidate, rows)
         return self._retrain(candidate, library, rows)
+
+    def _fit_plain(self, candidate: str) -> npt.NDArray[np.float64]:
+        """Return the predictions of a plain candidate."""
+        study, none = self.study, np.array([], dtype=np.intp)
+        X = np.concatenate([study.samples("local").X, study.X_test])
+        selecting = candidate == "plsr_rs_local"
+        selected = self._rows_of("global") if selecting else [none] * len(self.inner)
+        models = map(PLAIN[candidate], self.inner, selected)
+        predicted = np.array([model.predict(X) for model in models])
+        self._tell(label(candidate))
+        return predicted
 
     def _architecture(self, name: str) -> Architecture:
         """Return the architecture given, or the small one."""
@@ -148,10 +217,16 @@ class Nest:
             self._selected[library] = self._localise(library)
         return self._selected[library]
 
+    def _rows_of(self, library: str) -> list[npt.NDArray[np.intp]]:
+        """Return the rows of a library that each fold selects, once for all."""
+        if library not in self._chosen:
+            self._chosen[library] = [self._select(one, library) for one in self.inner]
+        return self._chosen[library]
+
     def _localise(self, library: str) -> _Rows:
-        """Select rows for each fold; put them after the local samples."""
+        """Put the rows that each fold has selected after the local samples."""
         X, y, _ = self.study.samples(library)
-        selected = [self._select(inner, library) for inner in self.inner]
+        selected = self._rows_of(library)
         used = np.unique(np.concatenate(selected))
         n_local = len(self.study.local)
         rows = [
@@ -180,9 +255,13 @@ class Nest:
         folds: Sequence[npt.NDArray[np.integer]],
     ) -> _Rows:
         """Return the samples, and of each network the rows to train and to watch."""
-        spectra, parts = X.astype(np.float32), []
+        spectra, parts = np.concatenate([X, self.study.X_test], dtype=np.float32), []
+        n_test = len(self.study.test)
+        last = np.arange(len(X), len(spectra))
+        y = np.concatenate([y, np.zeros(n_test)])  # never trained or watched
         for place, (own, inner) in enumerate(zip(rows, folds, strict=True)):
-            held_out = np.flatnonzero(self.study.local_folds == self.numbers[place])
+            of_fold = np.flatnonzero(self.study.local_folds == self.numbers[place])
+            held_out = np.concatenate([of_fold, last])
             for number in np.unique(inner)[: self.n_networks]:
                 train, watched = own[inner != number], own[inner == number]
                 scaling = Scaling.learn(spectra[train], y[train])
@@ -218,8 +297,7 @@ class Nest:
             outcomes.append(self._outcome(trained))
             self._tell(f"{candidate}, {n_frozen} layers frozen")
         watched, predicted = map(np.array, zip(*outcomes, strict=True))
-        fold = np.searchsorted(self.numbers, self.study.local_folds)
-        return predicted[watched.argmin(axis=0)[fold], np.arange(len(fold))]
+        return predicted[watched.argmin(axis=0), np.arange(len(self.numbers))]
 
     def _retrain_after(
         self, n_frozen: int, library: str, bases: Sequence[int], rows: _Rows
@@ -244,14 +322,17 @@ class Nest:
     def _outcome(
         self, trained: Sequence[TrainedFold]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return RMSE of each fold's watched rows, and mean prediction of every row."""
-        squares, n_watched = np.zeros((2, len(self.numbers)))
-        sums, n_networks = np.zeros((2, len(self.study.local)))
+        """Return, by fold, RMSE of the watched rows and mean prediction of every row."""
+        squares, n_watched, n_networks = np.zeros((3, len(self.numbers)))
+        n_local, n_test = len(self.study.local), len(self.study.test)
+        sums = np.zeros((len(self.numbers), n_local + n_test))
         for one in trained:
             place, n_rows = self._place(one.fold), len(one.fold.watched)
             lowest = np.fmin.reduce(one.history)  # NaN where none is finite
             squares[place] += n_rows * (lowest**2 if np.isfinite(lowest) else np.inf)
             n_watched[place] += n_rows
-            sums[one.fold.held_out] += one.predicted
-            n_networks[one.fold.held_out] += 1
-        return np.sqrt(squares / n_watched), sums / n_networks
+            of_fold = one.fold.held_out[: len(one.fold.held_out) - n_test]
+            columns = np.concatenate([of_fold, n_local + np.arange(n_test)])
+            sums[place, columns] += one.predicted
+            n_networks[place] += 1
+        return np.sqrt(squares / n_watched), sums / n_networks[:, None]

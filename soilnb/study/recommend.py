@@ -13,7 +13,7 @@ from soilnb import cnn
 from soilnb._validation import check_choice, check_int
 from soilnb.methods import label
 from soilnb.study.models import ARCHITECTURES, NINE_MODELS, available_models
-from soilnb.study.nested import Nest, parse
+from soilnb.study.nested import PLAIN, Nest, Nested, parse
 from soilnb.study.prepared import LIBRARIES, Study
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ RULE_SITES = ("skane", "uppsala", "twin-china", "twin-sweden", "twin-usa")
 # a local PLSR: at skane it predicted held-out samples best and test samples worst. That
 # was seen with the test samples of skane, one of RULE_SITES.
 CANDIDATES = tuple(name for name in NINE_MODELS if name not in LIBRARIES)
+
+# Candidates of the blend: methods that err differently (linear, kernel, network).
+BLENDED = (*PLAIN, "local", "dtl_i_global", "dtl_r_global")
 
 # About the standard error of the ratio of two nested RMSEs with 30 local samples (0.06
 # to 0.20, mean 0.11, by bootstrap at RULE_SITES).
@@ -86,7 +89,7 @@ def nested_predictions(
     retrain_epochs: int | None = None,
     selection: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
+) -> Nested:
     """Predict every local sample by each candidate, made without the sample's fold.
 
     For each fold of the local samples the study is made anew without them: RS-LOCAL
@@ -103,7 +106,8 @@ def nested_predictions(
         Networks of "global" and "country", of the architectures given; without one
         its library has neither DTL-R nor DTL-IR.
     candidates : iterable of str, optional
-        Names of `CANDIDATES`; by default all that study and networks allow.
+        Names of `CANDIDATES` or `BLENDED`; by default all of the first that study and
+        networks allow.
     n_networks : int, default 3
         Networks that are trained for each fold and averaged, at most the number of
         folds. `fit_models` averages all of them; fewer are quicker, and noisier.
@@ -112,9 +116,9 @@ def nested_predictions(
 
     Returns
     -------
-    DataFrame
-        One row per candidate and local sample, in order of selection: candidate,
-        sample_id, fold, measured, predicted (SOC in %).
+    Nested
+        Its `table()` is what `choose` takes; the models have predicted the test samples
+        of the study, too.
 
     Raises
     ------
@@ -159,7 +163,7 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     Parameters
     ----------
     nested : DataFrame
-        Columns candidate, sample_id, measured, predicted, as of `nested_predictions`.
+        Columns candidate, sample_id, measured, predicted, as of `Nested.table`.
     margin : float, default 0.1
         Fraction of the RMSE of `local`, from 0 to below 1.
 
@@ -263,12 +267,13 @@ def _check_candidates(
     ]
     if wanted is None:
         return possible
+    possible = [*PLAIN, *possible]
     wanted = list(wanted)
     if not wanted:
         msg = "'candidates' must hold at least one name, got none."
         raise ValueError(msg)
     for name in wanted:
-        check_choice(name, "candidate", CANDIDATES)
+        check_choice(name, "candidate", (*CANDIDATES, *PLAIN))
         if name not in possible:
             msg = (
                 f"'candidates' must be some of {', '.join(possible)} for the site "

@@ -146,7 +146,7 @@ def refit(
             selection=options | {"n_searches": 1},
             **epochs,
         )
-        fits.models["recommended"] = fits.models[choose(nested).method]
+        fits.models["recommended"] = fits.models[choose(nested.table()).method]
         fits.seconds["recommended"] = time.perf_counter() - start
     return fits
 

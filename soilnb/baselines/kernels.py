@@ -1,0 +1,110 @@
+"""Kernel methods for few samples: a Gaussian process and support vectors."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    WhiteKernel,
+)
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+
+MAX_SCORES = 10  # principal components that the process sees
+_GRID = {
+    "regressor__svr__C": (0.3, 1.0, 3.0, 10.0, 30.0),
+    "regressor__svr__gamma": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+}
+
+
+def fit_gaussian_process(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
+    """Fit a Gaussian process on the first principal components of the spectra.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_wavelengths)
+        Spectra as the model shall see them, here SNV absorbance.
+    y : array-like of shape (n_samples,)
+        Soil property.
+
+    Returns
+    -------
+    Pipeline
+        Scaling of the bands, at most 10 components, and the process, whose kernel is
+        constant times RBF, plus linear, plus white noise (Rasmussen and Williams 2006).
+
+    Raises
+    ------
+    ValueError
+        If the inputs are not finite, do not match or have fewer than 3 rows.
+
+    Examples
+    --------
+    >>> X = np.arange(12.0).reshape(6, 2)
+    >>> fit_gaussian_process(X, X[:, 0]).predict([[5.0, 6.0]]).round(2).tolist()
+    [5.0]
+    """
+    X, y = _check(X, y)
+    size = min(MAX_SCORES, len(X) - 1, X.shape[1])
+    kernel = ConstantKernel() * RBF(10.0, (1e-1, 1e3)) + DotProduct() + WhiteKernel(0.1)
+    process = GaussianProcessRegressor(kernel, normalize_y=True)
+    steps = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"), process)
+    with warnings.catch_warnings():  # a bound that is reached is an answer
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return steps.fit(X, y)
+
+
+def fit_support_vectors(
+    X: npt.ArrayLike, y: npt.ArrayLike, *, seed: int = 1
+) -> GridSearchCV:
+    """Fit a support vector regression whose parameters are cross-validated.
+
+    Parameters
+    ----------
+    X, y
+        As of `fit_gaussian_process`; at least 5 rows.
+    seed : int, default 1
+        Seed of the five folds that choose penalty and width.
+
+    Returns
+    -------
+    GridSearchCV
+        RBF kernel on standardised bands; the property is standardised, too.
+
+    Examples
+    --------
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> model = fit_support_vectors(X, X[:, 0])
+    >>> abs(model.predict([[9.0, 10.0]]).item() - 9) < 1
+    True
+    """
+    check_int(seed, "seed", 0)
+    X, y = _check(X, y)
+    model = TransformedTargetRegressor(
+        make_pipeline(StandardScaler(), SVR()), transformer=StandardScaler()
+    )
+    folds = KFold(5, shuffle=True, random_state=seed)
+    search = GridSearchCV(model, _GRID, scoring="neg_mean_squared_error", cv=folds)
+    return search.fit(X, y)
+
+
+def _check(
+    X: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return spectra and property, checked against each other."""
+    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
+    check_rows(spectra, "X", values, "y")
+    return spectra, values

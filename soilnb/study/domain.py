@@ -1,0 +1,86 @@
+"""Which samples are unlike those that were measured, fold by fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial.distance import cdist
+
+from soilnb.quality import SpectralOutliers
+from soilnb.study.prepared import Study
+
+MARKED = 0.05  # share of a random draw that is marked
+MAX_COMPONENTS = 5
+REASONS = {
+    "nearest": "far from every measured spectrum",
+    "t2": "an extreme mixture of the measured spectra",
+    "q": "a shape that the measured spectra do not have",
+}
+
+Floats = npt.NDArray[np.float64]
+
+
+def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame:
+    """Tell, for each test sample, whether measured samples can vouch for it.
+
+    Parameters
+    ----------
+    study : Study
+        The study; its local samples are the measured ones.
+    rows : array-like of int, optional
+        Rows of the site, the local samples that set the limit: those of a draw. By
+        default all.
+
+    Returns
+    -------
+    DataFrame
+        One row per test sample: distance (1 at the limit), in_domain, reason ("" in
+        the domain).
+
+    Notes
+    -----
+    Three measures of a spectrum (SNV absorbance) against the measured ones: the
+    distance to the nearest, T2 and Q on at most five principal components. Each local
+    sample is measured against those of the other folds, each test sample against all
+    of these sets in turn, and their logarithms averaged. A measure is put in standard
+    deviations from its mean over the local samples; the largest of the three decides.
+    Its limit is the 95 % quantile of the local samples' (Weibull's: that of n + 1), so
+    about 5 % of a random draw is marked; with fewer than 19 it is their largest.
+    """
+    of_local, of_test = _measures(study)
+    drawn = np.isin(study.local, study.local if rows is None else np.asarray(rows))
+    centre, spread = of_local[drawn].mean(axis=0), of_local[drawn].std(axis=0, ddof=1)
+    spread = np.where(spread > 0, spread, 1.0)
+    own = ((of_local[drawn] - centre) / spread).max(axis=1)
+    limit = float(np.quantile(own, 1 - MARKED, method="weibull"))
+    scores = (of_test - centre) / spread
+    outside = scores.max(axis=1) > limit
+    names = np.array([*REASONS.values()])[scores.argmax(axis=1)]
+    return pd.DataFrame(
+        {
+            "distance": np.exp(scores.max(axis=1) - limit),
+            "in_domain": ~outside,
+            "reason": np.where(outside, names, ""),
+        }
+    )
+
+
+def _measures(study: Study) -> tuple[Floats, Floats]:
+    """Return logarithms of the measures (nearest, T2, Q) of local and test samples."""
+    X, _, folds = study.samples("local")
+    of_local, of_test = np.empty((len(X), 3)), []
+    for number in np.unique(folds):
+        held_out = folds == number
+        of_local[held_out] = _measure(X[~held_out], X[held_out])
+        of_test.append(_measure(X[~held_out], study.X_test))
+    return of_local, np.mean(of_test, axis=0)
+
+
+def _measure(known: Floats, new: Floats) -> Floats:
+    """Return the logarithms of the measures of new spectra against known ones."""
+    size = min(MAX_COMPONENTS, len(known) - 2, known.shape[1] - 1)
+    found = SpectralOutliers(n_components=size).fit(known).measure(new)
+    nearest = cdist(new, known).min(axis=1)
+    values = np.column_stack([nearest, found["t2"], found["q"]])
+    return np.log(np.maximum(values, np.finfo(np.float64).tiny))
