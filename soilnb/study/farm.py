@@ -1,0 +1,356 @@
+"""The answer for a farm: what its unmeasured samples hold, how sure, and the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial.distance import cdist
+
+from soilnb import sampling
+from soilnb._validation import check_choice
+from soilnb.sampling import Draw
+from soilnb.selection import DESIGNS, draw_samples, random_folds
+from soilnb.study.blend import Blend
+from soilnb.study.domain import find_domain
+from soilnb.study.intervals import cv_plus, n_needed
+from soilnb.study.prepared import N_LOCAL_MIN, Study
+
+N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
+N_NEXT = 10  # samples that are named to be measured next
+UNKNOWN = "unknown"  # design of measured samples that nobody has told
+# Design probabilities of a file may be those of some scans more or less (copies).
+SIZE_TOLERANCE = 0.05
+POPULATIONS = ("scans", "field")
+PLACE_COLUMNS = ("latitude", "longitude", "easting", "northing")
+
+
+@dataclass(frozen=True, eq=False)
+class Farm:
+    """A farm whose samples are mostly unmeasured.
+
+    Parameters
+    ----------
+    study : Study
+        Its local samples are all measured ones, its test samples all others; the SOC
+        of these is not in it.
+    draw : Draw
+        How the measured samples were drawn.
+    truth : Series
+        SOC (%) of the samples that were hidden, by sample_id; empty where all other
+        samples are truly unmeasured.
+    notes : tuple of str
+        What was understood of the draw, in sentences.
+    """
+
+    study: Study
+    draw: Draw
+    truth: pd.Series
+    notes: tuple[str, ...] = ()
+
+
+def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Farm:
+    """Return a site as a farm: measured samples to learn from, others to estimate.
+
+    Parameters
+    ----------
+    study : Study
+        The prepared study. Of a site that is measured throughout, all SOC but that of
+        30 samples is hidden.
+    design : str, default ""
+        How the measured samples were drawn: "stratified", "random", "kennard_stone"
+        or "unknown". By default what the file of measured samples says, "unknown" where
+        it says nothing, and "stratified" for the draw of a site measured throughout.
+    seed : int, optional
+        Seed of the draw and the folds; by default that of the study.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 10 samples are measured, or the design is unknown or does not fit
+        what the file says.
+    """
+    if design:
+        check_choice(design, "design", (*DESIGNS, UNKNOWN))
+    seed = study.seed if seed is None else seed
+    site = study.site
+    truth = pd.Series(dtype=np.float64)
+    if len(study.unmeasured):
+        local = np.flatnonzero(np.isfinite(site.soc))
+        draw, notes = _read_draw(study, local, design)
+    else:
+        table = draw_samples(
+            study.X_site, N_DRAWN, design=design or DESIGNS[0], seed=seed
+        )
+        local = table["row"].to_numpy()
+        draw, notes = _new_draw(table, len(site)), ()
+        hidden = np.setdiff1d(np.arange(len(site)), local)
+        ids = site.info["sample_id"].to_numpy()
+        truth = pd.Series(site.soc[hidden], index=ids[hidden])
+    _check_measured(study, local)
+    soc = np.full(len(site), np.nan)
+    soc[local] = site.soc[local]
+    n_folds = min(study.n_folds, len(local))
+    farm = study.with_split(
+        site=replace(site, soc=soc),
+        local=local,
+        test=np.setdiff1d(np.arange(len(site)), local),
+        local_folds=random_folds(len(local), n_folds, seed),
+        n_folds=n_folds,
+        seed=seed,
+    )
+    return Farm(farm, draw, truth, notes)
+
+
+def _check_measured(study: Study, local: npt.NDArray[np.intp]) -> None:
+    """Raise where too few samples are measured for any model."""
+    if len(local) < N_LOCAL_MIN:
+        msg = (
+            f"'site' {study.site.name!r} must have at least {N_LOCAL_MIN} measured "
+            f"samples, got {len(local)}. Choose some with: soilnb choose"
+        )
+        raise ValueError(msg)
+
+
+def _new_draw(table: pd.DataFrame, n_population: int) -> Draw:
+    """Return the draw that `draw_samples` has just made."""
+    design, rows = table["design"].iloc[0], table["row"].to_numpy()
+    strata = table["stratum"].fillna(0).to_numpy(np.int64)
+    sizes = {0: n_population}
+    if design == "stratified":
+        first = table.drop_duplicates("stratum").set_index("stratum")
+        found = 2 / first["inclusion_probability"]
+        sizes = {int(name): round(size) for name, size in found.items()}
+    return Draw(n_population, rows, strata, sizes, np.array([], np.intp), design)
+
+
+def _read_draw(
+    study: Study, local: npt.NDArray[np.intp], design: str
+) -> tuple[Draw, tuple[str, ...]]:
+    """Return the draw that a file of measured samples describes, and notes on it."""
+    info, n_population = study.site.info, len(study.site)
+    told = info["design"].to_numpy(str) if "design" in info else np.full(len(info), "")
+    named = [name for name in DESIGNS if (told == name).any()]
+    if design and named and named != [design]:
+        msg = (
+            f"'design' must be {named[0]!r}, as the file of measured samples says, got "
+            f"{design!r}. Leave 'design' out."
+        )
+        raise ValueError(msg)
+    if design == "stratified" and not named:
+        msg = (
+            "'design' can be 'stratified' only with the strata of the draw, got none. "
+            "Give the file that soilnb choose wrote: -p measured=FILE"
+        )
+        raise ValueError(msg)
+    design = design or (named[0] if named else UNKNOWN)
+    drawn = np.flatnonzero(told == design) if named else local
+    rows = np.intersect1d(drawn, local)
+    certain = np.setdiff1d(local, rows)
+    notes = []
+    if len(certain):
+        notes.append(
+            f"{len(certain)} measured samples are not of the draw: they are known by "
+            "value and say nothing of the others' spread."
+        )
+    if missing := len(drawn) - len(rows):
+        notes.append(f"{missing} samples of the draw came back without SOC.")
+    n_left = n_population - len(certain)
+    strata, sizes = np.zeros(len(rows), np.int64), {0: n_left}
+    if design == "stratified":
+        strata, sizes, more = _read_strata(study, drawn, rows, certain)
+        notes += more
+    elif design == "random" and named:
+        _check_size(len(drawn), info["inclusion_probability"].to_numpy()[drawn], study)
+    return Draw(n_population, rows, strata, sizes, certain, design), tuple(notes)
+
+
+def _check_size(n_drawn: float, probabilities: npt.NDArray, study: Study) -> None:
+    """Raise unless the inclusion probabilities are those of a draw from these scans."""
+    n_scans = len(study.site)
+    if np.isfinite(probabilities).all():
+        found = float(np.sum(1 / probabilities))
+        if abs(found - n_scans) <= max(2, SIZE_TOLERANCE * n_scans):
+            return
+        what = f"probabilities of a draw from {found:.0f}"
+    else:
+        what = f"{np.sum(~np.isfinite(probabilities))} of {n_drawn} without one"
+    msg = (
+        f"'measured' must have the inclusion probabilities of a draw from the {n_scans} "
+        f"scans of {study.site.name!r}, got {what}. Give the file that soilnb choose "
+        "wrote for these scans."
+    )
+    raise ValueError(msg)
+
+
+def _read_strata(
+    study: Study,
+    drawn: npt.NDArray[np.intp],
+    rows: npt.NDArray[np.intp],
+    certain: npt.NDArray[np.intp],
+) -> tuple[npt.NDArray[np.int64], dict[int, int], list[str]]:
+    """Return the stratum of each row, the strata's sizes and notes on those joined."""
+    info = study.site.info.iloc[drawn]
+    probabilities = info["inclusion_probability"].to_numpy(np.float64)
+    _check_size(len(drawn), probabilities, study)
+    of_drawn = info["stratum"].to_numpy(np.int64)
+    names = np.unique(of_drawn)
+    sizes = {
+        int(name): float((1 / probabilities[of_drawn == name]).sum()) for name in names
+    }
+    # What was measured for another reason lies in the stratum of its nearest spectrum.
+    X = study.X_site
+    for row in certain:
+        nearest = cdist(X[[row]], X[drawn]).argmin()
+        sizes[int(of_drawn[nearest])] -= 1
+    joined, notes = {int(name): int(name) for name in names}, []
+    returned = np.isin(drawn, rows)
+    centres = {int(n): X[drawn[of_drawn == n]].mean(axis=0) for n in names}
+    while len(sizes) > 1:
+        current = np.array([joined[int(name)] for name in of_drawn])
+        counts = {name: int(np.sum(returned & (current == name))) for name in sizes}
+        few = [name for name in sizes if counts[name] < 2 or sizes[name] < counts[name]]
+        if not few:
+            break
+        name = few[0]
+        others = [other for other in sizes if other != name]
+        gaps = [np.linalg.norm(centres[name] - centres[other]) for other in others]
+        target = others[int(np.argmin(gaps))]
+        sizes[target] += sizes.pop(name)
+        joined = {key: target if old == name else old for key, old in joined.items()}
+        notes.append(f"Stratum {name} has fewer than two values: joined to {target}.")
+    of_rows = dict(zip(drawn, of_drawn, strict=True))
+    strata = np.array([joined[int(of_rows[row])] for row in rows], np.int64)
+    return strata, _whole_sizes(sizes, len(study.site) - len(certain)), notes
+
+
+def _whole_sizes(sizes: Mapping[int, float], total: int) -> dict[int, int]:
+    """Return sizes in whole numbers with this sum, by largest remainders."""
+    names = list(sizes)
+    exact = np.array([sizes[name] for name in names])
+    exact *= total / exact.sum()
+    whole = np.floor(exact + 1e-9).astype(int)
+    largest = np.argsort(whole - exact, kind="stable")[: total - whole.sum()]
+    whole[largest] += 1
+    return dict(zip(names, map(int, whole), strict=True))
+
+
+def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFrame:
+    """Return an estimate of every sample, with an interval, and which to measure next.
+
+    Parameters
+    ----------
+    farm : Farm
+        The farm.
+    mix : Blend
+        The blend of its study.
+    level : float, default 0.9
+        Share of intervals that shall hold the truth, 0.5 to 0.99.
+
+    Returns
+    -------
+    DataFrame
+        One row per sample of the site: sample_id, soc (%; NaN where not measured),
+        estimate (%; of a measured sample by models made without it), lower and upper
+        (NaN for measured samples, and for all where too few of a draw are measured),
+        level, in_domain, reason, next (1 for the first sample to measure next, ten in
+        all) and the site's coordinates.
+
+    See Also
+    --------
+    soilnb.study.cv_plus : The interval, and when it holds.
+    soilnb.study.find_domain : Which estimates to trust.
+    """
+    study = farm.study
+    is_drawn = np.isin(study.local, farm.draw.rows)
+    residuals = (study.samples("local").y - mix.local)[is_drawn]
+    places = np.searchsorted(np.unique(study.local_folds), study.local_folds)
+    lower, upper = cv_plus(residuals, places[is_drawn], mix.test, level=level)
+    unlike = find_domain(study, farm.draw.rows)
+    info = study.site.info.reset_index(drop=True)
+    table = pd.DataFrame({"sample_id": info["sample_id"], "soc": study.site.soc})
+    for name, value in (("estimate", np.nan), ("lower", np.nan), ("upper", np.nan)):
+        table[name] = value
+    table.loc[study.local, "estimate"] = mix.local
+    table.loc[study.test, "estimate"] = mix.estimates
+    # A fold's models may disagree so much that their mean lies beyond an end.
+    table.loc[study.test, "lower"] = np.minimum(lower, mix.estimates)
+    table.loc[study.test, "upper"] = np.maximum(upper, mix.estimates)
+    table["level"] = level
+    table["in_domain"] = True
+    table["reason"] = ""
+    for name in ("in_domain", "reason"):
+        table.loc[study.test, name] = unlike[name].to_numpy()
+    table["next"] = _rank_next(table, unlike["distance"].to_numpy(), study.test)
+    chosen = table["next"].notna() & table["in_domain"]
+    table.loc[chosen, "reason"] = "wide interval"
+    places_known = [name for name in PLACE_COLUMNS if name in info]
+    return table.join(info[places_known])
+
+
+def _rank_next(
+    table: pd.DataFrame, distance: npt.NDArray[np.float64], test: npt.NDArray[np.int64]
+) -> pd.Series:
+    """Return the order in which to measure: outside the domain first, then by width."""
+    rest = table.loc[test].assign(distance=distance)
+    rest["width"] = (rest["upper"] - rest["lower"]).fillna(rest["distance"])
+    rest["far"] = np.where(rest["in_domain"], 0.0, rest["distance"])
+    ordered = rest.sort_values(["far", "width"], ascending=False, kind="stable")
+    order = pd.Series(pd.NA, index=table.index, dtype="Int64")
+    first = ordered.index[:N_NEXT]
+    order[first] = np.arange(1, len(first) + 1)
+    return order
+
+
+def estimate_farm(
+    farm: Farm, estimates: pd.DataFrame, **stock: float
+) -> pd.DataFrame:
+    """Return the farm's mean SOC and its stock, with and without spectra.
+
+    Parameters
+    ----------
+    farm : Farm
+        The farm.
+    estimates : DataFrame
+        As of `estimate_samples`.
+    **stock : float
+        bulk_density (g/cm3), depth_cm, and bulk_density_sd and depth_sd where known, as
+        of `soilnb.sampling.stock`; without bulk density there is no stock.
+
+    Returns
+    -------
+    DataFrame
+        A row for each population, "scans" (the scanned samples) and "field" (the field
+        of which these are a sample): population, n_samples, n_measured, design, mean,
+        lower and upper (%, 95 %), lab_mean, lab_lower and lab_upper (laboratory
+        values alone), relative_error (half-width in percent of the mean), stock,
+        stock_lower, stock_upper (Mg/ha).
+    """
+    rows = []
+    soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
+    for population in POPULATIONS:
+        both = sampling.estimate_mean(farm.draw, soc, predicted, population=population)
+        alone = sampling.estimate_mean(farm.draw, soc, population=population)
+        row: dict[str, Any] = {
+            "population": population,
+            "n_samples": len(soc),
+            "n_measured": int(np.isfinite(soc).sum()),
+            "design": farm.draw.design,
+            **{name: getattr(both, name) for name in ("mean", "lower", "upper")},
+            **{f"lab_{n}": getattr(alone, n) for n in ("mean", "lower", "upper")},
+            "relative_error": sampling.relative_error(both),
+        }
+        names, values = ("stock", "stock_lower", "stock_upper"), [np.nan] * 3
+        if stock.get("bulk_density"):
+            values = sampling.stock(
+                both.mean,
+                both.standard_error,
+                degrees_of_freedom=both.degrees_of_freedom,
+                **stock,
+            )
+        rows.append(row | dict(zip(names, values, strict=True)))
+    return pd.DataFrame(rows)
