@@ -1,4 +1,4 @@
-"""Which samples to measure, and which to hold out: Kennard-Stone and folds."""
+"""Which samples to measure, and which to hold out: designs of a draw, and folds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.spatial.distance import cdist
 
-from soilnb._validation import check_int, check_matrix
+from soilnb._validation import check_choice, check_int, check_matrix
+
+# How samples may be drawn for the laboratory; the first is the default.
+DESIGNS = ("stratified", "random", "kennard_stone")
+# Components that strata are cut on: few enough that each still says something.
+_N_COMPONENTS = 5
 
 # Rows of the distance matrix held at once; 512 x 5,000 distances are 20 MB.
 _CHUNK_ROWS = 512
@@ -98,6 +104,180 @@ def _farthest_pair(spectra: npt.NDArray[np.float64]) -> tuple[int, int]:
             largest = distances[row, column]
             pair = (start + int(row), start + int(column))
     return pair
+
+
+def spectral_strata(X: npt.ArrayLike, n_strata: int) -> npt.NDArray[np.intp]:
+    """Divide samples into strata of equal size whose spectra are alike.
+
+    All samples are cut in two along the principal component on which they differ
+    most, then each part along the one on which *it* differs most, and so on.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_wavelengths)
+        Spectra as models see them, SNV absorbance.
+    n_strata : int
+        Number of strata, from 1 to n_rows.
+
+    Returns
+    -------
+    ndarray of int, shape (n_rows,)
+        Stratum of each row, 1 to n_strata. Sizes differ by at most one.
+
+    Raises
+    ------
+    TypeError
+        If `n_strata` is not a whole number.
+    ValueError
+        If `X` is not 2D or not finite, or `n_strata` is out of range.
+
+    See Also
+    --------
+    draw_samples : Draws two samples from each stratum.
+
+    Notes
+    -----
+    Five components (fewer if the data have fewer), centred, not scaled. Sizes are
+    fixed before the first cut: a group for H strata is cut into H // 2 and the rest,
+    and each part takes as many rows as its strata hold. Ties: lowest row first.
+
+    Examples
+    --------
+    >>> spectral_strata([[0.0], [9.0], [1.0], [8.0], [5.0]], 2).tolist()
+    [1, 2, 1, 2, 1]
+    """
+    spectra = check_matrix(X, "X")
+    check_int(n_strata, "n_strata", 1, len(spectra), " (rows of 'X')")
+    scores = _scores(spectra)
+    sizes = np.full(n_strata, len(spectra) // n_strata)
+    sizes[: len(spectra) % n_strata] += 1
+    strata = np.empty(len(spectra), dtype=np.intp)
+    groups = [(np.arange(len(spectra)), 0, n_strata)]  # rows, first stratum, end
+    while groups:
+        rows, first, end = groups.pop()
+        if end - first == 1:
+            strata[rows] = end
+            continue
+        middle = first + (end - first) // 2
+        widest = np.argmax(scores[rows].var(axis=0))
+        ordered = rows[np.argsort(scores[rows, widest], kind="stable")]
+        # In row order again, so that ties of the next cut are in row order too.
+        low, high = np.split(ordered, [sizes[first:middle].sum()])
+        groups += [(np.sort(low), first, middle), (np.sort(high), middle, end)]
+    return strata
+
+
+def _scores(spectra: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the first principal components' scores; largest loadings are positive."""
+    centred = spectra - spectra.mean(axis=0)
+    loadings = np.linalg.svd(centred, full_matrices=False)[2][:_N_COMPONENTS]
+    largest = np.abs(loadings).argmax(axis=1)
+    # The sign of a loading is arbitrary: without a rule it differs by machine.
+    signs = np.sign(loadings[np.arange(len(loadings)), largest])
+    return centred @ (signs[:, None] * loadings).T
+
+
+def draw_samples(
+    X: npt.ArrayLike, n_samples: int, *, design: str = "stratified", seed: int = 1
+) -> pd.DataFrame:
+    """Draw the samples to send to the laboratory.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_wavelengths)
+        Spectra of all samples as models see them, SNV absorbance.
+    n_samples : int
+        How many to draw, from 2 to n_rows; "stratified": even, from 4.
+    design : str, default "stratified"
+        "stratified" (two at random from each of n_samples / 2 spectral strata),
+        "random" (a simple random draw) or "kennard_stone" (by spectra alone: it
+        covers them evenly, but its mean is not that of the farm).
+    seed : int, default 1
+        Seed of the draw, at least 0; "kennard_stone" has no chance in it.
+
+    Returns
+    -------
+    DataFrame
+        One row per drawn sample, in the order to measure: row (of `X`, from 0), order
+        (from 1), design, stratum (from 1; NA unless "stratified") and
+        inclusion_probability (NaN if "kennard_stone").
+
+    Raises
+    ------
+    TypeError
+        If `n_samples` or `seed` is not a whole number.
+    ValueError
+        If `X` is not 2D or not finite, `n_samples` out of range or, if "stratified",
+        odd, `design` unknown, or `seed` negative.
+
+    See Also
+    --------
+    spectral_strata : How the strata are cut.
+    soilnb.sampling.estimate_mean : The farm's mean after the draw.
+
+    Notes
+    -----
+    Two samples per stratum are the fewest that tell the variance of the mean [1]_.
+    The first half of a stratified draw holds one sample of each stratum, in random
+    order, the second half the others: whoever stops halfway has covered all strata.
+
+    References
+    ----------
+    .. [1] Särndal, Swensson and Wretman (1992), Model Assisted Survey Sampling.
+
+    Examples
+    --------
+    >>> draw = draw_samples([[1.0], [2.0], [3.0], [7.0], [8.0], [9.0]], 4)
+    >>> draw["inclusion_probability"].round(2).tolist()
+    [0.67, 0.67, 0.67, 0.67]
+    """
+    spectra = check_matrix(X, "X")
+    check_choice(design, "design", DESIGNS)
+    check_int(n_samples, "n_samples", 2, len(spectra), " (rows of 'X')")
+    check_int(seed, "seed", 0)
+    rng = np.random.default_rng(seed)
+    stratum = np.full(n_samples, pd.NA, dtype=object)
+    probability = np.full(n_samples, np.nan)
+    if design == "stratified":
+        _check_pairs(n_samples)
+        strata = spectral_strata(spectra, n_samples // 2)
+        rows = _two_of_each(strata, rng)
+        stratum = strata[rows]
+        probability = 2 / np.bincount(strata)[stratum]
+    elif design == "random":
+        rows = rng.permutation(len(spectra))[:n_samples]
+        probability[:] = n_samples / len(spectra)
+    else:
+        rows = kennard_stone(spectra, n_samples)
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "order": np.arange(1, n_samples + 1),
+            "design": design,
+            "stratum": pd.array(stratum, dtype="Int64"),
+            "inclusion_probability": probability,
+        }
+    )
+
+
+def _check_pairs(n_samples: int) -> None:
+    """Raise ValueError unless two samples from each of two strata or more fit."""
+    if n_samples < 4 or n_samples % 2:
+        msg = (
+            "'n_samples' must be even and at least 4 for the design 'stratified' (two "
+            f"of each stratum), got {n_samples}. Give an even number, or use the "
+            "design 'random'."
+        )
+        raise ValueError(msg)
+
+
+def _two_of_each(
+    strata: npt.NDArray[np.intp], rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Return the first drawn row of every stratum in random order, then the second."""
+    numbers = rng.permutation(np.unique(strata))
+    pairs = [rng.choice(np.flatnonzero(strata == h), 2, replace=False) for h in numbers]
+    return np.array(pairs).T.ravel()
 
 
 def random_folds(n_samples: int, n_folds: int, seed: int) -> npt.NDArray[np.intp]:

@@ -1,11 +1,17 @@
-"""Kennard-Stone against its definition and published lists; folds."""
+"""Kennard-Stone against its definition and published lists; strata, draws, folds."""
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
 from soilnb import selection
-from soilnb.selection import kennard_stone, random_folds
+from soilnb.selection import (
+    DESIGNS,
+    draw_samples,
+    kennard_stone,
+    random_folds,
+    spectral_strata,
+)
 
 # prospectr's tests: NIRsoil, k = 50, three principal components divided by their
 # standard deviations; counted from 1. The order within the first pair is ours.
@@ -70,3 +76,123 @@ def test_fold_sizes_differ_by_at_most_one(n_samples, n_folds):
 def test_folds_depend_on_the_seed_only():
     assert (random_folds(100, 10, 1) == random_folds(100, 10, 1)).all()
     assert (random_folds(100, 10, 1) != random_folds(100, 10, 2)).any()
+
+
+@pytest.mark.parametrize(("n_rows", "n_strata"), [(30, 15), (37, 5), (7, 7), (9, 1)])
+def test_strata_are_numbered_from_one_and_sizes_differ_by_at_most_one(n_rows, n_strata):
+    X = np.random.default_rng(1).normal(size=(n_rows, 8))
+    sizes = np.bincount(spectral_strata(X, n_strata))[1:]
+    assert len(sizes) == n_strata
+    assert sizes.sum() == n_rows
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_each_group_is_cut_where_it_is_widest():
+    # 8 points of a plane. All of them are widest along x: cut into x < 50 and x > 50.
+    # The left group is then wider in y (0 to 40), the right one in x (100 to 130).
+    X = [[0, 0], [1, 40], [0, 1], [1, 39], [100, 20], [130, 20], [101, 20], [129, 20]]
+    strata = spectral_strata(X, 4)
+    pairs = [set(np.flatnonzero(strata == h).tolist()) for h in range(1, 5)]
+    assert sorted(map(sorted, pairs)) == [[0, 2], [1, 3], [4, 6], [5, 7]]
+
+
+def test_a_group_of_three_strata_is_cut_into_one_and_two():
+    # 7 rows, 3 strata of 3, 2, 2: the first cut takes 3 rows, the second 2 of 4.
+    assert spectral_strata(np.arange(7.0)[:, None], 3).tolist() == [1, 1, 1, 2, 2, 3, 3]
+
+
+def test_spectra_of_a_stratum_are_alike():
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 40))
+    strata = spectral_strata(X, 15)
+    means = np.array([X[strata == h].mean(axis=0) for h in range(1, 16)])
+    within = ((X - means[strata - 1]) ** 2).sum()
+    between = ((means[strata - 1] - X.mean(axis=0)) ** 2).sum()
+    assert within < between / 2
+
+
+def test_strata_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(3)
+    X, order = rng.normal(size=(50, 6)), rng.permutation(50)
+    assert (spectral_strata(X[order], 7) == spectral_strata(X, 7)[order]).all()
+
+
+def test_identical_spectra_are_cut_in_the_order_of_rows():
+    assert spectral_strata(np.ones((6, 4)), 3).tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_stratified_draw_takes_two_of_each_stratum_and_one_in_its_first_half():
+    X = np.random.default_rng(1).normal(size=(47, 9))
+    strata = spectral_strata(X, 10)
+    draw = draw_samples(X, 20, seed=4)
+    assert draw["row"].is_unique
+    assert (draw["stratum"] == strata[draw["row"]]).all()
+    assert sorted(draw["stratum"][:10]) == list(range(1, 11))
+    assert draw["stratum"][:10].tolist() == draw["stratum"][10:].tolist()
+    assert draw["stratum"][:10].tolist() != list(range(1, 11))
+    assert draw["order"].tolist() == list(range(1, 21))
+    # 47 rows in 10 strata: seven hold 5 (2/5), three hold 4 (2/4).
+    assert sorted(draw["inclusion_probability"]) == [0.4] * 14 + [0.5] * 6
+
+
+def test_every_row_is_drawn_as_often_as_its_inclusion_probability_says():
+    # 9 rows in 2 strata of 5 and 4: 2/5 and 2/4. 1,000 draws: sd 0.016.
+    X = np.arange(9.0)[:, None]
+    drawn = [draw_samples(X, 4, seed=seed)["row"] for seed in range(1000)]
+    share = np.bincount(np.concatenate(drawn), minlength=9) / 1000
+    assert share == pytest.approx([0.4] * 5 + [0.5] * 4, abs=0.06)
+
+
+def test_random_draw_has_no_strata_and_equal_probabilities():
+    draw = draw_samples(
+        np.random.default_rng(1).normal(size=(40, 3)), 7, design="random"
+    )
+    assert draw["row"].is_unique
+    assert draw["stratum"].isna().all()
+    assert draw["stratum"].dtype == "Int64"
+    assert (draw["inclusion_probability"] == 7 / 40).all()
+    assert (draw["design"] == "random").all()
+
+
+def test_kennard_stone_draw_keeps_its_order_and_has_no_probability():
+    X = np.random.default_rng(1).normal(size=(40, 3))
+    draw = draw_samples(X, 5, design="kennard_stone")
+    assert draw["row"].tolist() == kennard_stone(X, 5).tolist()
+    assert draw["inclusion_probability"].isna().all()
+    assert draw["stratum"].isna().all()
+
+
+@pytest.mark.parametrize("design", ["stratified", "random"])
+def test_a_draw_depends_on_the_seed_only(design):
+    X = np.random.default_rng(1).normal(size=(60, 4))
+    first, again, other = (
+        draw_samples(X, 10, design=design, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first.equals(again)
+    assert first["row"].tolist() != other["row"].tolist()
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_all_rows_can_be_drawn(design):
+    X = np.random.default_rng(1).normal(size=(8, 4))
+    assert sorted(draw_samples(X, 8, design=design)["row"]) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "options", "message"),
+    [
+        (7, {}, r"even and at least 4 .* got 7\. Give an even number, or use the"),
+        (2, {}, "at least 4 for the design 'stratified'"),
+        (10, {}, r"'n_samples' must be between 2 and 9 \(rows of 'X'\), got 10"),
+        (4, {"design": "strata"}, "Unknown design 'strata'. Did you mean 'stratified'"),
+        (4, {"seed": -1}, "'seed' must be at least 0, got -1"),
+    ],
+)
+def test_refuses_a_draw_that_cannot_be(n_samples, options, message):
+    with pytest.raises(ValueError, match=message):
+        draw_samples(np.arange(9.0)[:, None], n_samples, **options)
+
+
+def test_refuses_more_strata_than_rows():
+    with pytest.raises(ValueError, match=r"between 1 and 3 \(rows of 'X'\), got 4"):
+        spectral_strata(np.eye(3), 4)

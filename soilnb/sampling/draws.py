@@ -1,0 +1,180 @@
+"""Which samples of a population were measured, and what the draw tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from soilnb._validation import check_choice, check_int, check_rows
+
+Floats = npt.NDArray[np.float64]
+
+# Draws with chance in them: only these give the mean an interval.
+PROBABILITY_DESIGNS = ("stratified", "random")
+DRAWN_BY = (*PROBABILITY_DESIGNS, "kennard_stone", "unknown")
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Which samples of a population were measured, and how they were chosen.
+
+    Parameters
+    ----------
+    n_population : int
+        Number of samples with a spectrum, N.
+    rows : array-like of int, shape (n,)
+        Measured rows that the design drew, from 0 to N - 1.
+    strata : array-like of int, shape (n,)
+        Stratum of each of them; 0 throughout for a draw without strata.
+    stratum_sizes : mapping of int to int
+        Rows of the population in each stratum, those of `certain` left out;
+        {0: N - c} for a draw without strata.
+    certain : array-like of int, shape (c,), optional
+        Rows that were measured for another reason than the draw, known by value.
+    design : str, default "unknown"
+        "stratified", "random", "kennard_stone" or "unknown".
+
+    Raises
+    ------
+    TypeError
+        If rows or strata are not whole numbers.
+    ValueError
+        If a row is out of range or given twice, a stratum has no drawn row or more
+        than its size, the sizes and `certain` do not add up to `n_population`, or
+        `design` is unknown.
+
+    Notes
+    -----
+    `certain` holds *every* row that meets the reason. Where samples are measured later
+    because they lie far out, the drawn ones that lie as far out move from `rows` to
+    `certain` (and out of their stratum's size). Else far-out samples count twice: the
+    mean of the laboratory alone is off by c / N of their distance from the mean, that
+    with predictions by c / N of their mean residual.
+
+    Examples
+    --------
+    >>> Draw(9, [0, 3, 5, 8], [1, 1, 2, 2], {1: 5, 2: 4}, design="stratified").n_drawn
+    4
+    """
+
+    n_population: int
+    rows: npt.NDArray[np.intp]
+    strata: npt.NDArray[np.intp]
+    stratum_sizes: Mapping[int, int]
+    certain: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    design: str = "unknown"
+
+    def __post_init__(self) -> None:
+        """Refuse what does not add up."""
+        check_int(self.n_population, "n_population", 2)
+        check_choice(self.design, "design", DRAWN_BY)
+        for name in ("rows", "strata", "certain"):
+            object.__setattr__(self, name, _whole_numbers(getattr(self, name), name))
+        check_rows(self.strata, "strata", self.rows, "rows")
+        _check_measured(np.r_[self.rows, self.certain], self.n_population)
+        _check_strata(self)
+
+    @property
+    def n_drawn(self) -> int:
+        """Number of measured rows that the design drew, n."""
+        return len(self.rows)
+
+    @property
+    def is_probability(self) -> bool:
+        """Whether the draw tells the error of its mean: chance, two per stratum."""
+        pairs = np.unique(self.strata, return_counts=True)[1].min() >= 2
+        return self.design in PROBABILITY_DESIGNS and bool(pairs)
+
+
+def _whole_numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.intp]:
+    """Return 1D whole numbers; an empty list is one too."""
+    numbers = np.asarray(values)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        msg = (
+            f"{name!r} must be 1D whole numbers, "
+            f"got {numbers.dtype} of shape {numbers.shape}."
+        )
+        raise TypeError(msg)
+    return numbers.astype(np.intp)
+
+
+def _check_measured(rows: npt.NDArray[np.intp], n_population: int) -> None:
+    """Raise ValueError if a measured row is not of the population or comes twice."""
+    outside = rows[(rows < 0) | (rows >= n_population)]
+    if len(outside):
+        msg = (
+            f"'rows' and 'certain' must be between 0 and {n_population - 1} (rows of "
+            f"the population), got {outside[0]}."
+        )
+        raise ValueError(msg)
+    numbers, counts = np.unique(rows, return_counts=True)
+    if len(numbers) < len(rows):
+        msg = (
+            f"'rows' and 'certain' hold row {numbers[counts > 1][0]} twice. "
+            "Give each measured row once."
+        )
+        raise ValueError(msg)
+
+
+def _check_strata(draw: Draw) -> None:
+    """Raise ValueError unless every stratum has drawn rows and the sizes add up."""
+    if not draw.n_drawn:
+        msg = "'rows' is empty. The mean needs at least one drawn row."
+        raise ValueError(msg)
+    numbers, counts = np.unique(draw.strata, return_counts=True)
+    drawn = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    for stratum in sorted({*drawn, *draw.stratum_sizes}):
+        size = draw.stratum_sizes.get(stratum, 0)
+        n_rows = drawn.get(stratum, 0)
+        if not 1 <= n_rows <= size:
+            msg = (
+                f"Stratum {stratum} has {n_rows} drawn rows and a size of {size}. "
+                "Give it a size and a drawn row, or join it with another stratum."
+            )
+            raise ValueError(msg)
+    total = sum(draw.stratum_sizes.values()) + len(draw.certain)
+    if total != draw.n_population:
+        msg = (
+            f"'stratum_sizes' and 'certain' add up to {total}, "
+            f"but 'n_population' is {draw.n_population}."
+        )
+        raise ValueError(msg)
+
+
+class Drawn(NamedTuple):
+    """The drawn rows by stratum: place of the stratum, rows drawn, rows there are."""
+
+    places: npt.NDArray[np.intp]
+    n_drawn: npt.NDArray[np.intp]
+    sizes: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, draw: Draw) -> Drawn:
+        """Return the drawn rows of a draw by stratum."""
+        numbers, places, n_drawn = np.unique(
+            draw.strata, return_inverse=True, return_counts=True
+        )
+        sizes = np.array([draw.stratum_sizes[h] for h in numbers.tolist()])
+        return cls(places, n_drawn, sizes)
+
+    def _means(self, values: Floats) -> Floats:
+        """Return the mean of each stratum's drawn values."""
+        return np.bincount(self.places, values) / self.n_drawn
+
+    def mean(self, values: Floats) -> float:
+        """Return the stratified mean of drawn values."""
+        return float(self.sizes @ self._means(values) / self.sizes.sum())
+
+    def covariance(self, first: Floats, second: Floats) -> float:
+        """Return the covariance of two stratified means, over draws."""
+        products = (first - self._means(first)[self.places]) * (
+            second - self._means(second)[self.places]
+        )
+        within = np.bincount(self.places, products) / (self.n_drawn - 1)
+        shares = self.sizes / self.sizes.sum()
+        unseen = 1 - self.n_drawn / self.sizes
+        return float((shares**2 * unseen * within / self.n_drawn).sum())
