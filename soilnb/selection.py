@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
 from soilnb._validation import check_choice, check_int, check_matrix
@@ -170,11 +171,21 @@ def spectral_strata(X: npt.ArrayLike, n_strata: int) -> npt.NDArray[np.intp]:
 def _scores(spectra: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the first principal components' scores; largest loadings are positive."""
     centred = spectra - spectra.mean(axis=0)
-    loadings = np.linalg.svd(centred, full_matrices=False)[2][:_N_COMPONENTS]
-    largest = np.abs(loadings).argmax(axis=1)
-    # The sign of a loading is arbitrary: without a rule it differs by machine.
-    signs = np.sign(loadings[np.arange(len(loadings)), largest])
-    return centred @ (signs[:, None] * loadings).T
+    # The smaller product: a few hundred rows need no decomposition of 2,151 bands.
+    by_rows = len(centred) <= centred.shape[1]
+    product = centred @ centred.T if by_rows else centred.T @ centred
+    size = len(product)
+    few = [max(size - _N_COMPONENTS, 0), size - 1]
+    variances, vectors = eigh(product, subset_by_index=few)
+    if by_rows:
+        loadings = centred.T @ vectors
+        scores = vectors * np.sqrt(np.maximum(variances, 0))
+    else:
+        loadings, scores = vectors, centred @ vectors
+    largest = np.abs(loadings).argmax(axis=0)
+    # The sign of a component is arbitrary: without a rule it differs by machine.
+    signs = np.sign(loadings[largest, np.arange(loadings.shape[1])])
+    return (scores * signs)[:, ::-1]
 
 
 def draw_samples(

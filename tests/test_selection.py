@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 
 from soilnb import selection
 from soilnb.selection import (
@@ -109,6 +110,15 @@ def test_spectra_of_a_stratum_are_alike():
     within = ((X - means[strata - 1]) ** 2).sum()
     between = ((means[strata - 1] - X.mean(axis=0)) ** 2).sum()
     assert within < between / 2
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (9, 3), (3, 9)])
+def test_strata_are_cut_on_the_scores_of_a_principal_component_analysis(shape):
+    X = np.random.default_rng(4).normal(size=shape) + 3
+    expected = PCA(min(5, *shape), svd_solver="full").fit_transform(X)
+    assert selection._scores(X)[:, : expected.shape[1]] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_strata_do_not_depend_on_the_order_of_rows():
