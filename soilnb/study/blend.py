@@ -14,7 +14,7 @@ from soilnb.study.nested import Nested
 from soilnb.study.prepared import Study
 
 # How strongly weights are drawn towards equal ones, in units of the mean squared nested
-# error of the candidates. Fixed on skane, uppsala and the twin.
+# error of the candidates. Fixed on draws of skane and uppsala, before any other farm.
 SHRINKAGE = 0.1
 
 Floats = npt.NDArray[np.float64]

@@ -25,7 +25,6 @@ N_NEXT = 10  # samples that are named to be measured next
 UNKNOWN = "unknown"  # design of measured samples that nobody has told
 # Design probabilities of a file may be those of some scans more or less (copies).
 SIZE_TOLERANCE = 0.05
-POPULATIONS = ("scans", "field")
 PLACE_COLUMNS = ("latitude", "longitude", "easting", "northing")
 
 
@@ -66,7 +65,8 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         or "unknown". By default what the file of measured samples says, "unknown" where
         it says nothing, and "stratified" for the draw of a site measured throughout.
     seed : int, optional
-        Seed of the draw and the folds; by default that of the study.
+        Seed of the draw and the folds; by default that of the study, which stays that
+        of the models.
 
     Raises
     ------
@@ -101,7 +101,6 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         test=np.setdiff1d(np.arange(len(site)), local),
         local_folds=random_folds(len(local), n_folds, seed),
         n_folds=n_folds,
-        seed=seed,
     )
     return Farm(farm, draw, truth, notes)
 
@@ -332,7 +331,7 @@ def estimate_farm(
     """
     rows = []
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
-    for population in POPULATIONS:
+    for population in sampling.POPULATIONS:
         both = sampling.estimate_mean(farm.draw, soc, predicted, population=population)
         alone = sampling.estimate_mean(farm.draw, soc, population=population)
         row: dict[str, Any] = {
