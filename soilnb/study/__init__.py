@@ -5,6 +5,11 @@ be used and which fold every row is in. All models are fitted on what it hands o
 and all are scored by it, on the same test samples.
 """
 
+from soilnb.study.blend import Blend, blend
+from soilnb.study.domain import find_domain
+from soilnb.study.draws import repeat_draws
+from soilnb.study.farm import Farm, estimate_farm, estimate_samples, make_farm
+from soilnb.study.intervals import cv_plus, n_needed
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.networks import (
     library_architectures,
@@ -13,8 +18,14 @@ from soilnb.study.networks import (
     search_library_network,
     select_rows,
 )
-from soilnb.study.prepared import Study, prepare
-from soilnb.study.recommend import RULE_SITES, Choice, choose, nested_predictions
+from soilnb.study.prepared import N_TEST_MIN, Study, prepare
+from soilnb.study.recommend import (
+    BLENDED,
+    RULE_SITES,
+    Choice,
+    choose,
+    nested_predictions,
+)
 from soilnb.study.repeats import Case, plan_cases, refit, repeat, score_cases, unseen
 from soilnb.study.scoring import (
     VERDICT_TEST_MIN,
@@ -29,22 +40,33 @@ from soilnb.study.sweeps import compare_preprocessings, sweep_weights
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 
 __all__ = [
+    "BLENDED",
     "NINE_MODELS",
+    "N_TEST_MIN",
     "RULE_SITES",
     "VERDICT_TEST_MIN",
+    "Blend",
     "Case",
     "Choice",
+    "Farm",
     "Fits",
     "Study",
     "available_models",
     "best_plain",
+    "blend",
     "choose",
     "compare",
     "compare_preprocessings",
+    "cv_plus",
+    "estimate_farm",
+    "estimate_samples",
+    "find_domain",
     "fit_models",
     "library_architectures",
     "library_network",
     "library_networks",
+    "make_farm",
+    "n_needed",
     "nested_predictions",
     "over_sites",
     "paired",
@@ -53,6 +75,7 @@ __all__ = [
     "prepare",
     "refit",
     "repeat",
+    "repeat_draws",
     "score_cases",
     "search_library_network",
     "select_rows",

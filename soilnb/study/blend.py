@@ -116,7 +116,7 @@ def stacking_weights(errors: npt.ArrayLike, shrinkage: float) -> Floats:
     scale = np.sqrt(np.mean(E**2)) or 1.0
     pull = np.sqrt(shrinkage * m)
     # A row that weighs a thousand times as much holds the sum at one.
-    rows = [E / (scale * np.sqrt(n)), pull * np.eye(m), np.full((1, m), 1e3)]
-    target = [np.zeros(n), np.full(m, pull / m), [1e3]]
-    weights, _ = nnls(np.concatenate(rows), np.concatenate(target))
+    rows = np.vstack([E / (scale * np.sqrt(n)), pull * np.eye(m), np.full(m, 1e3)])
+    target = np.concatenate([np.zeros(n), np.full(m, pull / m), [1e3]])
+    weights, _ = nnls(rows, target)
     return weights / weights.sum()

@@ -17,7 +17,7 @@ from soilnb.sampling import Draw
 from soilnb.selection import DESIGNS, draw_samples, random_folds
 from soilnb.study.blend import Blend
 from soilnb.study.domain import find_domain
-from soilnb.study.intervals import cv_plus, n_needed
+from soilnb.study.intervals import cv_plus
 from soilnb.study.prepared import N_LOCAL_MIN, Study
 
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
@@ -179,8 +179,8 @@ def _check_size(n_drawn: float, probabilities: npt.NDArray, study: Study) -> Non
     else:
         what = f"{np.sum(~np.isfinite(probabilities))} of {n_drawn} without one"
     msg = (
-        f"'measured' must have the inclusion probabilities of a draw from the {n_scans} "
-        f"scans of {study.site.name!r}, got {what}. Give the file that soilnb choose "
+        "'measured' must have the inclusion probabilities of a draw from the "
+        f"{n_scans} scans of {study.site.name!r}, got {what}. Give the file that soilnb choose "
         "wrote for these scans."
     )
     raise ValueError(msg)
@@ -305,9 +305,7 @@ def _rank_next(
     return order
 
 
-def estimate_farm(
-    farm: Farm, estimates: pd.DataFrame, **stock: float
-) -> pd.DataFrame:
+def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.DataFrame:
     """Return the farm's mean SOC and its stock, with and without spectra.
 
     Parameters
@@ -343,7 +341,8 @@ def estimate_farm(
             **{f"lab_{n}": getattr(alone, n) for n in ("mean", "lower", "upper")},
             "relative_error": sampling.relative_error(both),
         }
-        names, values = ("stock", "stock_lower", "stock_upper"), [np.nan] * 3
+        names = ("stock", "stock_lower", "stock_upper")
+        values = (np.nan, np.nan, np.nan)
         if stock.get("bulk_density"):
             values = sampling.stock(
                 both.mean,

@@ -71,9 +71,9 @@ def cv_plus(
     CV+ (Barber et al. 2021, Annals of Statistics 49(1), 486-507): the ends are the
     k-th smallest of prediction minus |residual| and the k-th largest of prediction plus
     |residual|, each prediction by the model without that residual's fold, with
-    k = floor((1 - level) (n + 1)). At least 1 - 2 (1 - level) is proved where measured
-    and new samples are exchangeable, about the level is seen. Samples of a Kennard-Stone
-    or a judgement sample are not exchangeable with the others.
+    k = floor((1 - level) (n + 1)). About 1 - 2 (1 - level) at least is proved where
+    measured and new samples are exchangeable, about the level is seen. Samples that
+    Kennard-Stone or a judgement has picked are not exchangeable with the others.
 
     Examples
     --------

@@ -25,8 +25,8 @@ from soilnb.baselines import (
     fit_support_vectors,
 )
 from soilnb.cnn.folds import Fold, Scaling
-from soilnb.selection import random_folds
 from soilnb.methods import label
+from soilnb.selection import random_folds
 from soilnb.study.networks import select_rows
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.transfer.representations import FrozenNetwork, choose_base
@@ -322,7 +322,7 @@ class Nest:
     def _outcome(
         self, trained: Sequence[TrainedFold]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return, by fold, RMSE of the watched rows and mean prediction of every row."""
+        """Return, by fold, RMSE of watched rows and mean prediction of every row."""
         squares, n_watched, n_networks = np.zeros((3, len(self.numbers)))
         n_local, n_test = len(self.study.local), len(self.study.test)
         sums = np.zeros((len(self.numbers), n_local + n_test))

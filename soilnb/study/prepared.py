@@ -33,10 +33,15 @@ N_TEST_MIN = 5  # fewer test samples say nothing
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 LIBRARIES = ("global", "country")
 DRAWN = "The local samples were drawn at random, not by Kennard-Stone."
-NOWHERE = "they are in no model and no test"
+NOWHERE = "they are in no model and no test, only estimated"
+UNTESTED = (
+    "All measured samples are local: too few are measured for a test, so no model is "
+    "scored."
+)
 # Notes on the split, which another split does not have.
 _OF_A_SPLIT = re.compile(
-    rf"{re.escape(DRAWN)}|Of \d+ local samples only the first \d+ are used\."
+    rf"{re.escape(DRAWN)}|{re.escape(UNTESTED)}|"
+    r"Of \d+ local samples only the first \d+ are used\."
 )
 
 
@@ -55,7 +60,8 @@ class Study:
         Rows of `site` in the order in which they were selected.
     test : ndarray of shape (n_test,)
         The other measured rows of `site`, in their own order; of a study that
-        `first_local` made, those of the study it was made from.
+        `first_local` made, those of the study it was made from. None where too few are
+        measured.
     local_folds, library_folds, country_folds : ndarray of int
         Fold of each local, library and country row.
     n_folds : int
@@ -194,13 +200,19 @@ class Study:
         seed = self.seed if seed is None else seed
         _check_split(self.site, split, n_local, self.n_folds, seed)
         measured = np.flatnonzero(np.isfinite(self.site.soc))
+        n_local = min(n_local, len(measured))
+        if len(measured) < n_local + N_TEST_MIN:
+            n_local = len(measured)  # none is left for a test
         local = measured[_select_local(self.X_site[measured], n_local, split, seed)]
         test = np.setdiff1d(measured, local)
         _check_soc_varies(self.site, local, "local")
-        _check_soc_varies(self.site, test, "test")
+        if len(test):
+            _check_soc_varies(self.site, test, "test")
         notes = [note for note in self.notes if not _OF_A_SPLIT.fullmatch(note)]
         if split == "random":
             notes.insert(0, DRAWN)
+        if not len(test):
+            notes.insert(0, UNTESTED)
         n_country = len(self.country_rows)
         return self.with_split(
             local=local,
@@ -310,7 +322,7 @@ class Study:
             library=_from_table(library, facts["library"]),
             site=_from_table(site, facts["site"], tuple(facts["site_notes"])),
             local=rows[ids["local"]].to_numpy(np.int64),
-            test=rows[ids["test"]].to_numpy(np.int64),
+            test=rows[ids.get("test", [])].to_numpy(np.int64),
             local_folds=split["fold"].dropna().to_numpy(np.int64),
             n_folds=facts["n_folds"],
             seed=facts["seed"],
@@ -361,12 +373,24 @@ def _check_split(
     check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
     check_int(seed, "seed", 1)
     n_measured = int(np.isfinite(site.soc).sum())
-    if n_measured < n_local + N_TEST_MIN:
-        among = f" with SOC among {len(site)}" if n_measured < len(site) else ""
+    if n_measured < len(site):
+        _check_few(site, n_measured)
+    elif n_measured < n_local + N_TEST_MIN:
         msg = (
             f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
-            f"{n_local + N_TEST_MIN} samples, got {n_measured}{among}. Add samples or "
+            f"{n_local + N_TEST_MIN} samples, got {n_measured}. Add samples or "
             f"lower 'n_local' (now {n_local})."
+        )
+        raise ValueError(msg)
+
+
+def _check_few(site: SpectralLibrary, n_measured: int) -> None:
+    """Raise where too few samples are measured to estimate the others."""
+    if n_measured < N_LOCAL_MIN:
+        msg = (
+            f"'site' {site.name!r} must have at least {N_LOCAL_MIN} measured samples, "
+            f"got {n_measured} with SOC among {len(site)}. Which to send to the "
+            "laboratory says: soilnb choose"
         )
         raise ValueError(msg)
 
@@ -456,7 +480,8 @@ def prepare(
     library, site : SpectralLibrary
         Any wavelengths; both are brought to the working grid here.
     n_local : int, default 30
-        Local samples, at least 10; at least 5 others must have SOC, for the test.
+        Local samples, at least 10; at least 5 others must have SOC, for the test. Of a
+        site that has samples without SOC, fewer will do: all are local then.
     n_folds : int, default 10
         Folds of the cross-validation, from 2 to `n_local`.
     wavelength_range : tuple of two floats, default (420, 2480)
@@ -480,7 +505,9 @@ def prepare(
     _check_split(site, split, n_local, n_folds, seed)
     grid = working_grid(site.wavelengths, wavelength_range)
     _check_gaps(site.wavelengths, grid)
-    site, site_notes = _without_site_copies(site.on_grid(grid), n_local + N_TEST_MIN)
+    is_measured = np.isfinite(site.soc).all()
+    n_least = n_local + N_TEST_MIN if is_measured else N_LOCAL_MIN
+    site, site_notes = _without_site_copies(site.on_grid(grid), n_least)
     library = _measured_library(library)
     independent, library_notes = independent_library(library, site)
     notes = [*library.notes, *site_notes, *library_notes]

@@ -8,6 +8,7 @@ how its page was made.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,14 @@ from soilnb.workflow.places import results_folder
 from soilnb.workflow.run import StepError, only_run
 from soilnb.workflow.show import duration
 from soilnb.workflow.stamps import find_mismatch, read_stamp, run_command
-from soilnb.workflow.steps import COMPANIONS, OF_SITE, ROOT, STEPS
+from soilnb.workflow.steps import (
+    COMPANIONS,
+    OF_SITE,
+    ROOT,
+    STEPS,
+    by_role,
+    notebook_path,
+)
 
 BUILD = ROOT / "_build"
 
@@ -60,11 +68,14 @@ def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
 
 def _check_results(parameters: Mapping[str, Any]) -> None:
     """Raise where results are missing or do not belong together."""
-    problem = find_mismatch(results_folder(OF_SITE[0], parameters), OF_SITE)
+    site_folder = results_folder(OF_SITE[0], parameters)
+    wanted = [s for s in OF_SITE if _is_run(s, site_folder)]
+    problem = find_mismatch(site_folder, wanted)
     for step, entry in STEPS.items():
         if not problem and not entry.site:
             problem = find_mismatch(results_folder(step, parameters), [step])
-        if not problem and not _executed(step, parameters).is_file():
+        is_there = _executed(step, parameters).is_file()
+        if not problem and _is_run(step, site_folder) and not is_there:
             problem = step, f"there is no executed notebook of {step}"
     if problem:
         own = {key: parameters[key] for key in ("site", "library", "results")}
@@ -74,6 +85,12 @@ def _check_results(parameters: Mapping[str, Any]) -> None:
             f"{run_command(steps, own)}"
         )
         raise StepError(msg)
+
+
+def _is_run(step: str, site_folder: Path) -> bool:
+    """Return whether a step can be run at a site: some need test samples."""
+    made = read_stamp(site_folder / OF_SITE[0])
+    return not (STEPS[step].site and STEPS[step].tests and made.get("n_test") == 0)
 
 
 def _executed(step: str, parameters: Mapping[str, Any]) -> Path:
@@ -92,11 +109,39 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
         shutil.copytree(ROOT / folder, stage / folder)
     shutil.copy(ROOT / "_toc.yml", stage)
     _write_config(stage)
+    site_folder = results_folder(OF_SITE[0], parameters)
     for step in STEPS:
+        page = stage / "notebooks" / f"{step}.ipynb"
+        if not _is_run(step, site_folder):
+            nbformat.write(_left_out(step), page)
+            _blank_numbers(stage / "book", step)
+            continue
         file = _executed(step, parameters)
         notebook = nbformat.read(file, as_version=4)
         facts = read_stamp(file.parent)
-        nbformat.write(_ready(notebook, facts), stage / "notebooks" / f"{step}.ipynb")
+        nbformat.write(_ready(notebook, facts), page)
+
+
+def _left_out(step: str) -> nbformat.NotebookNode:
+    """Return the page of a step that was not run: its words, and why."""
+    notebook = nbformat.read(notebook_path(step), as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    why = (
+        "```{admonition} Not run for this farm\n:class: warning\nThis chapter scores "
+        "models on test samples, and too few samples of this farm are measured to keep "
+        f"some for a test. Its numbers and figures are left out; {{doc}}`"
+        f"{by_role('answers')}` estimates the samples that are not measured.\n```"
+    )
+    cells.insert(1, nbformat.v4.new_markdown_cell(why, id="left-out"))
+    notebook.cells = cells
+    return notebook
+
+
+def _blank_numbers(folder: Path, step: str) -> None:
+    """Put a dash where a page of prose shows a number of a step that was not run."""
+    shown = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
+    for page in folder.glob("*.md"):
+        page.write_text(shown.sub("–", page.read_text()))
 
 
 def _write_config(stage: Path) -> None:

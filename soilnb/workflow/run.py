@@ -20,7 +20,7 @@ from soilnb._files import digest, locked
 from soilnb._validation import check_int
 from soilnb.datasets import SITES, data_folder
 from soilnb.rslocal import selection_size
-from soilnb.study import Study
+from soilnb.study import N_TEST_MIN, Study
 from soilnb.workflow import stamps
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
@@ -108,8 +108,9 @@ def plan(
 def check_data(jobs: list[Job], keep: Path) -> list[str]:
     """Raise, before hours of work, where a site or its library cannot be used.
 
-    The studies that this prepares are left in `keep` for the steps that need them.
-    Return what was understood of the sites' files, a line for each note.
+    The studies that this prepares are left in `keep` for the steps that need them. Jobs
+    that need test samples which a site does not have are taken out of `jobs`. Return
+    what was understood of the sites' files, a line for each note.
     """
     first = [job for job in jobs if STEPS[job.step].role == "prepares"]
     lines = []
@@ -122,9 +123,12 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
             _keep_study(study, job, keep)
         if job.values["site"] not in SITES:
             lines += [f"{job.site_folder.name}: {note}" for note in study.site.notes]
-        for other in jobs:
-            if other.site_folder == job.site_folder and "n_selected" in other.values:
+        own = [other for other in jobs if other.site_folder == job.site_folder]
+        for other in own:
+            if "n_selected" in other.values:
                 _check_components(study, other.values)
+        if not len(study.test):
+            lines.append(_leave_out(jobs, own, study))
     for job in jobs:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
     for folder in dict.fromkeys(job.site_folder for job in jobs):
@@ -134,6 +138,18 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
                 "steps. They are not read and may be deleted."
             )
     return lines
+
+
+def _leave_out(jobs: list[Job], own: list[Job], study: Study) -> str:
+    """Take a site's jobs that need test samples out of all jobs; return why."""
+    out = [job for job in own if STEPS[job.step].tests]
+    for job in out:
+        jobs.remove(job)
+    left_out = f" Left out: {', '.join(job.step for job in out)}." if out else ""
+    return (
+        f"{study.site.name}: {len(study.local)} samples are measured, and a test needs "
+        f"n_local + {N_TEST_MIN}.{left_out}"
+    )
 
 
 def _keep_study(study: Study, job: Job, keep: Path) -> None:

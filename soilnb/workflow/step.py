@@ -25,7 +25,7 @@ from IPython import get_ipython
 
 from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
-from soilnb.study import Study
+from soilnb.study import N_TEST_MIN, Study
 from soilnb.workflow import show
 from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
@@ -184,7 +184,9 @@ class Step:
             predictions.to_parquet(self.folder / "predictions.parquet", index=False)
         seconds = round(time.perf_counter() - self.start, 1)
         study = self.study.fingerprint if STEPS[self.name].site else ""
-        write_stamp(self.folder, self.facts | {"study": study, "seconds": seconds})
+        n_test = len(self.study.test) if study else 0
+        made = {"study": study, "n_test": n_test, "seconds": seconds}
+        write_stamp(self.folder, self.facts | made)
         merges, merged = by_role("merges"), self.place.with_name("scores.csv")
         if self.name in (*STEPS[merges].reads, merges):
             merged.unlink(missing_ok=True)  # of what is replaced now
@@ -236,7 +238,15 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     step.facts = expected(name, step.values)
     if needs_site:
         _check_upstream(step)
-        _ = step.study  # refuses data that cannot be used
+        if entry.tests and not len(step.study.test):  # refuses unusable data, too
+            msg = (
+                f"{name} cannot run: it scores on test samples, and 'site' "
+                f"{step.study.site.name!r} has {len(step.study.local)} measured ones, "
+                f"where a test needs n_local + {N_TEST_MIN}. {by_role('answers')} "
+                "estimates the others."
+            )
+            raise ValueError(msg)
+        _ = step.study
     check_writable(step.place.parent)
     step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)

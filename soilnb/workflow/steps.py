@@ -22,6 +22,7 @@ class Entry:
     reads: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     site: bool = True
+    tests: bool = True
     waits: bool = False
     files: str = ""
     role: str = ""
