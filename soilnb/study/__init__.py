@@ -27,6 +27,7 @@ from soilnb.study.networks import (
 from soilnb.study.prepared import N_TEST_MIN, Study, prepare
 from soilnb.study.recommend import (
     BLENDED,
+    CANDIDATES,
     RULE_SITES,
     Choice,
     choose,
@@ -47,6 +48,7 @@ from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smalles
 
 __all__ = [
     "BLENDED",
+    "CANDIDATES",
     "NINE_MODELS",
     "N_TEST_MIN",
     "RULE_SITES",

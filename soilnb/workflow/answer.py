@@ -21,15 +21,16 @@ from soilnb.workflow.step import Step
 from soilnb.workflow.steps import STEPS
 
 DESIGN_SAYS = {
-    "stratified": "The draw is random within strata of similar spectra: it serves the "
+    "stratified": "The draw is random within strata of similar spectra. It serves the "
     "models and the mean, and its intervals hold.",
-    "random": "The draw is simply random: its intervals hold, and spectra help its mean "
+    "random": "The draw is simply random. Its intervals hold; spectra help its mean "
     "most.",
-    "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance: good for "
-    "a model, but no interval of the farm's mean holds after it.",
-    "unknown": "How the measured samples were drawn is not known: the mean has no "
+    "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance. That is "
+    "good for a model, but the farm's mean has no interval after it.",
+    "unknown": "How the measured samples were drawn is not known. The mean has no "
     "interval, and those of the samples hold only if they are like the others.",
 }
+_TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
 
 
 def write_answer(
@@ -102,10 +103,10 @@ def _sentences(
         "for them."
     )
     n_drawn = farm.draw.n_drawn
-    if n_drawn < n_needed(level):
+    if n_drawn < (needed := n_needed(level)):
         told["error"] += (
-            f" Intervals of {level:.0%} need {n_needed(level)} drawn samples, and there "
-            f"are {n_drawn}: none is given."
+            f" Intervals of {level:.0%} need {needed} drawn samples, and there are "
+            f"{n_drawn}: none is given."
         )
     told["design"] = DESIGN_SAYS[farm.draw.design]
     told["alone"] = (
@@ -140,12 +141,9 @@ def _library(step: Step, facts: dict[str, float]) -> str:
     file = step.read(STEPS[step.name].uses[0], "gains.csv")
     if file.is_file():
         return share + _gain(pd.read_csv(file), "on this farm")
-    reference = read_reference("over_sites")
-    one = reference.query("kind == 'random_splits' and method == 'dtl_i_global'").iloc[
-        0
-    ]
+    one = read_reference("over_sites").query(_TRANSFER).iloc[0]
     return share + (
-        f"On the {one['n_sites']:.0f} farms of the reference results, instance transfer "
+        f"On the {one['n_sites']:.0f} farms of the reference results instance transfer "
         f"had {one['ratio']:.2f} times the error of the local network (95 % interval "
         f"{one['low']:.2f} to {one['high']:.2f})."
     )
@@ -153,7 +151,7 @@ def _library(step: Step, facts: dict[str, float]) -> str:
 
 def _gain(gains: pd.DataFrame, where: str) -> str:
     """Return what instance transfer did over all seeds and random splits."""
-    of_splits = gains.query("kind == 'random_splits' and method == 'dtl_i_global'")
+    of_splits = gains.query(_TRANSFER)
     if of_splits.empty:
         return "Whether transfer helps here, no repetition could tell."
     one = of_splits.iloc[0]
@@ -231,5 +229,6 @@ def choose_samples(
     return [
         f"{n_samples} of the {len(site)} samples of {name} are listed in {out}.",
         DESIGN_SAYS[design],
-        f"Fill in its column soc, then: soilnb estimate {values['site']} --measured {out}",
+        "Fill in its column soc, then: "
+        f"soilnb estimate {values['site']} --measured {out}",
     ]
