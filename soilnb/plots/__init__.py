@@ -6,6 +6,12 @@ from soilnb.plots.comparison import (
     plot_sites,
 )
 from soilnb.plots.delta import plot_delta
+from soilnb.plots.farm import (
+    plot_blend_weights,
+    plot_estimates,
+    plot_farm_map,
+    plot_farm_mean,
+)
 from soilnb.plots.maps import (
     has_coordinates,
     plot_fields,
@@ -45,12 +51,16 @@ __all__ = [
     "FEATURES_NM",
     "has_coordinates",
     "plot_band_importance",
+    "plot_blend_weights",
     "plot_choice",
     "plot_components",
     "plot_crews",
     "plot_curves",
     "plot_delta",
     "plot_depths",
+    "plot_estimates",
+    "plot_farm_map",
+    "plot_farm_mean",
     "plot_fields",
     "plot_filters",
     "plot_frequency",
