@@ -67,6 +67,7 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
         quantity=values["quantity"],
         soc_unit=values["soc_unit"],
         country=values["country"],
+        measured=resolve(values["measured"]),
     )
 
 
