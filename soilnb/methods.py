@@ -69,6 +69,18 @@ METHODS = {
 FOREIGN = tuple(
     kind + library for library in ("global", "country") for kind in ("plsr_", "rf_", "")
 )
+# Made of the farm's own samples alone.
+LOCAL = (
+    "plsr_local",
+    "plsr_one_se",
+    "gp_local",
+    "svr_local",
+    "rf_local",
+    "cubist_local",
+    "cnn_small",
+    "cnn_published",
+    "local",
+)
 
 
 def label(name: str) -> str:
