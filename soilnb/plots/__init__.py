@@ -7,6 +7,7 @@ from soilnb.plots.comparison import (
 )
 from soilnb.plots.delta import plot_delta
 from soilnb.plots.farm import (
+    POPULATIONS,
     plot_blend_weights,
     plot_estimates,
     plot_farm_map,
@@ -49,6 +50,7 @@ from soilnb.plots.style import COLOURS, FEATURES_NM
 __all__ = [
     "COLOURS",
     "FEATURES_NM",
+    "POPULATIONS",
     "has_coordinates",
     "plot_band_importance",
     "plot_blend_weights",

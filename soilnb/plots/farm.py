@@ -125,7 +125,7 @@ def _ring_and_number(
         rows["next"][wanted], places, _free_sides(places), strict=True
     ):
         panels[2].annotate(
-            str(number),
+            f"{number:.0f}",
             place,
             xytext=side * [7, 6],
             textcoords="offset points",
@@ -228,11 +228,11 @@ def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
     truth : float, optional
         True mean SOC in %, where it is known after all; a line.
     """
-    figure, axes = make_figure(6.8, 2.5)
+    figure, axes = make_figure(5.4, 2.7)
     names = []
     for row in farm.to_dict("records"):
         for source, name in SOURCES.items():
-            names.append(f"{POPULATIONS[row['population']]}, {name}")
+            names.append(f"{POPULATIONS[row['population']]},\n{name}")
             _draw_mean(axes, len(names) - 1, row, source)
     if truth is not None:
         axes.axvline(truth, color=TRUE, lw=1, ls="--", label="true mean")
