@@ -79,7 +79,7 @@ def write_answer(
         "depth": values["depth_cm"],
     }
     same = {key: values[key] for key in ("profile", "seed", "level")}
-    spectra = (study.wavelengths, study.site.reflectance)
+    spectra = (study.wavelengths, {"site": study.site.reflectance})
     file = step.folder / "report.html"
     write_report(file, estimates, table, weights, facts=more | same, spectra=spectra)
     return sentences
