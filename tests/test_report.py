@@ -267,9 +267,12 @@ def _browse(browser, folder, address, *flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["map", "crowded"])
+@pytest.mark.parametrize("case", ["map", "tall map", "crowded"])
 def test_page_prints_on_two_sheets(browser, skane, page, tmp_path, case):
-    tables, spectra, facts = (skane, None, {}) if case == "map" else _crowded()
+    tables, spectra, facts = (skane, None, {}) if "map" in case else _crowded()
+    if case == "tall map":
+        estimates = skane[0].assign(northing=4 * skane[0]["northing"])
+        tables, facts = (estimates, *skane[1:]), {"synthetic": True}
     page(tables, spectra, **facts)
     printed = tmp_path / "report.pdf"
     address = (tmp_path / "report.html").as_uri()
