@@ -32,7 +32,7 @@ class Method:
 METHODS = {
     name: Method(name, label, kind)
     for name, label, kind in (
-        ("null", "mean of the measured", "plain"),
+        ("null_model", "mean of the measured", "plain"),
         ("plsr_local", "PLSR local", "plain"),
         ("plsr_one_se", "PLSR local, parsimonious", "plain"),
         ("gp_local", "Gaussian process", "plain"),

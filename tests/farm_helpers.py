@@ -88,7 +88,7 @@ def _weights():
     return pd.DataFrame(
         {
             "candidate": [
-                "null",
+                "null_model",
                 "plsr_one_se",
                 "gp_local",
                 "svr_local",

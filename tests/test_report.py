@@ -197,7 +197,7 @@ def test_tables_that_were_files_give_the_same_page(skane, page, tmp_path):
     for number, table in enumerate(skane):
         file = tmp_path / f"{number}.csv"
         table.to_csv(file, index=False)
-        # "null" is a candidate, not a gap.
+        # "null_model" is a candidate, not a gap.
         known = {"dtype": {"sample_id": str}, "keep_default_na": False}
         files.append(pd.read_csv(file, na_values=[""], **known))
     assert page(files)[1] == page(skane)[1]

@@ -46,7 +46,7 @@ def parse(candidate: str) -> tuple[str, str]:
 
 # Plain candidates: how each is fitted on a study, given the rows that were selected.
 PLAIN: dict[str, Callable[[Study, npt.NDArray[np.intp]], Any]] = {
-    "null": lambda study, _: DummyRegressor().fit(*study.samples("local")[:2]),
+    "null_model": lambda study, _: DummyRegressor().fit(*study.samples("local")[:2]),
     "plsr_one_se": lambda study, _: fit_plsr(*study.samples("local"), rule="one_se"),
     "gp_local": lambda study, _: fit_gaussian_process(*study.samples("local")[:2]),
     "svr_local": lambda study, _: fit_support_vectors(

@@ -28,7 +28,7 @@ TEMPLATE = Path(__file__).with_name("report.html")
 FROM_LIBRARY = ("plsr_rs_local", "plsr_weighted_cv")
 # How the samples for the laboratory were chosen, in a sentence.
 DESIGN_WORDS = {
-    "stratified": "chosen by chance within parts of the field (stratified)",
+    "stratified": "chosen by chance within groups of similar spectra (stratified)",
     "random": "chosen by chance (random)",
     "kennard_stone": "chosen to be unlike each other (Kennard-Stone)",
     "unknown": "chosen in a way that is not known",
