@@ -68,7 +68,7 @@ def write_answer(
     more = {
         "site": study.site.name,
         "library": study.library.name,
-        "library_text": sentences["library"],
+        "library_text": _library(step),
         "target": values["target"],
         "n_more": None if np.isnan(n_more) else int(n_more),
         "synthetic": study.is_synthetic,
@@ -116,7 +116,10 @@ def _sentences(
         f"{facts['n_alone']:.0f} laboratory values for the same half-width; there are "
         f"{n_drawn}."
     )
-    told["library"] = _library(step, facts)
+    told["library"] = (
+        f"{_library(step)} Here candidates that use it hold "
+        f"{facts['library_weight']:.0%} of the blend's weight."
+    )
     told["next"] = _next(estimates, facts, step.values["target"])
     return told
 
@@ -129,20 +132,17 @@ def _mean(scans: pd.Series) -> str:
     return f"{scans['mean']:.2f} % SOC (95 % interval {low:.2f} to {high:.2f})"
 
 
-def _library(step: Step, facts: dict[str, float]) -> str:
-    """Return whether the library helped, over all seeds."""
-    study = step.study
-    n_sources = study.library.info["group"].nunique()
-    small = "" if n_sources > 20 else f" It holds {n_sources} farms or sets, no more."
-    share = (
-        f"Candidates that use the library {study.library.name!r} hold "
-        f"{facts['library_weight']:.0%} of the blend's weight.{small} "
-    )
+def _library(step: Step) -> str:
+    """Return how large the library is and whether it helps, over all seeds."""
+    library = step.study.library
+    n_sources = library.info["group"].nunique()
+    what = f"{len(library):,} samples of {n_sources} farms or sets"
+    size = f"The library {library.name!r} holds {what}. "
     file = step.read(STEPS[step.name].uses[0], "gains.csv")
     if file.is_file():
-        return share + _gain(pd.read_csv(file), "on this farm")
+        return size + _gain(pd.read_csv(file), "on this farm")
     one = read_reference("over_sites").query(_TRANSFER).iloc[0]
-    return share + (
+    return size + (
         f"On the {one['n_sites']:.0f} farms of the reference results instance transfer "
         f"had {one['ratio']:.2f} times the error of the local network (95 % interval "
         f"{one['low']:.2f} to {one['high']:.2f})."
