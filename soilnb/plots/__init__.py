@@ -9,6 +9,7 @@ from soilnb.plots.delta import plot_delta
 from soilnb.plots.farm import (
     POPULATIONS,
     plot_blend_weights,
+    plot_draws,
     plot_estimates,
     plot_farm_map,
     plot_farm_mean,
@@ -60,6 +61,7 @@ __all__ = [
     "plot_curves",
     "plot_delta",
     "plot_depths",
+    "plot_draws",
     "plot_estimates",
     "plot_farm_map",
     "plot_farm_mean",

@@ -34,6 +34,7 @@ POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
 # From a column of the table of the farm's means to what it is called.
 SOURCES = {"lab_": "laboratory alone", "": "with spectra"}
 SOURCE_COLOURS = {"lab_": "#E69F00", "": COLOURS["site"]}
+DRAW_COLOURS = {"random": "#E69F00", "stratified": COLOURS["site"]}
 MEASURED, TRUE, MISSED = "#E69F00", "#444444", "#D55E00"
 RING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00", "lw": 1.3}
 GREY: dict[str, Any] = {"s": 8, "color": "#BBBBBB", "lw": 0}
@@ -284,3 +285,65 @@ def plot_blend_weights(weights: pd.DataFrame) -> Figure:
     axes.set_xlim(0, 1.05 * max(rows["weight"].max(), 0.05))
     axes.set_xlabel("weight in the estimates (all sum to 1)")
     return figure
+
+
+def plot_draws(draws: pd.DataFrame) -> Figure:
+    """Plot how the answer for each farm fares over many draws.
+
+    Parameters
+    ----------
+    draws : DataFrame
+        Columns site, design, draw, method ("blend", "local" and "plsr_one_se"), rmse,
+        coverage, mean_covered and lab_covered; one row for each.
+
+    Returns
+    -------
+    Figure
+        Three panels with a row for each farm: RMSE of the blend over that of the local
+        network (a dot for each draw, a diamond for their geometric mean), the share of
+        intervals that hold a sample, and that of intervals that hold the farm's mean,
+        with spectra and by the laboratory alone.
+    """
+    sites = list(draws["site"].unique())
+    figure, panels = make_figure(9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True)
+    rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
+    ratios = rmse["blend"] / rmse["local"]
+    blended = draws[draws["method"] == "blend"]
+    plain = draws[draws["method"] == "plsr_one_se"]
+    for shift, (design, colour) in zip(
+        (-0.15, 0.15), DRAW_COLOURS.items(), strict=True
+    ):
+        for row, site in enumerate(sites):
+            at = {"color": colour, "lw": 0, "label": design if row == 0 else None}
+            own = ratios[
+                (ratios.index.get_level_values("site") == site)
+                & (ratios.index.get_level_values("design") == design)
+            ]
+            panels[0].scatter(
+                own, np.full(len(own), row + shift), s=10, alpha=0.5, **at
+            )
+            mean = np.exp(np.log(own).mean())
+            panels[0].scatter(mean, row + shift, marker="D", s=34, color=colour)
+            held = _share(blended, site, design, "coverage")
+            panels[1].scatter(held, row + shift, marker="D", s=34, color=colour)
+            for column, face in (("mean_covered", colour), ("lab_covered", "none")):
+                held = _share(plain, site, design, column)
+                panels[2].scatter(held, row + shift, s=34, color=face, ec=colour)
+    titles = (
+        "RMSE of the blend /\nRMSE of CNN local",
+        "90 % intervals of samples\nthat hold, %",
+        "95 % intervals of the mean\nthat hold, %",
+    )
+    for axes, title, line in zip(panels, titles, (1, 90, 95), strict=True):
+        axes.axvline(line, color="#666666", lw=1, ls="--")
+        axes.set_xlabel(title)
+    panels[0].set_yticks(range(len(sites)), sites)
+    panels[0].invert_yaxis()
+    legend_below(panels[0], 2)
+    return figure
+
+
+def _share(part: pd.DataFrame, site: str, design: str, column: str) -> float:
+    """Return the mean of a column over the draws of a farm, in percent."""
+    own = part[(part["site"] == site) & (part["design"] == design)]
+    return 100 * float(own[column].mean())

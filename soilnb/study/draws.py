@@ -57,6 +57,7 @@ def repeat_draws(
     finished = pd.read_csv(file) if file.exists() else pd.DataFrame()
     keys = finished[["design", "draw"]] if len(finished) else finished
     known = set(keys.itertuples(index=False, name=None))
+    file.parent.mkdir(parents=True, exist_ok=True)
     waiting = [case for case in cases if case not in known]
     for number, (design, draw) in enumerate(waiting, start=1):
         farm = make_farm(study, design=design, seed=draw)
