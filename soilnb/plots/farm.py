@@ -310,25 +310,19 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
     ratios = rmse["blend"] / rmse["local"]
     blended = draws[draws["method"] == "blend"]
     plain = draws[draws["method"] == "plsr_one_se"]
-    for shift, (design, colour) in zip(
-        (-0.15, 0.15), DRAW_COLOURS.items(), strict=True
-    ):
+    for place, (design, colour) in enumerate(DRAW_COLOURS.items()):
+        of_design = ratios.xs(design, level="design")
         for row, site in enumerate(sites):
-            at = {"color": colour, "lw": 0, "label": design if row == 0 else None}
-            own = ratios[
-                (ratios.index.get_level_values("site") == site)
-                & (ratios.index.get_level_values("design") == design)
-            ]
-            panels[0].scatter(
-                own, np.full(len(own), row + shift), s=10, alpha=0.5, **at
-            )
-            mean = np.exp(np.log(own).mean())
-            panels[0].scatter(mean, row + shift, marker="D", s=34, color=colour)
-            held = _share(blended, site, design, "coverage")
-            panels[1].scatter(held, row + shift, marker="D", s=34, color=colour)
+            own, at = of_design[site], row + 0.3 * (place - 0.5)
+            panels[0].scatter(own, np.full(len(own), at), s=10, color=colour, lw=0)
+            name = {"label": design} if row == 0 else {}
+            diamond: dict[str, Any] = {"marker": "D", "s": 34, "color": colour}
+            panels[0].scatter(np.exp(np.log(own).mean()), at, **diamond, **name)
+            held = _percent(blended, site, design, "coverage")
+            panels[1].scatter(held, at, **diamond)
             for column, face in (("mean_covered", colour), ("lab_covered", "none")):
-                held = _share(plain, site, design, column)
-                panels[2].scatter(held, row + shift, s=34, color=face, ec=colour)
+                held = _percent(plain, site, design, column)
+                panels[2].scatter(held, at, s=34, color=face, ec=colour)
     titles = (
         "RMSE of the blend /\nRMSE of CNN local",
         "90 % intervals of samples\nthat hold, %",
@@ -343,7 +337,7 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
     return figure
 
 
-def _share(part: pd.DataFrame, site: str, design: str, column: str) -> float:
+def _percent(part: pd.DataFrame, site: str, design: str, column: str) -> float:
     """Return the mean of a column over the draws of a farm, in percent."""
     own = part[(part["site"] == site) & (part["design"] == design)]
     return 100 * float(own[column].mean())

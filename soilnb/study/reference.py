@@ -150,11 +150,12 @@ def draw_sentences(draws: pd.DataFrame) -> list[str]:
     plain = draws[draws["method"] == "plsr_one_se"].groupby("design")
     covered = 100 * plain[["mean_covered", "lab_covered"]].mean()
     errors = plain[["mean_error", "lab_error"]].agg(lambda e: (e**2).mean() ** 0.5)
+    both = errors.join(covered)
     means = [
-        f"after {name} draws {errors.at[name, 'mean_error']:.1f} % instead of "
-        f"{errors.at[name, 'lab_error']:.1f} %, held by {covered.at[name, 'mean_covered']:.0f} % "
-        f"of the intervals ({covered.at[name, 'lab_covered']:.0f} % without spectra)"
-        for name in errors.index
+        f"after {name} draws {one.mean_error:.1f} % instead of {one.lab_error:.1f} %, "
+        f"held by {one.mean_covered:.0f} % of the intervals ({one.lab_covered:.0f} % "
+        "without spectra)"
+        for name, one in both.iterrows()
     ]
     return [
         f"The blend has {mean:.2f} times the RMSE of the local network over "
