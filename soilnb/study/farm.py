@@ -180,8 +180,8 @@ def _check_size(n_drawn: float, probabilities: npt.NDArray, study: Study) -> Non
         what = f"{np.sum(~np.isfinite(probabilities))} of {n_drawn} without one"
     msg = (
         "'measured' must have the inclusion probabilities of a draw from the "
-        f"{n_scans} scans of {study.site.name!r}, got {what}. Give the file that soilnb choose "
-        "wrote for these scans."
+        f"{n_scans} scans of {study.site.name!r}, got {what}. Give the file that "
+        "soilnb choose wrote for these scans."
     )
     raise ValueError(msg)
 
