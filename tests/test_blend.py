@@ -180,6 +180,20 @@ def test_inputs_are_not_modified(skane):
     pd.testing.assert_frame_equal(nested.local, local)
 
 
+def test_progress_counts_selections_and_fits(skane):
+    told = []
+    nested_predictions(
+        skane,
+        {},
+        {},
+        candidates=["null", "plsr_rs_local"],
+        selection=SELECTION,
+        progress=lambda *step: told.append(step[:2]),
+    )
+    # Two candidates, and one selection for each of three folds.
+    assert told == [(number, 5) for number in range(1, 6)]
+
+
 def without_first_fold(study):
     """Spectra, SOC and folds of the local samples outside of fold 0."""
     inner = without_fold(study, 0)

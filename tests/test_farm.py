@@ -10,6 +10,7 @@ from soilnb.datasets import load_library, load_site
 from soilnb.sampling import estimate_mean, stock
 from soilnb.selection import draw_samples
 from soilnb.study import (
+    Study,
     blend,
     cv_plus,
     estimate_farm,
@@ -274,6 +275,15 @@ def test_measured_samples_of_a_file_that_tells_nothing_are_unknown(by_file, draw
         make_farm(study, design="stratified")
 
 
+def test_a_study_that_was_saved_is_the_same_farm(by_file, draw, tmp_path):
+    study = by_file(draw)
+    study.save(tmp_path)
+    first, second = make_farm(study), make_farm(Study.load(tmp_path))
+    assert second.draw.stratum_sizes == first.draw.stratum_sizes
+    np.testing.assert_array_equal(second.draw.strata, first.draw.strata)
+    np.testing.assert_array_equal(second.study.local_folds, first.study.local_folds)
+
+
 def test_a_random_draw_of_a_file(by_file, skane):
     drawn = draw_samples(skane.X_site, 30, design="random", seed=2)
     farm = make_farm(by_file(drawn))
@@ -334,8 +344,11 @@ def test_fewer_than_ten_measured_samples_are_refused(skane, by_file, draw):
     def lose(info, soc):
         soc[draw["row"][10:]] = np.nan
 
-    study = make_farm(by_file(draw, lose)).study
-    assert (len(study.local), study.n_folds) == (10, 10)
+    farm = make_farm(by_file(draw, lose))
+    assert (len(farm.study.local), farm.study.n_folds) == (10, 10)
+    table = answer(farm)
+    assert np.isfinite(table["estimate"]).all()
+    assert np.isfinite(table.loc[farm.study.test, ["lower", "upper"]]).all(axis=None)
 
 
 def test_table_has_a_row_per_sample_of_the_site(farm, table):

@@ -210,6 +210,20 @@ def test_another_seed_gives_other_predictions(skane, table):
     assert not np.isclose(first, other["predicted"]).any()
 
 
+def test_ten_samples_in_ten_folds_are_enough(skane):
+    # Nine are left, in nine folds: one fewer than the study has.
+    few = skane.with_split(
+        local=skane.local[:10], local_folds=random_folds(10, 10, 1), n_folds=10
+    )
+    nested = nest(few, {}, ["null", "plsr_one_se", "local"], n_networks=10)
+    y = few.samples("local").y
+    np.testing.assert_allclose(nested.local["null"], (y.sum() - y) / 9)
+    for name in nested.local:
+        assert np.isfinite(nested.local[name]).all()
+        assert np.isfinite(nested.test[name]).all()
+        assert nested.test[name].shape == (10, len(skane.test))
+
+
 def test_without_networks_only_local_and_instances_are_candidates(vaud):
     told = []
     nested = nested_predictions(
