@@ -30,11 +30,11 @@ run: install
 book: install
 	@$(BIN)/soilnb book --site $(SITE) --library $(LIBRARY)
 
-# All real farms, and the tables of data/reference_results made of them: two hours.
+# All real farms, and the tables of data/reference_results made of them: four hours.
 SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland
 SEEDS ?= 5
 reference: install
-	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -j 2
+	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -p n_draws=10 -j 2
 	@$(BIN)/soilnb run 16_results -p collect=true
 
 test: install

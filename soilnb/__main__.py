@@ -49,6 +49,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-j", type=int, default=1, metavar="N", help="sites at once")
 
+    choose = commands.add_parser(
+        "choose", help="say which samples to send to the laboratory"
+    )
+    choose.add_argument("file", help="CSV/Parquet file of spectra")
+    choose.add_argument("-n", type=int, default=30, help="how many (30)")
+    choose.add_argument(
+        "--design", default="stratified", help="stratified, random or kennard_stone"
+    )
+    choose.add_argument("--seed", type=int, default=1, help="of the draw (1)")
+    choose.add_argument("-o", metavar="OUT.csv", help="by default FILE-chosen.csv")
+    choose.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
+    )
+
+    estimate = commands.add_parser(
+        "estimate", help="estimate what is not measured, and the farm's mean"
+    )
+    estimate.add_argument("file", help="CSV/Parquet file, or the name of a site")
+    estimate.add_argument(
+        "--measured", default="", metavar="LAB.csv", help="values of the laboratory"
+    )
+    estimate.add_argument("--library", default="farms", help="name or file")
+    estimate.add_argument("--profile", default="quick", help="tiny, quick or full")
+    estimate.add_argument("--scheduler", default="", help="as of soilnb run")
+    estimate.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
+    )
+
     book = commands.add_parser("book", help="build the book of one site")
     book.add_argument("--site", default="skane")
     book.add_argument("--library", default="farms")
@@ -77,12 +105,50 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     """Run steps."""
     from soilnb._validation import check_int
-    from soilnb.workflow.cluster import connect
-    from soilnb.workflow.run import check_data, plan, run
+    from soilnb.workflow.run import plan
 
     check_int(arguments.j, "-j", 1)
     shared = {name: getattr(arguments, name) for name in _SHARED}
-    jobs = plan(arguments.steps, arguments.site or ["skane"], shared, arguments.p)
+    sites = arguments.site or ["skane"]
+    _run_jobs(plan(arguments.steps, sites, shared, arguments.p), arguments)
+
+
+def _choose(arguments: argparse.Namespace) -> None:
+    """Choose samples for the laboratory."""
+    from soilnb.workflow.answer import choose_samples
+    from soilnb.workflow.params import check_parameters, parse_assignments
+    from soilnb.workflow.steps import by_role
+
+    step = by_role("prepares")
+    given = parse_assignments(arguments.p, [step])[step]
+    values = check_parameters(step, given | {"site": arguments.file})
+    file = Path(arguments.file)
+    out = Path(arguments.o or file.with_name(f"{file.name.split('.')[0]}-chosen.csv"))
+    options = (arguments.n, arguments.design, arguments.seed, out)
+    print("\n".join(choose_samples(values, *options)))
+
+
+def _estimate(arguments: argparse.Namespace) -> None:
+    """Answer for a farm."""
+    from soilnb.workflow.answer import read_answer
+    from soilnb.workflow.run import plan
+    from soilnb.workflow.steps import by_role
+
+    shared = {name: getattr(arguments, name) for name in _SHARED}
+    if arguments.measured:
+        shared["measured"] = arguments.measured
+    jobs = plan([by_role("answers")], [arguments.file], shared, arguments.p)
+    place = next(job.place for job in jobs if job.step == by_role("answers"))
+    _run_jobs(jobs, arguments)
+    print("\n".join(read_answer(place)))
+
+
+def _run_jobs(jobs: list, arguments: argparse.Namespace) -> None:
+    """Check the data of jobs, then run them, on one cluster where one is asked for."""
+    from soilnb.workflow.cluster import connect
+    from soilnb.workflow.run import check_data, run
+
+    n_parallel = getattr(arguments, "j", 1)
     with TemporaryDirectory() as kept, ExitStack() as stack:
         named = [job for job in jobs if "scheduler" in job.values]  # by -p, too
         scheduler = named[0].values["scheduler"] if named else arguments.scheduler
@@ -92,7 +158,7 @@ def _run(arguments: argparse.Namespace) -> None:
                 job.values["scheduler"] = client.scheduler_info()["address"]
         for line in check_data(jobs, Path(kept)):
             print(line, flush=True)
-        run(jobs, Path(kept), n_parallel=arguments.j)
+        run(jobs, Path(kept), n_parallel=n_parallel)
 
 
 def _book(arguments: argparse.Namespace) -> None:
@@ -140,7 +206,8 @@ def _data(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Run the command; a problem is one sentence on standard error and exit code 1."""
     arguments = _parser().parse_args()
-    command = {"run": _run, "book": _book, "data": _data}[arguments.command]
+    known = {"run": _run, "choose": _choose, "estimate": _estimate, "book": _book}
+    command = (known | {"data": _data})[arguments.command]
     try:
         command(arguments)
         sys.stdout.flush()

@@ -32,7 +32,7 @@ class Method:
 METHODS = {
     name: Method(name, label, kind)
     for name, label, kind in (
-        ("null", "mean of the measured", "plain"),
+        ("null_model", "mean of the measured", "plain"),
         ("plsr_local", "PLSR local", "plain"),
         ("plsr_one_se", "PLSR local, parsimonious", "plain"),
         ("gp_local", "Gaussian process", "plain"),
@@ -68,6 +68,18 @@ METHODS = {
 # Made of a library alone, without any sample of the farm.
 FOREIGN = tuple(
     kind + library for library in ("global", "country") for kind in ("plsr_", "rf_", "")
+)
+# Made of the farm's own samples alone.
+LOCAL = (
+    "plsr_local",
+    "plsr_one_se",
+    "gp_local",
+    "svr_local",
+    "rf_local",
+    "cubist_local",
+    "cnn_small",
+    "cnn_published",
+    "local",
 )
 
 

@@ -51,14 +51,43 @@ def test_a_few_noisy_bands_do_not_decide_the_quantity(write_csv):
     assert len(report.problems) == 1
 
 
+def flatten(frame):
+    """Straight lines, of which the shape says nothing, from 0.35 to 0.5."""
+    size = frame[BANDS].mean(axis=1).to_numpy()[:, np.newaxis]
+    frame[BANDS] = 0.35 + 0.15 * size + np.linspace(0, 0.01, len(BANDS))
+
+
 def test_an_undecidable_quantity_is_asked_for(write_csv):
+    path = write_csv(flatten)
     assert_refused(
-        write_csv(brighten),
-        r"'quantity' could be reflectance or absorbance \(values from 0\.2.* to 0\..*"
-        r"say quantity='reflectance' or quantity='absorbance'\.",
+        path,
+        r"'quantity' could be reflectance or absorbance \(values from 0\.3.* to 0\..*"
+        r"no shape that tells\): say quantity='reflectance' or quantity='absorbance'\.",
     )
-    assert read_file(write_csv(brighten), quantity="reflectance")
-    assert read_file(write_csv(brighten), quantity="absorbance")
+    assert read_file(path, quantity="reflectance")
+    assert read_file(path, quantity="absorbance")
+
+
+def test_values_and_shape_that_disagree_are_asked_about(write_csv):
+    def whiten(frame):
+        brighten(frame)
+        frame[BANDS] = 0.05 - np.log10(frame[BANDS])  # of 0.02 in brightest bands
+        frame[BANDS] -= frame[BANDS].to_numpy().min() - 0.02
+
+    assert_refused(
+        write_csv(whiten),
+        "values from .* look like reflectance, but water near 1414 and 1915 nm is a "
+        r"peak, the visible falls as in absorbance\): say quantity='reflectance' or",
+    )
+
+
+@pytest.mark.parametrize("size", ["mean", "max"])
+def test_scaled_spectra_are_asked_about_whatever_their_shape(write_csv, size):
+    def scale(frame):
+        brighten(frame)
+        frame[BANDS] = frame[BANDS].div(getattr(frame[BANDS], size)(axis=1), axis=0)
+
+    assert_refused(write_csv(scale), "could be reflectance or absorbance")
 
 
 @pytest.mark.parametrize(
@@ -226,10 +255,11 @@ def test_missing_and_infinite_values_are_refused(write_csv, value, name):
         write_csv(change("1000", [6, 8]), name=name),
         r"The spectra have 2 missing .* \(first: sample '007', data row 7, column '10",
     )
-    assert_refused(  # of a site some samples must have been measured
-        write_csv(change("soc", range(30)), name=name),
-        r"Column 'soc' has 30 missing or infinite values \(first: sample '001'",
-    )
+    none = write_csv(change("soc", range(30)), name=name)
+    if value == np.inf:
+        assert_refused(none, r"Column 'soc' has 30 infinite values \(first: .*'001'")
+    else:
+        assert np.isnan(read_file(none).soc).all()
     some = write_csv(change("soc", [6, 8]), name=name)
     if value == np.inf:
         assert_refused(some, r"'soc' has 2 infinite values \(first: sample '007'")
@@ -237,6 +267,8 @@ def test_missing_and_infinite_values_are_refused(write_csv, value, name):
     site = read_file(some)
     assert np.flatnonzero(np.isnan(site.soc)).tolist() == [6, 8]
     assert "28 samples are measured, 2 have no SOC." in site.notes
+    facts = dict(inspect_file(some).facts)
+    assert facts["measured"] == "28 samples, 2 are to be estimated"
 
 
 def test_checks_of_soc_look_at_the_measured_samples(write_csv):

@@ -179,8 +179,11 @@ def test_repeated_spectra_are_a_note_only(write_csv):
     ("column", "new", "message"),
     [
         ("soc", "SOC_percent", r"no column 'soc' .* Did you mean 'SOC_percent'\?"),
-        ("soc", "OC", r"Did you mean 'OC'\?"),
-        ("soc", "clay", r"There is no column 'soc' \(soil organic carbon\)\. Add it\."),
+        ("soc", "OC", r"Did you mean 'OC'\? Rename it, or remove it if no sample was"),
+        *(
+            ("soc", name, rf"no column 'soc' .*Did you mean '{name}'\? Rename it")
+            for name in ("SOM", "log_SOC", "TC", "C_percent", "TotalCarbon", "Humus")
+        ),
         (
             "sample_id",
             "SampleID",
@@ -195,6 +198,30 @@ def test_a_missing_column_is_named_with_what_comes_close(
     assert_refused(
         write_csv(lambda frame: frame.rename(columns={column: new})), message
     )
+
+
+@pytest.mark.parametrize("other", ["clay", "CEC", "CaCO3", "carbonates", "N", "Ca"])
+def test_a_site_may_have_no_column_of_soc_and_a_library_may_not(write_csv, other):
+    path = write_csv(lambda frame: frame.rename(columns={"soc": other}))
+    report = inspect_file(path)
+    assert np.isnan(report.library.soc).all()
+    note = "There is no column of SOC: all 30 samples are to be estimated."
+    assert note in report.library.notes
+    assert ("measured", "0 samples, 30 are to be estimated") in report.facts
+    assert report.lines()[-1] == "Nothing is wrong."
+    assert_refused(
+        path,
+        r"There is no column 'soc' \(soil organic carbon\)\. Add it\.",
+        soc_required=False,
+    )
+
+
+def test_a_site_may_have_an_empty_column_of_soc_and_a_library_may_not(write_csv):
+    path = write_csv(lambda frame: frame.assign(soc=""))
+    site = read_file(path)
+    assert np.isnan(site.soc).all()
+    assert "Column 'soc' is empty: all 30 samples are to be estimated." in site.notes
+    assert_refused(path, "None of 30 rows can be used", soc_required=False)
 
 
 @pytest.mark.parametrize(

@@ -167,11 +167,22 @@ def test_broken_csv_is_refused_before_anything_is_written(write_csv, tmp_path):
     path = write_csv(lambda frame: frame.drop(columns="soc"))
     done = soilnb("run", "all", "--site", path, "-p", f"results={tmp_path / 'r'}")
     assert done.returncode == 1
-    assert "soc" in done.stderr
+    assert "got 0 with SOC among 30" in done.stderr
     assert not (tmp_path / "r").exists()
+    path = write_csv(lambda frame: frame.rename(columns={"soc": "SOM"}))
     checked = soilnb("data", "check", path)
     assert checked.returncode == 1
-    assert "soc" in checked.stdout
+    assert "Did you mean 'SOM'?" in checked.stdout
+
+
+def test_check_says_that_all_samples_are_to_be_estimated(write_csv):
+    path = write_csv(lambda frame: frame.drop(columns="soc"))
+    checked = soilnb("data", "check", path)
+    assert checked.returncode == 0, checked.stdout
+    assert "0 samples, 30 are to be estimated" in checked.stdout
+    assert "A study can be made as soon as some samples have SOC." in checked.stdout
+    assert checked.stdout.strip().endswith("Nothing is wrong.")
+    assert soilnb("data", "check", "--as-library", path).returncode == 1
 
 
 def test_bad_second_site_leaves_nothing_of_the_good_first(write_csv, tmp_path):
@@ -223,14 +234,15 @@ def test_check_counts_the_samples_that_a_study_needs(write_csv):
 def test_library_file_that_is_not_understood_is_named_with_its_own_parameter(
     write_csv, tmp_path
 ):
-    library = write_csv(_as_absorbance, name="library.csv")
+    library = write_csv(_without_shape, name="library.csv")
     done = soilnb("run", "all", "--library", library, "-p", f"results={tmp_path / 'r'}")
     assert done.returncode == 1
     assert "say library_quantity='reflectance' or library_quantity=" in done.stderr
 
 
-def _as_absorbance(frame):
-    frame.iloc[:, 2:] = 0.2 + 0.5 * frame.iloc[:, 2:]
+def _without_shape(frame):
+    size = frame.iloc[:, 2:].mean(axis=1).to_numpy()[:, np.newaxis]
+    frame.iloc[:, 2:] = 0.3 + 0.2 * size + np.linspace(0, 0.01, frame.shape[1] - 2)
 
 
 @pytest.mark.parametrize("failures", [1, 2])
@@ -306,7 +318,7 @@ def test_fetch_of_an_unknown_or_missing_file_is_one_sentence(monkeypatch, tmp_pa
 
 
 def test_library_is_checked_as_one(write_csv):
-    """A library may lack SOC in some rows, a site may not."""
+    """A library may lack SOC in some rows, a site only if enough are left."""
 
     def without_soc(frame):
         frame.loc[:4, "soc"] = np.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,10 +59,8 @@ def load_library(
     1301
     """
     options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if name_or_path in LIBRARIES:
-        _refuse_options(name_or_path, options)
+    if _is_built_in(name_or_path, "library", options):
         return _built_in_library(str(name_or_path))
-    _check_path(name_or_path, "library", LIBRARIES)
     return read_file(
         name_or_path,
         quantity=quantity,
@@ -90,6 +88,7 @@ def load_site(
     quantity: str = "",
     soc_unit: str = "",
     country: str = "",
+    measured: str | Path = "",
 ) -> SpectralLibrary:
     """Return the samples of one site, by its name or from a file.
 
@@ -97,14 +96,16 @@ def load_site(
     ----------
     name_or_path : str or Path
         One of `SITES`, or the path of a file.
-    quantity, soc_unit, country
-        For a file only, as for `read_file`.
+    quantity, soc_unit, country, measured
+        For a file only, as for `read_file`. A file may have no SOC; `measured` is a
+        table with that of the samples that were sent to the laboratory.
 
     Returns
     -------
     SpectralLibrary
         Reflectance as a fraction, at the wavelengths of measurement; soil organic
-        carbon in %, NaN in the rows of a file that have none.
+        carbon in %, NaN in the rows of a file that have none. With `measured`, info
+        has design, stratum and inclusion_probability.
 
     Raises
     ------
@@ -117,12 +118,14 @@ def load_site(
     125
     """
     options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if name_or_path in SITES:
-        _refuse_options(name_or_path, options)
+    if _is_built_in(name_or_path, "site", options | {"measured": str(measured)}):
         return _built_in_site(str(name_or_path))
-    _check_path(name_or_path, "site", SITES)
     return read_file(
-        name_or_path, quantity=quantity, soc_unit=soc_unit, country=country
+        name_or_path,
+        quantity=quantity,
+        soc_unit=soc_unit,
+        country=country,
+        measured=measured,
     )
 
 
@@ -207,10 +210,8 @@ def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
     >>> folder_name("skane"), folder_name("soils/my farm.csv")
     ('skane', 'my-farm')
     """
-    own = {"site": SITES, "library": LIBRARIES}[kind]
-    if name_or_path in own:
+    if _is_built_in(name_or_path, kind):
         return str(name_or_path)
-    _check_path(name_or_path, kind, own)
     path = Path(name_or_path)
     folder = re.sub(r"[^\w.-]", "-", stem(path))
     if folder.lower() in (*SITES, *LIBRARIES):
@@ -228,26 +229,37 @@ def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
     return folder
 
 
-def _refuse_options(name: str | Path, options: dict[str, str]) -> None:
-    """Raise ValueError if an option for files is given with a built-in name."""
-    for option, value in options.items():
-        if value:
+def _is_built_in(
+    value: str | Path, kind: str, options: Mapping[str, str] | None = None
+) -> bool:
+    """Return whether `value` is a built-in name, for which no option is allowed.
+
+    Raise ValueError where it is neither that nor a path or file name.
+    """
+    names, others = (LIBRARIES, SITES) if kind == "library" else (SITES, LIBRARIES)
+    if value not in names:
+        _check_path(value, kind, names, others)
+        return False
+    for option, given in (options or {}).items():
+        if given:
             msg = (
-                f"{option!r} is for files only, got {value!r} with the built-in "
-                f"{str(name)!r}, which needs none. Leave it out."
+                f"{option!r} is for files only, got {given!r} with the built-in "
+                f"{str(value)!r}, which needs none. Leave it out."
             )
             raise ValueError(msg)
+    return True
 
 
-def _check_path(value: str | Path, kind: str, names: Iterable[str]) -> None:
+def _check_path(
+    value: str | Path, kind: str, names: Collection[str], others: Collection[str]
+) -> None:
     """Raise ValueError if `value` is neither a path nor a file name."""
     if isinstance(value, Path) or re.search(r"[/\\]", str(value)):
         return
     if is_table(str(value)):
         return
-    elsewhere = {"site": LIBRARIES, "library": SITES}[kind]
     hint = suggestion(value, names)
-    if value in elsewhere:
+    if value in others:
         hint = f" It is a {'library' if kind == 'site' else 'site'}."
     listed = ", ".join(repr(name) for name in names)
     msg = (

@@ -6,6 +6,14 @@ from soilnb.plots.comparison import (
     plot_sites,
 )
 from soilnb.plots.delta import plot_delta
+from soilnb.plots.farm import (
+    POPULATIONS,
+    plot_blend_weights,
+    plot_draws,
+    plot_estimates,
+    plot_farm_map,
+    plot_farm_mean,
+)
 from soilnb.plots.maps import (
     has_coordinates,
     plot_fields,
@@ -43,14 +51,20 @@ from soilnb.plots.style import COLOURS, FEATURES_NM
 __all__ = [
     "COLOURS",
     "FEATURES_NM",
+    "POPULATIONS",
     "has_coordinates",
     "plot_band_importance",
+    "plot_blend_weights",
     "plot_choice",
     "plot_components",
     "plot_crews",
     "plot_curves",
     "plot_delta",
     "plot_depths",
+    "plot_draws",
+    "plot_estimates",
+    "plot_farm_map",
+    "plot_farm_mean",
     "plot_fields",
     "plot_filters",
     "plot_frequency",

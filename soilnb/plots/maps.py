@@ -210,9 +210,7 @@ def plot_point_map(
         tables = {"": tables}
     figure, panels = make_panels(len(tables), 3.6, 3.1)
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        rows, places = _distances(table, name)
-        unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
-        x, y = places.T / factor
+        rows, x, y = lay_out(axes, table, name)
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
         if "is_local" in rows:
             ringed = rows["is_local"].to_numpy(dtype=bool)
@@ -226,11 +224,22 @@ def plot_point_map(
         title = name
         if len(rows) < len(table):
             title = f"{name} ({len(rows)} of {len(table)} samples)".strip()
-        axes.set(title=title, xlabel=f"east / {unit}", ylabel=f"north / {unit}")
-        axes.set_aspect("equal")
-        axes.locator_params(nbins=4)
+        axes.set_title(title)
         figure.colorbar(points, ax=axes, label=label, shrink=0.65)
     return figure
+
+
+def lay_out(
+    axes: Axes, table: pd.DataFrame, name: str = ""
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Give a panel a map's axes; return the rows with coordinates and their x and y."""
+    rows, places = _distances(table, name)
+    unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
+    axes.set(xlabel=f"east / {unit}", ylabel=f"north / {unit}")
+    axes.set_aspect("equal")
+    axes.locator_params(nbins=4)
+    x, y = places.T / factor
+    return rows, x, y
 
 
 def _distances(

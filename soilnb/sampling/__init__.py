@@ -8,9 +8,11 @@ from soilnb.sampling.mean import (
     estimate_mean,
     relative_error,
 )
-from soilnb.sampling.stocks import stock
+from soilnb.sampling.stocks import BULK_DENSITIES_G_CM3, DEPTHS_CM, stock
 
 __all__ = [
+    "BULK_DENSITIES_G_CM3",
+    "DEPTHS_CM",
     "DRAWN_BY",
     "POPULATIONS",
     "PROBABILITY_DESIGNS",

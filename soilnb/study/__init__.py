@@ -8,8 +8,14 @@ and all are scored by it, on the same test samples.
 from soilnb.study.blend import Blend, blend
 from soilnb.study.domain import find_domain
 from soilnb.study.draws import repeat_draws
-from soilnb.study.farm import Farm, estimate_farm, estimate_samples, make_farm
-from soilnb.study.intervals import cv_plus, n_needed
+from soilnb.study.farm import (
+    Farm,
+    estimate_farm,
+    estimate_samples,
+    make_farm,
+    summarise_farm,
+)
+from soilnb.study.intervals import check_level, cv_plus, n_needed
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.networks import (
     library_architectures,
@@ -21,6 +27,7 @@ from soilnb.study.networks import (
 from soilnb.study.prepared import N_TEST_MIN, Study, prepare
 from soilnb.study.recommend import (
     BLENDED,
+    CANDIDATES,
     RULE_SITES,
     Choice,
     choose,
@@ -41,6 +48,7 @@ from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smalles
 
 __all__ = [
     "BLENDED",
+    "CANDIDATES",
     "NINE_MODELS",
     "N_TEST_MIN",
     "RULE_SITES",
@@ -54,6 +62,7 @@ __all__ = [
     "available_models",
     "best_plain",
     "blend",
+    "check_level",
     "choose",
     "compare",
     "compare_preprocessings",
@@ -81,6 +90,7 @@ __all__ = [
     "select_rows",
     "sign_flip_test",
     "smallest_p",
+    "summarise_farm",
     "sweep_weights",
     "unseen",
     "verdict",

@@ -42,6 +42,16 @@ class Blend:
     local: Floats
     test: Floats
 
+    def predict(self, X: npt.ArrayLike) -> Floats:
+        """Return `estimates`: only the test samples of the study can be predicted."""
+        if not np.array_equal(X, self.study.X_test):
+            msg = (
+                "'X' must be the test samples of the study, for which the blend was "
+                f"made, got other spectra ({len(np.asarray(X))} rows)."
+            )
+            raise ValueError(msg)
+        return self.estimates
+
     @property
     def estimates(self) -> Floats:
         """SOC (%) of the test samples: the mean of the folds, shape (n_test,)."""

@@ -21,7 +21,7 @@ Progress = Callable[[int, int, str], object]
 def repeat_draws(
     study: Study,
     cases: Iterable[tuple[str, int]],
-    predict: Callable[[Farm], Nested],
+    predict: Callable[[Study], Nested],
     file: Path,
     *,
     level: float = 0.9,
@@ -36,7 +36,7 @@ def repeat_draws(
     cases : iterable of (str, int)
         Design and seed of each draw of 30 samples.
     predict : callable
-        Returns what the candidates predict for a farm, by `nested_predictions`.
+        Returns what the candidates predict for a study, as `nested_predictions`.
     file : Path
         CSV file of the draws that are finished, which are not computed again: one for
         each way to predict. Made if missing.
@@ -57,10 +57,11 @@ def repeat_draws(
     finished = _read(file) if file.exists() else pd.DataFrame()
     keys = finished[["design", "draw"]] if len(finished) else finished
     known = set(keys.itertuples(index=False, name=None))
+    file.parent.mkdir(parents=True, exist_ok=True)
     waiting = [case for case in cases if case not in known]
     for number, (design, draw) in enumerate(waiting, start=1):
         farm = make_farm(study, design=design, seed=draw)
-        rows = score_draw(farm, predict(farm), level=level)
+        rows = score_draw(farm, predict(farm.study), level=level)
         rows.insert(2, "draw", draw)
         finished = pd.concat([finished, rows], ignore_index=True)
         with replacing(file) as partial:

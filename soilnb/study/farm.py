@@ -25,6 +25,7 @@ N_NEXT = 10  # samples that are named to be measured next
 UNKNOWN = "unknown"  # design of measured samples that nobody has told
 # Design probabilities of a file may be those of some scans more or less (copies).
 SIZE_TOLERANCE = 0.05
+OF_LIBRARY = ("plsr_weighted_cv", "plsr_rs_local", "dtl_i_global", "dtl_r_global")
 PLACE_COLUMNS = ("latitude", "longitude", "easting", "northing")
 
 
@@ -272,10 +273,8 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
     unlike = find_domain(study, farm.draw.rows)
     info = study.site.info.reset_index(drop=True)
     table = pd.DataFrame({"sample_id": info["sample_id"], "soc": study.site.soc})
-    for name, value in (("estimate", np.nan), ("lower", np.nan), ("upper", np.nan)):
-        table[name] = value
-    table.loc[study.local, "estimate"] = mix.local
-    table.loc[study.test, "estimate"] = mix.estimates
+    table["estimate"] = _predictions(farm, mix)
+    table["lower"] = table["upper"] = np.nan
     # A fold's models may disagree so much that their mean lies beyond an end.
     table.loc[study.test, "lower"] = np.minimum(lower, mix.estimates)
     table.loc[study.test, "upper"] = np.maximum(upper, mix.estimates)
@@ -356,3 +355,58 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
             )
         rows.append(row | dict(zip(names, values, strict=True)))
     return pd.DataFrame(rows)
+
+
+def summarise_farm(
+    farm: Farm, mix: Blend, table: pd.DataFrame, *, target: float = 20.0
+) -> dict[str, float]:
+    """Return what to say of a farm's answer in numbers.
+
+    Parameters
+    ----------
+    farm, mix
+        The farm and the blend of its study.
+    table : DataFrame
+        As of `estimate_farm`.
+    target : float, default 20
+        Relative error of the mean that shall be reached, percent.
+
+    Returns
+    -------
+    dict
+        nested_rmse (% SOC, of the blend on samples it was made without), library_weight
+        (of candidates that use the library), and, NaN where the design gives no
+        interval, n_alone (values that a simple random draw without
+        spectra needs for the same half-width) and n_more (further values, drawn and
+        predicted alike, that reach the target).
+    """
+    y = farm.study.samples("local").y
+    draw, scans = farm.draw, table.iloc[0]
+    weights = mix.table["weight"]
+    found = {
+        "nested_rmse": float(np.sqrt(np.mean((mix.local - y) ** 2))),
+        "library_weight": float(weights[weights.index.isin(OF_LIBRARY)].sum()),
+        "n_alone": np.nan,
+        "n_more": np.nan,
+    }
+    half_width = scans["upper"] - scans["mean"]
+    if not np.isfinite(half_width) or half_width <= 0:
+        return found
+    n_left = draw.n_population - len(draw.certain)
+    spread = float(np.std(farm.study.site.soc[draw.rows], ddof=1))
+    found["n_alone"] = sampling.n_for_half_width(spread, n_left, half_width)
+    both = sampling.estimate_mean(
+        draw, farm.study.site.soc, _predictions(farm, mix), population="scans"
+    )
+    unit = sampling.unit_sd(both.standard_error, draw.n_drawn, n_left)
+    wanted = target / 100 * scans["mean"]
+    enough = sampling.n_for_half_width(unit, n_left, wanted)
+    found["n_more"] = max(0, enough - draw.n_drawn)
+    return found
+
+
+def _predictions(farm: Farm, mix: Blend) -> npt.NDArray[np.float64]:
+    """Return the estimate of every sample of the site, made without it."""
+    predicted = np.empty(len(farm.study.site))
+    predicted[farm.study.local], predicted[farm.study.test] = mix.local, mix.estimates
+    return predicted

@@ -27,7 +27,7 @@ from soilnb.baselines import (
 from soilnb.cnn.folds import Fold, Scaling
 from soilnb.methods import label
 from soilnb.selection import random_folds
-from soilnb.study.networks import select_rows
+from soilnb.study.networks import LARGE_LIBRARY, select_rows
 from soilnb.study.prepared import LIBRARIES, Study
 from soilnb.transfer.representations import FrozenNetwork, choose_base
 
@@ -46,14 +46,14 @@ def parse(candidate: str) -> tuple[str, str]:
 
 # Plain candidates: how each is fitted on a study, given the rows that were selected.
 PLAIN: dict[str, Callable[[Study, npt.NDArray[np.intp]], Any]] = {
-    "null": lambda study, _: DummyRegressor().fit(*study.samples("local")[:2]),
+    "null_model": lambda study, _: DummyRegressor().fit(*study.samples("local")[:2]),
     "plsr_one_se": lambda study, _: fit_plsr(*study.samples("local"), rule="one_se"),
     "gp_local": lambda study, _: fit_gaussian_process(*study.samples("local")[:2]),
     "svr_local": lambda study, _: fit_support_vectors(
         *study.samples("local")[:2], seed=study.seed
     ),
     "plsr_weighted_cv": lambda study, _: fit_plsr_weighted(
-        study.samples("global"), study.samples("local")
+        study.samples("global", LARGE_LIBRARY), study.samples("local")
     ),
     "plsr_rs_local": lambda study, rows: fit_plsr(*study.localised(rows)),
 }

@@ -106,8 +106,8 @@ def nested_predictions(
         Networks of "global" and "country", of the architectures given; without one
         its library has neither DTL-R nor DTL-IR.
     candidates : iterable of str, optional
-        Names of `CANDIDATES` or `BLENDED`; by default all of the first that study and
-        networks allow.
+        Names of `CANDIDATES` or `BLENDED`; by default all that study and networks
+        allow.
     n_networks : int, default 3
         Networks that are trained for each fold and averaged, at most the number of
         folds. `fit_models` averages all of them; fewer are quicker, and noisier.
@@ -117,8 +117,8 @@ def nested_predictions(
     Returns
     -------
     Nested
-        Its `table()` is what `choose` takes; the models have predicted the test samples
-        of the study, too.
+        Its `table(CANDIDATES)` is what `choose` takes, itself what `blend` takes; the
+        models have predicted the test samples of the study, too.
 
     Raises
     ------
@@ -265,9 +265,9 @@ def _check_candidates(
         if name in available_models(study)
         and (parse(name)[0] in ("local", "dtl_i") or parse(name)[1] in networks)
     ]
+    possible = [*PLAIN, *possible]
     if wanted is None:
         return possible
-    possible = [*PLAIN, *possible]
     wanted = list(wanted)
     if not wanted:
         msg = "'candidates' must hold at least one name, got none."

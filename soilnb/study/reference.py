@@ -135,6 +135,39 @@ def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
     ]
 
 
+def draw_sentences(draws: pd.DataFrame) -> list[str]:
+    """Return what many draws of all farms say of the blend, its intervals and the mean.
+
+    Parameters
+    ----------
+    draws : DataFrame
+        As farm_draws.csv of the reference results (`repeat_draws`).
+    """
+    rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
+    ratios = np.exp(np.log(rmse["blend"] / rmse["local"]).groupby("site").mean())
+    mean = np.exp(np.log(ratios).mean())
+    held = draws[draws["method"] == "blend"].groupby("site")["coverage"].mean()
+    plain = draws[draws["method"] == "plsr_one_se"].groupby("design")
+    covered = 100 * plain[["mean_covered", "lab_covered"]].mean()
+    errors = plain[["mean_error", "lab_error"]].agg(lambda e: (e**2).mean() ** 0.5)
+    both = errors.join(covered)
+    means = [
+        f"after {name} draws {one.mean_error:.1f} % instead of {one.lab_error:.1f} %, "
+        f"held by {one.mean_covered:.0f} % of the intervals ({one.lab_covered:.0f} % "
+        "without spectra)"
+        for name, one in both.iterrows()
+    ]
+    return [
+        f"The blend has {mean:.2f} times the RMSE of the local network over "
+        f"{len(ratios)} farms, and {ratios.max():.2f} times on the worst "
+        f"({ratios.idxmax()}).",
+        f"Of its 90 % intervals {100 * held.mean():.0f} % hold the truth, by farm "
+        f"{100 * held.min():.0f} to {100 * held.max():.0f} %.",
+        f"The mean of the farm, with spectra by parsimonious PLSR, is off by "
+        f"{'; '.join(means)}.",
+    ]
+
+
 def _of(over: pd.DataFrame, kind: str, methods: Iterable[str]) -> pd.DataFrame:
     """Return the rows of some methods, in the order of the methods and of n_local."""
     over = over[over.index == kind]

@@ -18,10 +18,16 @@ from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
 from soilnb.cnn import Architecture
 from soilnb.metrics import evaluate
+from soilnb.study.blend import blend
 from soilnb.study.models import fit_models
 from soilnb.study.networks import library_networks
 from soilnb.study.prepared import N_TEST_MIN, ConstantSocError, Study
-from soilnb.study.recommend import choose, nested_predictions
+from soilnb.study.recommend import (
+    BLENDED,
+    CANDIDATES,
+    choose,
+    nested_predictions,
+)
 from soilnb.study.scoring import Fits
 
 KINDS = ("seeds", "random_splits", "learning_curve")
@@ -124,8 +130,8 @@ def refit(
     network : mapping
         Options of `library_networks`: max_epochs, n_library.
     choose_with : int, default 0
-        Number of local samples with which `recommended` is chosen, by one search of
-        RS-LOCAL and at most three networks for each fold; 0 for never.
+        Number of local samples with which `recommended` is chosen and `blend` made, by
+        one search of RS-LOCAL and at most three networks for each fold; 0 for never.
     client : dask.distributed.Client, optional
         Where RS-LOCAL computes.
     **epochs : int
@@ -146,8 +152,11 @@ def refit(
             selection=options | {"n_searches": 1},
             **epochs,
         )
-        fits.models["recommended"] = fits.models[choose(nested.table()).method]
-        fits.seconds["recommended"] = time.perf_counter() - start
+        chosen = choose(nested.table(CANDIDATES))
+        fits.models["recommended"] = fits.models[chosen.method]
+        fits.models["blend"] = blend(nested, [n for n in BLENDED if n in nested.local])
+        seconds = time.perf_counter() - start
+        fits.seconds |= {"recommended": seconds, "blend": seconds}
     return fits
 
 

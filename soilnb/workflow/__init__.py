@@ -5,6 +5,7 @@ A notebook calls `begin` first and `Step.finish` last, and shows what it found w
 """
 
 from soilnb.workflow import show
+from soilnb.workflow.answer import write_answer
 from soilnb.workflow.cluster import connect
 from soilnb.workflow.data import measured_site
 from soilnb.workflow.scores import (
@@ -27,4 +28,5 @@ __all__ = [
     "read_repeats",
     "read_sites",
     "show",
+    "write_answer",
 ]

@@ -108,6 +108,8 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     for folder in {entry.files for entry in STEPS.values() if entry.files}:
         shutil.copytree(ROOT / folder, stage / folder)
     shutil.copy(ROOT / "_toc.yml", stage)
+    answer = results_folder(OF_SITE[0], parameters) / by_role("answers") / "answer.png"
+    shutil.copy(answer, stage / "book" / "assets")
     _write_config(stage)
     site_folder = results_folder(OF_SITE[0], parameters)
     for step in STEPS:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from soilnb.datasets import (
     FARM_SITES,
     OPEN_SITES,
@@ -67,6 +69,7 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
         quantity=values["quantity"],
         soc_unit=values["soc_unit"],
         country=values["country"],
+        measured=resolve(values["measured"]),
     )
 
 
@@ -128,10 +131,14 @@ def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
     options = {key: values[key] for key in ("quantity", "soc_unit", "country")}
     report = inspect_file(values["site"], **options)
     *lines, verdict = report.lines()
-    if report.problems:
+    if report.library is None:
         return [*lines, verdict], False
     try:
         folder_name(values["site"])
+        if np.isnan(report.library.soc).all():  # the laboratory has not begun
+            read_library(values)
+            lines.append("  A study can be made as soon as some samples have SOC.")
+            return [*lines, verdict], True
         study = prepare_study(values)
     except ValueError as error:
         return [*lines, "Wrong:", f"  {error}"], False

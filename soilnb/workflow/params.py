@@ -15,6 +15,9 @@ from typing import Any
 from soilnb._validation import check_choice, check_int, suggestion
 from soilnb.datasets import wavelength_range
 from soilnb.preprocessing import check_wavelength_range
+from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM
+from soilnb.selection import DESIGNS
+from soilnb.study import check_level
 from soilnb.workflow.steps import ROOT, notebook_path, read_cells
 
 
@@ -77,6 +80,13 @@ def _check_share(name: str, value: float) -> None:
         raise ValueError(msg)
 
 
+def _check_percent(name: str, value: float) -> None:
+    """Raise unless a relative error is above 0 and below 100 percent."""
+    if not 0 < value < 100:
+        msg = f"{name!r} must be above 0 and below 100 percent, got {value}. Try 20."
+        raise ValueError(msg)
+
+
 def _check_text(name: str, value: str) -> None:
     """Raise where a name is empty."""
     if not value.strip():
@@ -114,6 +124,23 @@ def _profile_or(low: int, high: int) -> Callable[[str, Any], None]:
     return check
 
 
+def _number_between(low: float, high: float, unit: str) -> Callable[[str, Any], None]:
+    """Return a rule for numbers that are 0 where nothing is given."""
+
+    def check(name: str, value: float) -> None:
+        if value and not low <= value <= high:
+            hint = (
+                " Divide kg/m3 by 1000." if name[:4] == "bulk" and value > 100 else ""
+            )
+            msg = (
+                f"{name!r} must be between {low:g} and {high:g} {unit}, or 0 where it "
+                f"is not known, got {value:g}.{hint}"
+            )
+            raise ValueError(msg)
+
+    return check
+
+
 _QUANTITIES = ("", "reflectance", "percent", "absorbance")
 _UNITS = ("", "%", "g/kg")
 RULES: dict[str, Callable[[str, Any], object]] = {
@@ -129,6 +156,14 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "library_quantity": _one_of(*_QUANTITIES),
     "soc_unit": _one_of(*_UNITS),
     "library_soc_unit": _one_of(*_UNITS),
+    "design": _one_of("", *DESIGNS, "unknown"),
+    "level": lambda _, value: check_level(value),
+    "target": _check_percent,
+    "bulk_density": _number_between(*BULK_DENSITIES_G_CM3, "g/cm3"),
+    "bulk_density_sd": _number_between(0, 1, "g/cm3"),
+    "depth_cm": _number_between(*DEPTHS_CM, "cm"),
+    "depth_sd": _number_between(0, 100, "cm"),
+    "n_draws": _between(0, 1000),
     "extra_weight": _between(1, 1000),
     "n_selected": _between(10, 100_000),
     "n_repeats": _between(0, 10_000),

@@ -34,7 +34,7 @@ from soilnb.workflow.show import Progress, duration
 from soilnb.workflow.step import PREPARED
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
 
-_FOR_FILES = ("quantity", "soc_unit", "country")
+_FOR_FILES = ("quantity", "soc_unit", "country", "measured")
 
 
 class StepError(RuntimeError):
@@ -92,7 +92,7 @@ def plan(
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
             checked = check_parameters(step, values)
-            for key in {"site", "library"} & set(checked):
+            for key in {"site", "library", "measured"} & set(checked):
                 checked[key] = resolve(checked[key])
             job = Job(step, checked)
             jobs.setdefault((job.site_folder, step), job)

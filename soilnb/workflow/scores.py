@@ -19,7 +19,15 @@ from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
 REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
-_OWN = {"site", "results", "quantity", "soc_unit", "country", "scheduler"}
+_OWN = {
+    "site",
+    "results",
+    "quantity",
+    "soc_unit",
+    "country",
+    "measured",
+    "scheduler",
+}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
@@ -116,7 +124,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def read_reference(name: str) -> pd.DataFrame:
     """Return a table of the reference results, which come with the notebooks.
 
-    The tables are "scores", "gains", "over_sites", "choices" and "runs".
+    The tables are "scores", "gains", "over_sites", "choices", "runs" and "farm_draws".
     """
     file = REFERENCE / f"{name}.csv"
     if not file.is_file():
@@ -139,7 +147,8 @@ def read_reference(name: str) -> pd.DataFrame:
 def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
     """Write the reference results: tables of all sites whose runs are complete.
 
-    All tables in `folder` are replaced, or none. Return the sites that were left out,
+    All tables in `folder` are replaced, or none; that of draws stays where no run has
+    any. Return the sites that were left out,
     each with the reason.
     """
     results = ROOT / Path(results).expanduser()
@@ -163,6 +172,9 @@ def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
         "choices": pd.DataFrame(map(_choice, places, scores)),
         "runs": pd.DataFrame(_facts(place, steps) for place in places),
     }
+    left = (place / by_role("answers") / "draws.csv" for place in places)
+    if draws := [pd.read_csv(file) for file in left if file.exists()]:
+        tables["farm_draws"] = pd.concat(draws, ignore_index=True)
     with ExitStack() as stack:  # in their places when all of them are written
         for name, table in tables.items():
             file = stack.enter_context(replacing(folder / f"{name}.csv"))

@@ -59,13 +59,18 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
         folder_name(parameters[key], key)  # raises where there is no such name
         path = Path(resolve(parameters[key]))
         if is_table(path):
-            if not path.exists():
-                msg = f"There is no file '{path}'. Check the path of {key!r}."
-                raise FileNotFoundError(msg)
-            found[f"{key} {path.name}"] = f"SHA-256 {_digest_table(path)}"
+            found[f"{key} {path.name}"] = _identify(path, key)
         else:
             found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
     return found
+
+
+def _identify(path: Path, key: str) -> str:
+    """Return what identifies a file, or raise where there is none."""
+    if not path.exists():
+        msg = f"There is no file '{path}'. Check the path of {key!r}."
+        raise FileNotFoundError(msg)
+    return f"SHA-256 {_digest_table(path)}"
 
 
 def _digest_table(path: Path) -> str:
@@ -91,11 +96,15 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     ]
     files = ROOT / STEPS[step].files
     shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
+    of_files = {f.name: f"SHA-256 {digest_file(f)}" for f in shown}
+    if values.get("measured"):
+        path = Path(resolve(values["measured"]))
+        of_files[path.name] = _identify(path, "measured")
     facts = {
         "step": step,
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
         "data": data_digests(values),
-        "files": {f.name: f"SHA-256 {digest_file(f)}" for f in shown},
+        "files": of_files,
         "source": digest(json.dumps(cells), digest_code()),
         "versions": versions(),
         "upstream": _upstream(step, results_folder(step, values)),

@@ -230,7 +230,7 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     }
     step = Step(name, check_parameters(name, given))
     check_reachable(step.values.get("scheduler", ""))
-    for key in {"site", "library"} & set(step.values):
+    for key in {"site", "library", "measured"} & set(step.values):
         step.values[key] = resolve(step.values[key])
     entry, needs_site = STEPS[name], STEPS[name].site
     if entry.role == "prepares":

@@ -21,7 +21,12 @@ REQUIRED = ("sample_id", "soc")
 TEXT_COLUMNS = ("country", "group")
 COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *COORDINATES)
-SOC_SYNONYMS = ("oc", "toc", "corg", "c_org", "carbon", "organic_carbon")
+# Words of names that may mean the SOC of the laboratory, if only by organic matter or
+# total carbon, and parts of such words.
+SOC_WORDS = {"soc", "oc", "toc", "corg", "orgc", "tc", "ct", "ctot", "totc", "cox"}
+ORGANIC_MATTER_WORDS = {"som", "om", "mos", "loi", "mull"}
+SOC_PARTS = re.compile(r"soc|carbon(?!ate)|organic|humus|kohlenstoff")
+CARBON_SYMBOL = re.compile(r"((tot(al)?|org)[\W_]*)?c([\W_].*)?")
 
 # A number, with at most one word before it and "nm" after it: 420, wl_420, 420nm.
 WAVELENGTH_NAME = re.compile(
@@ -71,10 +76,13 @@ class Layout:
         return [name for i, name in enumerate(self.names) if i not in used and name]
 
 
-def find_columns(names: Sequence[str], joined: Collection[str] = ()) -> Layout:
+def find_columns(
+    names: Sequence[str], joined: Collection[str] = (), *, soc_required: bool = True
+) -> Layout:
     """Tell the columns of a file apart by their names, or raise TableError.
 
-    `joined` are fields that other tables of the same published library have.
+    `joined` are fields that other tables of the same published library have. Where SOC
+    is not required there may be no column of it, but none under another name either.
 
     >>> find_columns(["ID", "sample_id", "SOC", *map(str, range(400, 500, 5))]).ignored
     ['ID']
@@ -90,7 +98,7 @@ def find_columns(names: Sequence[str], joined: Collection[str] = ()) -> Layout:
     spectral, problems = _wavelength_columns(names)
     spectral_names = {names[position] for position, _ in spectral}
     others = [name for name in names if name and name not in spectral_names]
-    missing = [_missing_column(name, others) for name in REQUIRED if name not in known]
+    missing = missing_columns(others, known, soc_required=soc_required)
     problems = [*missing, *_repeated_columns(names, spectral), *problems]
     if problems:
         raise TableError(*problems)
@@ -221,17 +229,44 @@ def _repeated_columns(
     return problems
 
 
-def _missing_column(wanted: str, names: Sequence[str]) -> str:
-    """Return the message for a missing column, with the names that come close."""
-    words = {"soc": ("soc", *SOC_SYNONYMS), "sample_id": ("sample", "id")}[wanted]
-    close = [
+def missing_columns(
+    names: Sequence[str], known: Collection[str], *, soc_required: bool = True
+) -> list[str]:
+    """Return a sentence for each required column that is not known."""
+    what = {"soc": "soil organic carbon", "sample_id": "one name per sample"}
+    problems = []
+    for wanted in REQUIRED:
+        close = _close_names(wanted, names)
+        if wanted in known or (wanted == "soc" and not (close or soc_required)):
+            continue
+        listed = " or ".join(repr(name) for name in close[:3])
+        hint = f"Did you mean {listed}? Rename it" if close else "Add it"
+        if wanted == "soc" and not soc_required:
+            hint += ", or remove it if no sample was measured"
+        problems.append(f"There is no column {wanted!r} ({what[wanted]}). {hint}.")
+    return problems
+
+
+def _close_names(wanted: str, names: Sequence[str]) -> list[str]:
+    """Return the names that may be meant by a required column.
+
+    >>> _close_names("soc", ["pH", "N_tot", "TotalCarbon", "log_SOC", "C_percent"])
+    ['TotalCarbon', 'log_SOC', 'C_percent']
+    """
+    words = {
+        "soc": SOC_WORDS | ORGANIC_MATTER_WORDS,
+        "sample_id": {"sample", "id"},
+    }[wanted]
+    return [
         name
         for name in names
-        if set(words) & set(re.split(r"[\W_]+", name.lower()))
-        or name.lower() in words
+        if words & set(re.split(r"[\W_\d]+", name.lower()))
         or difflib.get_close_matches(name.lower(), [wanted])
+        or (wanted == "soc" and _sounds_like_carbon(name))
     ]
-    what = {"soc": "soil organic carbon", "sample_id": "one name per sample"}[wanted]
-    listed = " or ".join(repr(name) for name in close[:3])
-    hint = f" Did you mean {listed}? Rename it." if close else " Add it."
-    return f"There is no column {wanted!r} ({what}).{hint}"
+
+
+def _sounds_like_carbon(name: str) -> bool:
+    """Return whether a name has carbon or humus in it, or begins with carbon's C."""
+    name = name.lower()
+    return bool(SOC_PARTS.search(name) or CARBON_SYMBOL.fullmatch(name))

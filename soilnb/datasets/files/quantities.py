@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb.datasets.files.rows import Rows, row_blocks
+from soilnb.datasets.files.shape import tell_by_shape
 from soilnb.datasets.library import describe
 from soilnb.preprocessing import MAX_REFLECTANCE
 
@@ -95,13 +96,15 @@ def to_reflectance(
     published = rows.layout.published
     expected = quantity or (published.quantity if published else "")
     how = "as told" if quantity else f"as in {published.name}" if published else ""
-    decided = expected or _decide_quantity(low, high)
-    problem = problem or _quantity_problem(decided, how, low, high)
+    decided, by, doubt = expected, how, ""
+    if not expected:
+        decided, by, doubt = _decide_quantity(rows, low, high)
+    problem = problem or doubt or _quantity_problem(decided, how, low, high)
     if problem := problem or _scale_problem(decided, median):
         return np.full_like(spectra, np.nan), Findings((problem,))
-    said = f"{NAMES[decided]}, {how or 'found from the values'}"
+    said = f"{NAMES[decided]}, {by}"
     found = Findings(
-        notes=() if how else (f"The spectra were taken as {NAMES[decided]}.",),
+        notes=() if how else (f"The spectra were taken as {said}.",),
         facts=(("quantity", f"{said} ({low:.3g} to {high:.3g})"),),
     )
     if rows.every_row:
@@ -216,25 +219,39 @@ def _convert(spectra: npt.NDArray[np.float32], quantity: str) -> tuple[str, ...]
     return ()
 
 
-def _decide_quantity(low: float, high: float) -> str:
-    """Return what values from `low` to `high` must be, or "" if that is not clear."""
+def _decide_quantity(rows: Rows, low: float, high: float) -> tuple[str, str, str]:
+    """Return what values from `low` to `high` are, by what, and a question if unclear.
+
+    Values decide where only one quantity can have them; else the shape has a say.
+    """
+    by_values = "found from the values"
     if high > MAX_ABSORBANCE:
-        return "percent"
+        return "percent", by_values, ""
     if high > MAX_REFLECTANCE:  # as percent no soil is as dark
-        return "absorbance"
+        return "absorbance", by_values, ""
+    shape, seen = tell_by_shape(rows.spectra, rows.layout.wavelengths)
+    values = f"values from {low:.3g} to {high:.3g}"
     if low < LOW_ABSORBANCE and high <= 1:
-        return "reflectance"
-    return ""
+        if shape != "absorbance":
+            return "reflectance", by_values, ""
+        why = f"{values} look like reflectance, but {seen} as in absorbance"
+    elif shape:
+        return shape, f"by the shape: {seen}", ""
+    else:
+        why = f"{values}, and no shape that tells"
+    return (
+        "",
+        "",
+        (
+            f"'quantity' could be reflectance or absorbance ({why}): say "
+            "quantity='reflectance' or quantity='absorbance'."
+        ),
+    )
 
 
 def _quantity_problem(quantity: str, how: str, low: float, high: float) -> str:
     """Return why values from `low` to `high` cannot be `quantity`, or ""."""
     values = f"values from {low:.3g} to {high:.3g}"
-    if not quantity:
-        return (
-            f"'quantity' could be reflectance or absorbance ({values}): say "
-            "quantity='reflectance' or quantity='absorbance'."
-        )
     if quantity == "reflectance" and high > MAX_REFLECTANCE:
         likely, remedy = "percent", "quantity='percent'"
         if high <= MAX_ABSORBANCE:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from soilnb._validation import check_choice
 from soilnb.datasets.files.columns import COORDINATES, TableError
+from soilnb.datasets.files.measured import add_measured
 from soilnb.datasets.files.quantities import (
     QUANTITIES,
     SOC_UNITS,
@@ -75,6 +76,7 @@ def read_file(
     soc_unit: str = "",
     country: str = "",
     soc_required: bool = True,
+    measured: str | Path = "",
     progress: Progress | None = None,
 ) -> SpectralLibrary:
     """Return the spectra and soil organic carbon (SOC) of a CSV or Parquet file.
@@ -103,9 +105,15 @@ def read_file(
         Country of all samples, in place of the column; "" where unknown.
     soc_required : bool, default True
         Whether every row counts, as in a site: an impossible value or a gap in a
-        spectrum is then a problem of the file, and rows without SOC are kept with NaN.
+        spectrum is then a problem of the file, and rows without SOC are kept with NaN;
+        there may be no SOC at all.
         Else, as in a library, rows without SOC or spectrum are left out, and single
         values that are missing or out of range become NaN; the notes count all.
+    measured : str or Path
+        For a site, a table with the laboratory's values: columns sample_id and soc, in
+        the unit of the file's own SOC, empty where there is none; of a draw also
+        design ("stratified", "random", "kennard_stone"; "next" or empty if the sample
+        was not drawn), stratum and inclusion_probability. "" for none.
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
 
@@ -118,38 +126,40 @@ def read_file(
         suffix (of a library with "(library)" behind it), unless there is a column
         `group`; in OSSL and ICRAF-ISRIC it is the
         profile or, where that is unknown, the data set. A library of more than 20
-        million values is brought to every 10 nm.
+        million values is brought to every 10 nm. With `measured`, info has design
+        (str, "" if not drawn), stratum (Int64) and inclusion_probability (float), of
+        the samples in that table also where they have no SOC.
 
     Raises
     ------
     ValueError
         If an option is unknown or the file has a problem; the message is the first.
     FileNotFoundError
-        If the file does not exist.
+        If a file does not exist.
 
     See Also
     --------
     inspect_file : All problems of a file at once.
     """
-    path = Path(path)
-    if not path.exists():
-        msg = f"There is no file '{path}'. Check the path."
-        raise FileNotFoundError(msg)
     report = inspect_file(
         path,
         quantity=quantity,
         soc_unit=soc_unit,
         country=country,
         soc_required=soc_required,
+        measured=measured,
         progress=progress,
     )
-    if report.library is None:
-        msg = f"{path.name}: {report.problems[0]}"
-        more = len(report.problems) - 1
-        if more:
-            msg += f" (and {more} more: soilnb data check {path.name})"
-        raise ValueError(msg)
-    return report.library
+    if report.library is not None:
+        return report.library
+    if _missing_file(path, measured):
+        raise FileNotFoundError(report.problems[0])
+    name = report.path.name
+    msg = f"{name}: {report.problems[0]}"
+    more = len(report.problems) - 1
+    if more:
+        msg += f" (and {more} more: soilnb data check {name})"
+    raise ValueError(msg)
 
 
 def inspect_file(
@@ -159,13 +169,14 @@ def inspect_file(
     soc_unit: str = "",
     country: str = "",
     soc_required: bool = True,
+    measured: str | Path = "",
     progress: Progress | None = None,
 ) -> FileReport:
     """Return what a file of spectra holds and everything that is wrong with it.
 
     Parameters
     ----------
-    path, quantity, soc_unit, country, soc_required, progress
+    path, quantity, soc_unit, country, soc_required, measured, progress
         As for `read_file`.
 
     Returns
@@ -181,13 +192,19 @@ def inspect_file(
     check_choice(quantity, "quantity", ("", *QUANTITIES))
     check_choice(soc_unit, "soc_unit", ("", *SOC_UNITS))
     path = Path(path)
-    if not path.exists():
-        return FileReport(path, (f"There is no file '{path}'. Check the path.",))
+    if missing := _missing_file(path, measured):
+        return FileReport(path, (missing,))
+    of_draw: dict[str, Any] = {}
+    note = ""
     try:
-        rows = read_rows(path, soc_required=soc_required, progress=progress)
+        rows = read_rows(path, every_row=soc_required, progress=progress)
+        if measured:
+            told = bool(soc_unit)
+            rows, of_draw, note = add_measured(rows, Path(measured), is_unit_told=told)
     except TableError as error:
         return FileReport(path, error.problems)
-    found = _describe_columns(rows) + _check_cells(rows)
+    found = _describe_columns(rows) + Findings(notes=(note,) if note else ())
+    found += _check_cells(rows)
     found += Findings(_id_problems(rows))
     reflectance, more = to_reflectance(rows, quantity)
     found += more
@@ -208,11 +225,19 @@ def inspect_file(
             reflectance=reflectance if keep.all() else reflectance[keep],
             wavelengths=wavelengths,
             soc=soc[keep],
-            info=info[keep],
+            info=info.assign(**of_draw)[keep],
             notes=found.notes,
         )
     facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
     return FileReport(path, found.problems, found.notes, library, facts)
+
+
+def _missing_file(path: str | Path, measured: str | Path) -> str:
+    """Return the message for a file that does not exist, or ""."""
+    for name in (path, measured):
+        if name and not Path(name).exists():
+            return f"There is no file '{name}'. Check the path."
+    return ""
 
 
 def _coarsen(
@@ -299,23 +324,27 @@ def _check_cells(rows: Rows) -> Findings:
 
 def _check_missing(rows: Rows) -> Findings:
     """Report what is missing in a site, where every value but SOC counts."""
-    no_soc, no_value = ~np.isfinite(rows.soc), ~np.isfinite(rows.spectra)
+    infinite, no_value = np.isinf(rows.soc), ~np.isfinite(rows.spectra)
+    unknown = np.isnan(rows.soc)
     for row, band, _ in rows.texts:
         if band == SOC_CELL:
-            no_soc[row] = False
+            unknown[row] = False
         else:
             no_value[row, band] = False
     problems, notes = [_text_problem(rows)] if rows.texts else [], []
-    what, n_known = "missing or infinite", int(np.isfinite(rows.soc).sum())
-    if n_known:  # the other samples were not measured
-        what, infinite = "infinite", np.isinf(rows.soc)
-        if unknown := int((no_soc & ~infinite).sum()):
-            notes.append(f"{n_known} samples are measured, {unknown} have no SOC.")
-        no_soc = infinite
-    if no_soc.any():
+    n_all, column = len(rows.soc), rows.layout.column("soc")
+    n_known, n_unknown = int(np.isfinite(rows.soc).sum()), int(unknown.sum())
+    if n_unknown == n_all:
+        what = f"Column {column!r} is empty"
+        if "soc" not in rows.layout.known:
+            what = "There is no column of SOC"
+        notes.append(f"{what}: all {n_all} samples are to be estimated.")
+    elif n_unknown:
+        notes.append(f"{n_known} samples are measured, {n_unknown} have no SOC.")
+    if infinite.any():
         problems.append(
-            f"Column {rows.layout.column('soc')!r} has {int(no_soc.sum())} {what} "
-            f"values (first: {rows.place(int(np.argmax(no_soc)))}). Remove these "
+            f"Column {column!r} has {int(infinite.sum())} infinite "
+            f"values (first: {rows.place(int(np.argmax(infinite)))}). Remove these "
             "samples or fill in their SOC."
         )
     if no_value.any():
@@ -323,7 +352,8 @@ def _check_missing(rows: Rows) -> Findings:
             f"The spectra have {int(no_value.sum())} missing or infinite values "
             f"(first: {rows.place_of(no_value)}). Remove these samples or wavelengths."
         )
-    return Findings(tuple(problems), tuple(notes))
+    facts = (("measured", f"{n_known} samples, {n_unknown} are to be estimated"),)
+    return Findings(tuple(problems), tuple(notes), facts)
 
 
 def _count_missing(rows: Rows) -> tuple[str, ...]:

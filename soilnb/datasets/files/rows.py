@@ -105,12 +105,13 @@ def row_blocks(n_rows: int) -> Iterator[slice]:
 
 
 def read_rows(
-    path: Path, *, soc_required: bool = True, progress: Progress | None = None
+    path: Path, *, every_row: bool = True, progress: Progress | None = None
 ) -> Rows:
     """Return the rows of a table, or of the tables of a published library.
 
-    Where SOC is not required, rows without it or a spectrum are left out, and of a
-    published library rows without an id or with that of an earlier row.
+    Where not every row counts, rows without SOC or a spectrum are left out, and of a
+    published library rows without an id or with that of an earlier row. Where each
+    does, the table may have no SOC at all.
     """
     path, others = find_files(path)
     tracker = _Tracker(progress, [*others, path])
@@ -123,8 +124,8 @@ def read_rows(
                 found, note = _join(file, published, joined, tracker)
                 fields |= found
                 notes += note
-        layout = find_columns(source.names, fields)
-        gathered = _Gathered(layout, joined, source.decimal_comma, soc_required)
+        layout = find_columns(source.names, fields, soc_required=not every_row)
+        gathered = _Gathered(layout, joined, source.decimal_comma, every_row)
         for batch in tracker.follow(path, source):
             gathered.add(batch)
     tracker.finish()

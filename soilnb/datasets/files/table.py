@@ -50,7 +50,7 @@ def is_table(path: str | Path) -> bool:
     (True, False)
     """
     path = Path(path)
-    return _has_suffix(path) or (path.is_dir() and bool(_tables_in(path)))
+    return has_suffix(path) or (path.is_dir() and bool(_tables_in(path)))
 
 
 def stem(path: str | Path) -> str:
@@ -64,7 +64,7 @@ def stem(path: str | Path) -> str:
     return name[: len(name) - cut]
 
 
-def _has_suffix(path: Path) -> bool:
+def has_suffix(path: Path) -> bool:
     """Return whether a name ends like that of a table."""
     return path.name.lower().endswith(SUFFIXES)
 
@@ -91,7 +91,7 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     """
     if path.is_dir():
         path = _find_spectra(path)
-    elif not _has_suffix(path):
+    elif not has_suffix(path):
         msg = (
             "A file of spectra must end in .csv, .csv.gz, .tab or .parquet, got "
             f"{path.name!r}. Save it as CSV."
@@ -136,7 +136,7 @@ def _find_spectra(folder: Path) -> Path:
 def _tables_in(folder: Path) -> list[Path]:
     """Return the tables in a folder, by name."""
     files = (file for file in folder.iterdir() if file.is_file())
-    return sorted(filter(_has_suffix, files))
+    return sorted(filter(has_suffix, files))
 
 
 def _names_of(path: Path) -> list[str]:

@@ -1,0 +1,228 @@
+"""The laboratory's answer as a table of its own: SOC and how the samples were drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from soilnb._validation import check_choice
+from soilnb.datasets.files.columns import REQUIRED, TableError, missing_columns
+from soilnb.datasets.files.rows import Rows
+from soilnb.datasets.files.table import (
+    MISSING_WORDS,
+    as_texts,
+    has_suffix,
+    open_table,
+    parse_numbers,
+)
+
+DESIGNS = ("stratified", "random", "kennard_stone")
+NOT_DRAWN = ("next", "")  # picked by someone, or not said
+FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
+ROUNDING = 0.01  # relative, by which two copies of a value may differ
+# Two lists of one farm in one unit differ less in their medians; % and g/kg by ten.
+MAX_MEDIAN_RATIO = 5
+MIN_VALUES_FOR_UNIT = 5
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The cells of the table by field, "" for those that are missing."""
+
+    cells: dict[str, list[str]]
+    decimal_comma: bool
+
+    @property
+    def ids(self) -> list[str]:
+        """The samples, in the order of the table."""
+        return self.cells["sample_id"]
+
+    def numbers(self, field: str) -> Floats:
+        """Return a column as numbers, NaN where it is empty or not there."""
+        if field not in self.cells:
+            return np.full(len(self.ids), np.nan)
+        cells = pa.array(self.cells[field], pa.string())
+        numbers, texts = parse_numbers(cells, self.decimal_comma)
+        if texts:
+            row, text = texts[0]
+            msg = (
+                f"Column {field!r} must hold numbers, got the text {text!r} (sample "
+                f"{self.ids[row]!r}). Write a number, or leave the cell empty."
+            )
+            raise TableError(msg)
+        return numbers
+
+    def check(self, bad: npt.NDArray[np.bool_], field: str, rule: str) -> None:
+        """Raise TableError with the first cell that breaks a rule."""
+        if bad.any():
+            row = int(bad.argmax())
+            msg = (
+                f"Column {field!r} must {rule}, got {self.cells[field][row]} (sample "
+                f"{self.ids[row]!r}). Correct it, or leave the cell empty."
+            )
+            raise TableError(msg)
+
+
+def add_measured(
+    rows: Rows, path: Path, *, is_unit_told: bool = False
+) -> tuple[Rows, dict[str, Any], str]:
+    """Return rows with the SOC of a table, columns of the draw for `info`, and a note.
+
+    A row without SOC in the table keeps its own. TableError says what is wrong.
+    """
+    try:
+        table = _read(path)
+        places = _find_scans(table, rows)
+        soc = table.numbers("soc")
+        table.check((soc < 0) | np.isinf(soc), "soc", "be at least 0 and finite")
+        design = _check_draw(table)
+        own = rows.soc[places]
+        _check_agreement(table, soc, own)
+        if not is_unit_told:
+            _check_same_unit(soc, rows.soc)
+    except ValueError as error:
+        msg = f"'measured' ({path.name}): {error}"
+        raise TableError(msg) from error
+    filled = rows.soc.copy()
+    filled[places] = np.where(np.isnan(soc), own, soc)
+    columns = _columns(table, places, design, len(filled))
+    drawn = [name for name in dict.fromkeys(design) if name]
+    how = f"drawn as {drawn[0]!r}" if drawn else "not of a known draw"
+    n_known = int(np.isfinite(soc).sum())
+    note = f"Of {len(soc)} samples in {path.name}, {how}, {n_known} have SOC."
+    return replace(rows, soc=filled), columns, note
+
+
+def _read(path: Path) -> _Table:
+    """Return the cells of the table's known columns."""
+    if not has_suffix(path):
+        msg = "A table must end in .csv, .csv.gz, .tab or .parquet. Save it as CSV."
+        raise TableError(msg)
+    with open_table(path) as source:
+        names = [name.strip() for name in source.names]
+        known = {name.lower(): n for n, name in enumerate(names)}
+        twice = Counter(name.lower() for name in names)
+        problems = missing_columns(names, known) + [
+            f"Column {name!r} is there {twice[name]} times. Keep one of them."
+            for name in FIELDS
+            if twice[name] > 1
+        ]
+        if problems:
+            raise TableError(*problems)
+        cells: dict[str, list[str]] = {name: [] for name in FIELDS if name in known}
+        for batch in source.batches:
+            for name in cells:
+                cells[name] += as_texts(batch.column(known[name]))
+    for name in set(cells) - {"sample_id"}:  # a sample may be called NA
+        cells[name] = ["" if c.lower() in MISSING_WORDS else c for c in cells[name]]
+    if not cells["sample_id"]:
+        msg = "It has a header but no samples. Add one row per sample."
+        raise TableError(msg)
+    return _Table(cells, source.decimal_comma)
+
+
+def _find_scans(table: _Table, rows: Rows) -> npt.NDArray[np.intp]:
+    """Return the row of each sample's scan."""
+    place_of = {name: place for place, name in enumerate(rows.sample_ids)}
+    if twice := [name for name, count in Counter(table.ids).items() if count > 1]:
+        msg = (
+            f"Column 'sample_id' has {_some(twice)} more than once. "
+            "Give each sample one row."
+        )
+        raise TableError(msg)
+    if lacking := [name for name in table.ids if name not in place_of]:
+        msg = (
+            f"Column 'sample_id' has {_some(lacking)} that the scans lack. Write each "
+            "id as in the file of the spectra, or remove the row."
+        )
+        raise TableError(msg)
+    return np.array([place_of[name] for name in table.ids], dtype=np.intp)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return how many ids there are, and up to three of them."""
+    listed = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} id{'s' if len(names) > 1 else ''} ({listed})"
+
+
+def _check_agreement(table: _Table, soc: Floats, own: Floats) -> None:
+    """Raise TableError where the scans' file has another SOC of the same sample."""
+    other = np.abs(soc - own) > ROUNDING * np.maximum(np.abs(soc), np.abs(own))
+    if other.any():
+        row = int(other.argmax())
+        msg = (
+            f"Column 'soc' must agree with the file of the spectra, got {soc[row]:g} "
+            f"against {own[row]:g} there (sample {table.ids[row]!r}; "
+            f"{int(other.sum())} in all). Correct one of them."
+        )
+        raise TableError(msg)
+
+
+def _check_same_unit(soc: Floats, own: Floats) -> None:
+    """Raise TableError where the two files' SOC seem to be in different units."""
+    parts = [part[np.isfinite(part)] for part in (soc, own)]
+    if min(map(len, parts)) < MIN_VALUES_FOR_UNIT:
+        return
+    here, there = (float(np.median(part)) for part in parts)
+    if max(here, there) > MAX_MEDIAN_RATIO * min(here, there) > 0:
+        msg = (
+            "Column 'soc' must be in the unit of the file of the spectra, got a median "
+            f"of {here:.3g} against {there:.3g} there. Convert one of them, or say "
+            "soc_unit='g/kg' or soc_unit='%' if both are in it."
+        )
+        raise TableError(msg)
+
+
+def _check_draw(table: _Table) -> list[str]:
+    """Return the design of each sample, "" where it was not drawn, or raise."""
+    stratum, share = (table.numbers(field) for field in FIELDS[3:])
+    whole = "be whole numbers"
+    table.check((stratum % 1 != 0) & ~np.isnan(stratum), "stratum", whole)
+    rule = "be above 0 and at most 1"
+    table.check((share <= 0) | (share > 1), "inclusion_probability", rule)
+    names = [name.lower() for name in table.cells.get("design", [""] * len(share))]
+    for name in names:
+        check_choice(name, "design", (*DESIGNS, *NOT_DRAWN))
+    design = ["" if name in NOT_DRAWN else name for name in names]
+    drawn = sorted({*design} - {""})
+    if len(drawn) > 1:
+        msg = (
+            f"Column 'design' must name one draw, got {' and '.join(map(repr, drawn))}."
+            " Write 'next' for samples that were not of the draw."
+        )
+        raise TableError(msg)
+    lacks = np.array([name == "stratified" for name in design])
+    lacks &= np.isnan(stratum) | np.isnan(share)
+    if lacks.any():
+        msg = (
+            "Samples of the design 'stratified' must have a stratum and an "
+            f"inclusion_probability, got none for {table.ids[int(lacks.argmax())]!r} "
+            f"({int(lacks.sum())} in all). Copy them from the table of the draw."
+        )
+        raise TableError(msg)
+    return design
+
+
+def _columns(
+    table: _Table, places: npt.NDArray[np.intp], design: list[str], n_rows: int
+) -> dict[str, Any]:
+    """Return the columns of `info` that say how each sample was drawn."""
+    frame = pd.DataFrame(
+        {
+            "design": design,
+            "stratum": pd.array(table.numbers("stratum"), dtype="Int64"),
+            "inclusion_probability": table.numbers("inclusion_probability"),
+        },
+        index=places,
+    ).reindex(range(n_rows))
+    return {**frame, "design": frame["design"].fillna("")}

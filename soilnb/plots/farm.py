@@ -1,0 +1,343 @@
+"""Figures of a farm's answer: a map, the estimates, the means, what made them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from soilnb.plots.maps import lay_out
+from soilnb.plots.style import (
+    COLOURS,
+    MANY_POINTS,
+    SOC_LABEL,
+    beside,
+    legend_below,
+    make_figure,
+    method_rows,
+)
+
+# How the measured samples were chosen, in words.
+DESIGNS = {
+    "stratified": "stratified",
+    "random": "random",
+    "kennard_stone": "Kennard-Stone",
+    "unknown": "unknown design",
+}
+POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
+# From a column of the table of the farm's means to what it is called.
+SOURCES = {"lab_": "laboratory alone", "": "with spectra"}
+SOURCE_COLOURS = {"lab_": "#E69F00", "": COLOURS["site"]}
+DRAW_COLOURS = {"random": "#E69F00", "stratified": COLOURS["site"]}
+MEASURED, TRUE, MISSED = "#E69F00", "#444444", "#D55E00"
+RING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00", "lw": 1.3}
+GREY: dict[str, Any] = {"s": 8, "color": "#BBBBBB", "lw": 0}
+
+
+def plot_farm_map(estimates: pd.DataFrame) -> Figure:
+    """Plot measured SOC, estimate and uncertainty of each sample where it was taken.
+
+    The first two panels share one scale of colours. Distances are from the western and
+    southern edge of the samples.
+
+    Parameters
+    ----------
+    estimates : DataFrame
+        One row per sample: soc, estimate, lower, upper (% SOC, NaN where there is
+        none), in_domain (bool), next (1, 2, ... for the samples to be measured next, NA
+        of the others), and longitude and latitude in degrees or easting and northing in
+        metres (at least one sample has them).
+
+    Returns
+    -------
+    Figure
+        Three panels. A ring: outside the domain. A number: the place in the order of
+        the samples to be measured next.
+    """
+    figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
+    for axes in panels:
+        rows, x, y = lay_out(axes, estimates)
+    height = 2.85 * np.ptp(y) / max(np.ptp(x), 1e-9)
+    figure.set_size_inches(9.6, 1.6 + np.clip(height, 1.3, 3.6))
+    half_width = (rows["upper"] - rows["lower"]) / 2
+    both = rows[["soc", "estimate"]].to_numpy(dtype=np.float64)
+    shared = {"vmin": np.nanmin(both), "vmax": np.nanmax(both), "cmap": "cividis"}
+    _draw_values(panels[0], x, y, rows["soc"], **shared)
+    points = _draw_values(panels[1], x, y, rows["estimate"], **shared)
+    widths = _draw_values(panels[2], x, y, half_width, cmap="Purples", vmin=0)
+    known = bool(half_width.notna().any())
+    bar: dict[str, Any] = {"location": "bottom", "pad": 0.03, "shrink": 0.7}
+    under = panels[:2] if known else panels
+    figure.colorbar(points, ax=under, label=SOC_LABEL, aspect=36, **bar)
+    if known:
+        label = "half-width of the interval / % SOC"
+        figure.colorbar(widths, ax=panels[2], label=label, aspect=18, **bar)
+    _ring_and_number(panels, x, y, rows)
+    panels[0].set_title(f"measured in the laboratory (n = {rows['soc'].count()})")
+    panels[1].set_title(f"estimated{_share(len(rows), len(estimates))}")
+    panels[2].set_title("uncertainty" if known else "no intervals")
+    for axes in panels:
+        axes.title.set_size(10)
+        axes.label_outer()
+        axes.margins(0.08)
+    panels[0].scatter([], [], label="no value", **GREY)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8.5)
+    return figure
+
+
+def _share(n_shown: int, n_all: int) -> str:
+    """Return how many samples a map shows, or nothing where it shows all."""
+    return "" if n_shown == n_all else f" ({n_shown} of {n_all} have a place)"
+
+
+def _draw_values(
+    axes: Axes, x: npt.NDArray, y: npt.NDArray, values: pd.Series, **options: Any
+) -> ScalarMappable:
+    """Draw samples in the colour of their value, those without one small and grey."""
+    known = values.notna().to_numpy()
+    style: dict[str, Any] = {"rasterized": len(values) > MANY_POINTS}
+    axes.scatter(x[~known], y[~known], **GREY, **style)
+    style |= {"s": 24, "lw": 0.4, "edgecolor": "#666666", "zorder": 2}
+    return axes.scatter(x[known], y[known], c=values[known], **style, **options)
+
+
+def _ring_and_number(
+    panels: npt.NDArray, x: npt.NDArray, y: npt.NDArray, rows: pd.DataFrame
+) -> None:
+    """Ring what is outside the domain; number what is to be measured next."""
+    outside = ~rows["in_domain"].to_numpy(dtype=bool)
+    if outside.any():
+        for axes in panels[1:]:
+            axes.scatter(x[outside], y[outside], s=62, zorder=3, **RING)
+        panels[0].scatter([], [], s=62, label="outside the domain", **RING)
+    wanted = rows["next"].notna().to_numpy()
+    if not wanted.any():
+        return
+    panels[0].plot([], [], ls="", marker="$1$", color="black", label="measure next")
+    places = np.column_stack([x[wanted], y[wanted]])
+    halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
+    for number, place, side in zip(
+        rows["next"][wanted], places, _free_sides(places), strict=True
+    ):
+        panels[2].annotate(
+            f"{number:.0f}",
+            place,
+            xytext=side * [7, 6],
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            fontweight="bold",
+            path_effects=halo,
+            zorder=4,
+        )
+
+
+def _free_sides(places: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Return for each place the side, +-1 in x and y, away from its nearest other."""
+    gaps = places[:, None] - places[None]
+    distances = np.linalg.norm(gaps, axis=2)
+    distances[distances == 0] = np.inf
+    nearest = gaps[np.arange(len(places)), distances.argmin(axis=1)]
+    return np.where(nearest >= 0, 1.0, -1.0)
+
+
+def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> Figure:
+    """Plot the estimates in increasing order, with their intervals.
+
+    Parameters
+    ----------
+    estimates : DataFrame
+        One row per sample: sample_id, soc, estimate, lower, upper (% SOC, NaN where
+        there is none), level (share of true values that intervals are made to hold) and
+        in_domain (bool). A measured sample stands where its estimate would.
+    truth : Series, optional
+        True SOC in % by sample_id, where it is known after all: a cross for each sample
+        without a measurement, in another colour where its interval misses it.
+    """
+    rows = estimates.sort_values("estimate", kind="stable").reset_index(drop=True)
+    rows.index += 1
+    figure, axes = make_figure(7.6, 3.8)
+    measured = rows["soc"].notna()
+    bars = rows[rows["lower"].notna() & ~measured]
+    if len(bars):
+        label = f"{100 * bars['level'].iloc[0]:.0f} % interval"
+        limits = bars["lower"], bars["upper"]
+        axes.vlines(bars.index, *limits, color="#56B4E9", lw=1.6, label=label)
+    for marker, label, chosen in (
+        ("o", "estimate", ~measured & rows["in_domain"]),
+        ("^", "estimate, outside the domain", ~measured & ~rows["in_domain"]),
+    ):
+        if chosen.any():
+            style: dict[str, Any] = {"marker": marker, "s": 16, "lw": 0, "label": label}
+            axes.scatter(
+                rows.index[chosen],
+                rows.loc[chosen, "estimate"],
+                color=COLOURS["site"],
+                zorder=3,
+                **style,
+            )
+    axes.scatter(
+        rows.index[measured],
+        rows.loc[measured, "soc"],
+        marker="s",
+        s=20,
+        lw=0.5,
+        color=MEASURED,
+        edgecolor="black",
+        zorder=3,
+        label="measured in the laboratory",
+    )
+    if truth is not None:
+        _draw_truth(axes, rows[~measured], truth)
+    axes.set(xlabel="samples, in the order of their estimates", ylabel=SOC_LABEL)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    legend_below(axes, 3)
+    return figure
+
+
+def _draw_truth(axes: Axes, rows: pd.DataFrame, truth: pd.Series) -> None:
+    """Draw true values as crosses, those outside their interval in another colour."""
+    values = rows["sample_id"].map(truth)
+    missed = (values < rows["lower"]) | (values > rows["upper"])
+    for chosen, colour, label in (
+        (~missed & values.notna(), TRUE, "true value"),
+        (missed, MISSED, "true value outside the interval"),
+    ):
+        if chosen.any():
+            style: dict[str, Any] = {"marker": "x", "s": 14, "lw": 0.9, "zorder": 4}
+            axes.scatter(
+                rows.index[chosen], values[chosen], color=colour, label=label, **style
+            )
+
+
+def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
+    """Plot the means of the scanned samples and of the field with 95 % intervals.
+
+    Parameters
+    ----------
+    farm : DataFrame
+        Rows "scans" and "field" (column population): mean, lower, upper, lab_mean,
+        lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
+        measured samples were chosen. A mean without an interval is the point alone.
+    truth : float, optional
+        True mean SOC in %, where it is known after all; a line.
+    """
+    figure, axes = make_figure(5.4, 2.7)
+    names = []
+    for row in farm.to_dict("records"):
+        for source, name in SOURCES.items():
+            names.append(f"{POPULATIONS[row['population']]},\n{name}")
+            _draw_mean(axes, len(names) - 1, row, source)
+    if truth is not None:
+        axes.axvline(truth, color=TRUE, lw=1, ls="--", label="true mean")
+        legend_below(axes, 1)
+    method_rows(axes, names)
+    low, high = axes.dataLim.intervalx
+    room = max(0.15 * (high - low), 0.05 * high)  # points alone are no axis
+    axes.set_xlim(low - room, high + room)
+    axes.set_xlabel("mean " + SOC_LABEL)
+    return figure
+
+
+def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None:
+    """Draw one mean and its interval, or write that it has none."""
+    mean, lower, upper = (row[source + name] for name in ("mean", "lower", "upper"))
+    colour = SOURCE_COLOURS[source]
+    axes.plot(mean, place, "o", ms=7, color=colour, zorder=3)
+    if np.isfinite(lower) and np.isfinite(upper):
+        axes.hlines(place, lower, upper, color=colour, lw=2.5)
+        return
+    axes.annotate(
+        f"no interval: {DESIGNS.get(row['design'], row['design'])}",
+        (mean, place),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )
+
+
+def plot_blend_weights(weights: pd.DataFrame) -> Figure:
+    """Plot what share each candidate has in the estimates, the largest on top.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        Columns candidate, weight (share, they sum to 1) and nested_rmse (% SOC), which
+        stands beside the bars.
+    """
+    rows = weights.sort_values(
+        ["weight", "nested_rmse"], ascending=[False, True], ignore_index=True
+    )
+    figure, axes = make_figure(6, 1.1 + 0.3 * len(rows))
+    axes.barh(rows.index, rows["weight"], height=0.6, color=COLOURS["site"])
+    method_rows(axes, rows["candidate"].tolist())
+    beside(axes, -0.5, "nested RMSE / % SOC")
+    for place, rmse in enumerate(rows["nested_rmse"]):
+        beside(axes, place, "–" if np.isnan(rmse) else f"{rmse:.2f}")
+    axes.set_xlim(0, 1.05 * max(rows["weight"].max(), 0.05))
+    axes.set_xlabel("weight in the estimates (all sum to 1)")
+    return figure
+
+
+def plot_draws(draws: pd.DataFrame) -> Figure:
+    """Plot how the answer for each farm fares over many draws.
+
+    Parameters
+    ----------
+    draws : DataFrame
+        Columns site, design, draw, method ("blend", "local" and "plsr_one_se"), rmse,
+        coverage, mean_covered and lab_covered; one row for each.
+
+    Returns
+    -------
+    Figure
+        Three panels with a row for each farm: RMSE of the blend over that of the local
+        network (a dot for each draw, a diamond for their geometric mean), the share of
+        intervals that hold a sample, and that of intervals that hold the farm's mean,
+        with spectra and by the laboratory alone.
+    """
+    sites = list(draws["site"].unique())
+    figure, panels = make_figure(9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True)
+    rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
+    ratios = rmse["blend"] / rmse["local"]
+    blended = draws[draws["method"] == "blend"]
+    plain = draws[draws["method"] == "plsr_one_se"]
+    for place, (design, colour) in enumerate(DRAW_COLOURS.items()):
+        of_design = ratios.xs(design, level="design")
+        for row, site in enumerate(sites):
+            own, at = of_design[site], row + 0.3 * (place - 0.5)
+            panels[0].scatter(own, np.full(len(own), at), s=10, color=colour, lw=0)
+            name = {"label": design} if row == 0 else {}
+            diamond: dict[str, Any] = {"marker": "D", "s": 34, "color": colour}
+            panels[0].scatter(np.exp(np.log(own).mean()), at, **diamond, **name)
+            held = _percent(blended, site, design, "coverage")
+            panels[1].scatter(held, at, **diamond)
+            for column, face in (("mean_covered", colour), ("lab_covered", "none")):
+                held = _percent(plain, site, design, column)
+                panels[2].scatter(held, at, s=34, color=face, ec=colour)
+    titles = (
+        "RMSE of the blend /\nRMSE of CNN local",
+        "90 % intervals of samples\nthat hold, %",
+        "95 % intervals of the mean\nthat hold, %",
+    )
+    for axes, title, line in zip(panels, titles, (1, 90, 95), strict=True):
+        axes.axvline(line, color="#666666", lw=1, ls="--")
+        axes.set_xlabel(title)
+    panels[0].set_yticks(range(len(sites)), sites)
+    panels[0].invert_yaxis()
+    legend_below(panels[0], 2)
+    return figure
+
+
+def _percent(part: pd.DataFrame, site: str, design: str, column: str) -> float:
+    """Return the mean of a column over the draws of a farm, in percent."""
+    own = part[(part["site"] == site) & (part["design"] == design)]
+    return 100 * float(own[column].mean())

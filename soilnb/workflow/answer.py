@@ -1,0 +1,234 @@
+"""What a farm's answer leaves: tables, a report, and sentences for the book."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from soilnb._files import replacing
+from soilnb.datasets import folder_name, load_site
+from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.selection import draw_samples
+from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed
+from soilnb.workflow.places import resolve
+from soilnb.workflow.report import write_geojson, write_report
+from soilnb.workflow.scores import read_reference
+from soilnb.workflow.stamps import run_command
+from soilnb.workflow.step import Step
+from soilnb.workflow.steps import STEPS
+
+DESIGN_SAYS = {
+    "stratified": "The draw is random within strata of similar spectra. It serves the "
+    "models and the mean, and its intervals hold.",
+    "random": "The draw is simply random. Its intervals hold; spectra help its mean "
+    "most.",
+    "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance. That is "
+    "good for a model, but the farm's mean has no interval after it.",
+    "unknown": "How the measured samples were drawn is not known. The mean has no "
+    "interval, and those of the samples hold only if they are like the others.",
+}
+_TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
+
+
+def write_answer(
+    step: Step,
+    farm: Farm,
+    mix: Blend,
+    estimates: pd.DataFrame,
+    table: pd.DataFrame,
+    facts: dict[str, float],
+) -> dict[str, str]:
+    """Leave a farm's answer in the folder of its step; return it in sentences.
+
+    Writes estimates.csv, farm.csv, weights.csv, report.html and, where there are
+    degrees, estimates.geojson. The sentences are `mean`, `error`, `alone`, `library`,
+    `design` and `next`.
+
+    Parameters
+    ----------
+    step : Step
+        The running step.
+    farm, mix, estimates, table, facts
+        As of `make_farm`, `blend`, `estimate_samples`, `estimate_farm` and
+        `summarise_farm`.
+    """
+    values, study = step.values, step.study
+    weights = mix.table.reset_index()
+    sentences = _sentences(step, farm, estimates, table, facts)
+    estimates.to_csv(step.folder / "estimates.csv", index=False)
+    table.to_csv(step.folder / "farm.csv", index=False)
+    weights.to_csv(step.folder / "weights.csv", index=False)
+    if {"latitude", "longitude"} <= set(estimates):
+        write_geojson(step.folder / "estimates.geojson", estimates)
+    n_more = facts["n_more"]
+    own = {key: values[key] for key in ("site", "library", "results")}
+    more = {
+        "site": study.site.name,
+        "library": study.library.name,
+        "library_text": _library(step),
+        "target": values["target"],
+        "n_more": None if np.isnan(n_more) else int(n_more),
+        "synthetic": study.is_synthetic,
+        "notes": [*farm.notes, *study.site.notes, *study.notes],
+        "versions": step.facts["versions"],
+        "command": run_command(step.name, own),
+        "bulk_density": values["bulk_density"] or None,
+        "depth": values["depth_cm"],
+    }
+    same = {key: values[key] for key in ("profile", "seed", "level")}
+    spectra = (study.wavelengths, {"site": study.site.reflectance})
+    file = step.folder / "report.html"
+    write_report(file, estimates, table, weights, facts=more | same, spectra=spectra)
+    return sentences
+
+
+def _sentences(
+    step: Step,
+    farm: Farm,
+    estimates: pd.DataFrame,
+    table: pd.DataFrame,
+    facts: dict[str, float],
+) -> dict[str, str]:
+    """Return the answer in sentences."""
+    scans, level = table.iloc[0], step.values["level"]
+    rest = estimates[estimates["soc"].isna()]
+    n_out = int((~rest["in_domain"]).sum())
+    told = {"mean": f"The mean of the {len(estimates)} samples is {_mean(scans)}."}
+    told["error"] = (
+        f"A single estimate is off by {facts['nested_rmse']:.2f} % SOC, typically; "
+        f"{len(rest) - n_out} of {len(rest)} lie where the measured samples can vouch "
+        "for them."
+    )
+    n_drawn = farm.draw.n_drawn
+    if n_drawn < (needed := n_needed(level)):
+        told["error"] += (
+            f" Intervals of {level:.0%} need {needed} drawn samples, and there are "
+            f"{n_drawn}: none is given."
+        )
+    told["design"] = DESIGN_SAYS[farm.draw.design]
+    told["alone"] = (
+        "Without chance in the draw nobody can say how many values would be enough."
+        if np.isnan(facts["n_alone"])
+        else f"A simple random draw without spectra would have needed "
+        f"{facts['n_alone']:.0f} laboratory values for the same half-width; there are "
+        f"{n_drawn}."
+    )
+    told["library"] = (
+        f"{_library(step)} Here candidates that use it hold "
+        f"{facts['library_weight']:.0%} of the blend's weight."
+    )
+    told["next"] = _next(estimates, facts, step.values["target"])
+    return told
+
+
+def _mean(scans: pd.Series) -> str:
+    """Return a mean in words, with its interval or without."""
+    if np.isnan(scans["lower"]):
+        return f"{scans['mean']:.2f} % SOC, without an interval"
+    low, high = scans["lower"], scans["upper"]
+    return f"{scans['mean']:.2f} % SOC (95 % interval {low:.2f} to {high:.2f})"
+
+
+def _library(step: Step) -> str:
+    """Return how large the library is and whether it helps, over all seeds."""
+    library = step.study.library
+    n_sources = library.info["group"].nunique()
+    what = f"{len(library):,} samples of {n_sources} farms or sets"
+    size = f"The library {library.name!r} holds {what}. "
+    file = step.read(STEPS[step.name].uses[0], "gains.csv")
+    if file.is_file():
+        return size + _gain(pd.read_csv(file), "on this farm")
+    one = read_reference("over_sites").query(_TRANSFER).iloc[0]
+    return size + (
+        f"On the {one['n_sites']:.0f} farms of the reference results instance transfer "
+        f"had {one['ratio']:.2f} times the error of the local network (95 % interval "
+        f"{one['low']:.2f} to {one['high']:.2f})."
+    )
+
+
+def _gain(gains: pd.DataFrame, where: str) -> str:
+    """Return what instance transfer did over all seeds and random splits."""
+    of_splits = gains.query(_TRANSFER)
+    if of_splits.empty:
+        return "Whether transfer helps here, no repetition could tell."
+    one = of_splits.iloc[0]
+    if one["low"] > 0:
+        verdict = "it helped"
+    elif one["high"] < 0:
+        verdict = "it did harm"
+    else:
+        verdict = "these cannot tell it from chance"
+    few = " (few test samples)" if one["n_test"] < VERDICT_TEST_MIN else ""
+    return (
+        f"Over all seeds {where}, instance transfer changed the error of the local "
+        f"network by {-one['delta_rmse']:+.0f} %: {verdict}{few}."
+    )
+
+
+def _next(estimates: pd.DataFrame, facts: dict[str, float], target: float) -> str:
+    """Return the next step."""
+    first = estimates.dropna(subset="next").sort_values("next")["sample_id"].head(3)
+    text = f"To be measured next: {', '.join(map(str, first))} and the others listed."
+    if np.isnan(facts["n_more"]):
+        return f"{text} For a mean with an interval, draw anew with soilnb choose."
+    if facts["n_more"] == 0:
+        return f"The mean is known to within {target:g} %. {text}"
+    return (
+        f"{facts['n_more']:.0f} more laboratory values, drawn in the same way, would "
+        f"bring the mean to within {target:g} %. {text}"
+    )
+
+
+def read_answer(place: Path) -> list[str]:
+    """Return a finished answer in lines for the terminal."""
+    estimates = pd.read_csv(place / "estimates.csv", dtype={"sample_id": str})
+    table = pd.read_csv(place / "farm.csv")
+    rest = estimates[estimates["soc"].isna()]
+    n_in = int(rest["in_domain"].sum())
+    ordered = estimates.dropna(subset="next").sort_values("next")
+    lines = [
+        f"Mean of the {row['population']}: {_mean(row)}" for _, row in table.iterrows()
+    ]
+    if table["stock"].notna().all():
+        row = table.iloc[1]
+        ends = f"{row['stock_lower']:.0f} to {row['stock_upper']:.0f}"
+        lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha ({ends})")
+    lines += [
+        f"Design of the draw: {table['design'].iloc[0]}. "
+        + DESIGN_SAYS[table["design"].iloc[0]],
+        f"Estimates: {len(rest)}, of which {n_in} can be trusted.",
+        f"To be measured next: {', '.join(ordered['sample_id'])}",
+        f"Report: {place / 'report.html'}",
+        f"Tables: {place / 'estimates.csv'}, farm.csv, weights.csv",
+    ]
+    return lines
+
+
+def choose_samples(
+    values: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
+) -> list[str]:
+    """Write which samples of a file to measure; return what to say of the draw."""
+    site = load_site(
+        resolve(values["site"]),
+        quantity=values["quantity"],
+        soc_unit=values["soc_unit"],
+        country=values["country"],
+    )
+    grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
+    X = snv(absorbance(site.on_grid(grid).reflectance))
+    drawn = draw_samples(X, n_samples, design=design, seed=seed)
+    ids = site.info["sample_id"].to_numpy()[drawn["row"]]
+    table = drawn.drop(columns="row")
+    table.insert(0, "sample_id", ids)
+    with replacing(out) as partial:
+        table.assign(soc="").to_csv(partial, index=False)
+    name = folder_name(values["site"])
+    return [
+        f"{n_samples} of the {len(site)} samples of {name} are listed in {out}.",
+        DESIGN_SAYS[design],
+        "Fill in its column soc, then: "
+        f"soilnb estimate {values['site']} --measured {out}",
+    ]

@@ -1,0 +1,231 @@
+"""A farm's answer on two pages of paper, and its samples for a map program.
+
+The words are in `report.html` beside this file; here are the numbers they need.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from soilnb import methods, plots
+from soilnb._files import replacing
+
+TEMPLATE = Path(__file__).with_name("report.html")
+# Candidates that learn from the library as well, besides those named dtl_...
+FROM_LIBRARY = ("plsr_rs_local", "plsr_weighted_cv")
+# How the samples for the laboratory were chosen, in a sentence.
+DESIGN_WORDS = {
+    "stratified": "chosen by chance within groups of similar spectra (stratified)",
+    "random": "chosen by chance (random)",
+    "kennard_stone": "chosen to be unlike each other (Kennard-Stone)",
+    "unknown": "chosen in a way that is not known",
+}
+MAX_SVG = 400_000  # bytes; a larger figure (thousands of samples) becomes a bitmap
+ABBREVIATIONS = {
+    "PLSR": "partial least squares regression",
+    "GP": "Gaussian process",
+    "SVR": "support vector regression",
+    "CNN": "convolutional neural network",
+    "DTL-I": "deep transfer learning of instances: a network of the farm's samples and "
+    "chosen library samples",
+    "DTL-R": "deep transfer learning of representations: layers of a network of the "
+    "library, trained on with the farm's samples",
+    "RS-LOCAL": "a search for the library samples that serve the farm best",
+    "SE": "standard error",
+    "CV": "cross-validation",
+}
+
+
+def write_report(
+    file: Path,
+    estimates: pd.DataFrame,
+    farm: pd.DataFrame,
+    weights: pd.DataFrame,
+    *,
+    facts: Mapping[str, Any],
+    spectra: tuple[npt.ArrayLike, Mapping[str, npt.NDArray]] | None = None,
+) -> None:
+    """Write a farm's answer as one HTML page, for a phone and for two A4 sheets.
+
+    Nothing is loaded from elsewhere: style and figures are in the page.
+
+    Parameters
+    ----------
+    file : Path
+        Replaced where it is there.
+    estimates : DataFrame
+        One row per scanned sample: sample_id, soc, estimate, lower, upper (% SOC, NaN
+        where there is none), level, in_domain, reason, next, and longitude and latitude
+        in degrees or easting and northing in metres where known.
+    farm : DataFrame
+        Rows "scans" and "field" (column population): n_samples, n_measured, design,
+        mean, lower, upper, lab_mean, lab_lower, lab_upper (% SOC, 95 % intervals),
+        relative_error (half-width in % of the mean), stock, stock_lower, stock_upper
+        (Mg/ha); NaN where there is none.
+    weights : DataFrame
+        Columns candidate, nested_rmse (% SOC), weight (share).
+    facts : mapping
+        site, library, library_text (a sentence), profile, seed, level (share), target
+        (relative error aimed at, %), n_more (laboratory values that would reach it, or
+        None), synthetic (bool), notes (sentences), versions (mapping), command,
+        bulk_density (g/cm3, or None), depth (cm, or None).
+    spectra : tuple of wavelengths and mapping, optional
+        As for `soilnb.plots.plot_spectra`; drawn where the samples have no place.
+
+    Raises
+    ------
+    ValueError
+        If `facts` lacks a key.
+    """
+    names = "site library library_text profile seed level target n_more synthetic notes"
+    names += " versions command bulk_density depth"
+    if missing := [name for name in names.split() if name not in facts]:
+        msg = f"'facts' lacks {', '.join(missing)}. Give it, None where unknown."
+        raise ValueError(msg)
+    page = _template().render(
+        **facts,
+        **_counts(estimates),
+        farm={row["population"]: row for row in farm.to_dict("records")},
+        populations=plots.POPULATIONS,
+        designs=DESIGN_WORDS,
+        mean_figure=_inline(plots.plot_farm_mean(farm)),
+        figures=_figures(estimates, spectra),
+        **_blend(weights),
+    )
+    with replacing(file) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
+    """Write the samples with longitude and latitude as points (GeoJSON, RFC 7946).
+
+    Parameters
+    ----------
+    file : Path
+        Replaced where it is there.
+    estimates : DataFrame
+        As for `write_report`. Longitude and latitude are degrees (WGS 84); the other
+        columns become properties, a missing value null. Samples without them, as where
+        only metres from a corner are known, are left out.
+    """
+    degrees = ["longitude", "latitude"]
+    table = estimates.reindex(columns=[*dict.fromkeys([*estimates, *degrees])])
+    known = table.dropna(subset=degrees)
+    rows = known.drop(columns=degrees).to_json(orient="records", double_precision=15)
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": place},
+            "properties": row,
+        }
+        for place, row in zip(
+            known[degrees].astype(float).to_numpy().tolist(),
+            json.loads(rows),
+            strict=True,
+        )
+    ]
+    collection = {"type": "FeatureCollection", "features": features}
+    with replacing(file) as partial:
+        text = json.dumps(collection, ensure_ascii=False, allow_nan=False, indent=1)
+        partial.write_text(text, encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    """Return the page to be filled; whatever is filled in is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["known"] = pd.notna
+    environment.filters["number"] = _number
+    environment.filters["plain"] = "{:g}".format
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _number(value: Any, digits: int = 2) -> str:
+    """Return a number for people, or a dash where there is none."""
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _counts(estimates: pd.DataFrame) -> dict[str, Any]:
+    """Return what the page says about single samples."""
+    # A table that was a file has lost what a file cannot say.
+    estimates = estimates.astype({"next": "Int64"}).fillna({"reason": ""})
+    measured = estimates["soc"].notna()
+    outside = estimates[~estimates["in_domain"].astype(bool)]
+    unmeasured = estimates[~measured]
+    wanted = estimates[estimates["next"].notna()].sort_values("next")
+    return {
+        "n_samples": len(estimates),
+        "n_measured": int(measured.sum()),
+        "lowest": estimates["soc"].min(),
+        "highest": estimates["soc"].max(),
+        "n_unmeasured": len(unmeasured),
+        "n_trusted": int(unmeasured["in_domain"].sum()),
+        "n_outside": len(outside),
+        "reasons": outside["reason"].replace("", "no reason noted").value_counts(),
+        "has_intervals": bool(unmeasured["lower"].notna().any()),
+        "wanted": wanted.to_dict("records"),
+    }
+
+
+def _blend(weights: pd.DataFrame) -> dict[str, Any]:
+    """Return the candidates by weight, the library's share and what letters mean."""
+    ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
+    names = ordered["candidate"]
+    shared = names.str.startswith("dtl_") | names.isin(FROM_LIBRARY)
+    candidates = methods.labelled(ordered).to_dict("records")
+    words = set(
+        re.findall(r"[A-Z-]{2,}", " ".join(methods.labelled(ordered).candidate))
+    )
+    return {
+        "candidates": candidates,
+        "library_weight": float(ordered.loc[shared, "weight"].sum()),
+        "abbreviations": {k: v for k, v in ABBREVIATIONS.items() if k in words},
+    }
+
+
+def _figures(
+    estimates: pd.DataFrame,
+    spectra: tuple[npt.ArrayLike, Mapping[str, npt.NDArray]] | None,
+) -> dict[str, str]:
+    """Return the map, or what stands in for it where the samples have no place."""
+    if plots.has_coordinates(estimates):
+        return {"map": _inline(plots.plot_farm_map(estimates))}
+    figures = {"estimates": _inline(plots.plot_estimates(estimates))}
+    if spectra is not None:
+        figures["spectra"] = _inline(plots.plot_spectra(*spectra))
+    return figures
+
+
+def _inline(figure: Figure) -> str:
+    """Return a figure as the address of an image that holds it; close it."""
+    kind, options = "svg+xml", {"format": "svg", "metadata": {"Date": None}}
+    with mpl.rc_context({"svg.hashsalt": "soilnb"}):  # the same figure, the same file
+        content = _saved(figure, **options)
+    if len(content) > MAX_SVG:
+        kind, content = "png", _saved(figure, format="png", dpi=150)
+    plt.close(figure)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    """Return the content of the file of a figure."""
+    stream = io.BytesIO()
+    figure.savefig(stream, bbox_inches="tight", **options)
+    return stream.getvalue()
