@@ -54,7 +54,7 @@ def repeat_draws(
         mean_half_width with spectra, lab_error, lab_covered and lab_half_width without,
         errors and half-widths in percent of the true mean.
     """
-    finished = _read(file) if file.exists() else pd.DataFrame()
+    finished = pd.read_csv(file) if file.exists() else pd.DataFrame()
     keys = finished[["design", "draw"]] if len(finished) else finished
     known = set(keys.itertuples(index=False, name=None))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -69,11 +69,6 @@ def repeat_draws(
         if progress is not None:
             progress(number, len(waiting), f"{design} draw {draw}")
     return finished
-
-
-def _read(file: Path) -> pd.DataFrame:
-    """Return the finished draws; the candidate "null" is a name, not a gap."""
-    return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
 
 def score_draw(farm: Farm, nested: Nested, *, level: float = 0.9) -> pd.DataFrame:
