@@ -14,7 +14,7 @@ from soilnb.study.blend import SHRINKAGE, stacking_weights
 from soilnb.study.nested import Nested, without_fold
 
 SELECTION = {"n_repeats": 2, "n_selected": 20}
-PLAIN = ("null", "plsr_one_se", "gp_local", "plsr_rs_local")
+PLAIN = ("null_model", "plsr_one_se", "gp_local", "plsr_rs_local")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_progress_counts_selections_and_fits(skane):
         skane,
         {},
         {},
-        candidates=["null", "plsr_rs_local"],
+        candidates=["null_model", "plsr_rs_local"],
         selection=SELECTION,
         progress=lambda *step: told.append(step[:2]),
     )
@@ -205,8 +205,8 @@ def without_first_fold(study):
 def test_null_predicts_the_mean_of_the_other_folds(skane, plain):
     _, _, y = without_first_fold(skane)
     first = skane.local_folds == 0
-    np.testing.assert_allclose(plain.local["null"][first], y.mean())
-    np.testing.assert_allclose(plain.test["null"][0], y.mean())
+    np.testing.assert_allclose(plain.local["null_model"][first], y.mean())
+    np.testing.assert_allclose(plain.test["null_model"][0], y.mean())
 
 
 def test_plsr_takes_the_smallest_size_within_one_standard_error(skane, plain):

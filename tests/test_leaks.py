@@ -237,7 +237,7 @@ def test_architecture_search_is_the_same(studies, tmp_path):
 
 def test_blend_is_the_same(studies):
     # A network joins; what other candidates learn is compared above.
-    names = ("null", "plsr_one_se", "gp_local", "plsr_rs_local", "local")
+    names = ("null_model", "plsr_one_se", "gp_local", "plsr_rs_local", "local")
     options = {"candidates": names, "n_networks": 1, "max_epochs": 2}
     found = [
         nested_predictions(study, {"local": TINY}, {}, selection=SELECTION, **options)

@@ -49,8 +49,8 @@ def networks(skane):
 
 @pytest.fixture(scope="module")
 def nested(skane, networks):
-    """Every kind of candidate, all networks of each fold."""
-    return nest(skane, networks)
+    """Every kind of network, all of each fold."""
+    return nest(skane, networks, SOME)
 
 
 def nest(study, networks, candidates=None, n_networks=3):
@@ -138,7 +138,7 @@ def test_neither_held_out_nor_test_samples_have_a_part(skane, networks, nested):
     rng = np.random.default_rng(1)
     spectra[skane.test] = rng.uniform(0.01, 0.99, spectra[skane.test].shape)
     spoilt = replace(skane, site=replace(skane.site, soc=soc, reflectance=spectra))
-    again = nest(spoilt, networks)
+    again = nest(spoilt, networks, SOME)
     before, after = predicted(nested.table()), predicted(again.table())
     same_fold = skane.local_folds == skane.local_folds[place]
     np.testing.assert_allclose(after[:, same_fold], before[:, same_fold], rtol=1e-5)
@@ -215,16 +215,16 @@ def test_ten_samples_in_ten_folds_are_enough(skane):
     few = skane.with_split(
         local=skane.local[:10], local_folds=random_folds(10, 10, 1), n_folds=10
     )
-    nested = nest(few, {}, ["null", "plsr_one_se", "local"], n_networks=10)
+    nested = nest(few, {}, ["null_model", "plsr_one_se", "local"], n_networks=10)
     y = few.samples("local").y
-    np.testing.assert_allclose(nested.local["null"], (y.sum() - y) / 9)
+    np.testing.assert_allclose(nested.local["null_model"], (y.sum() - y) / 9)
     for name in nested.local:
         assert np.isfinite(nested.local[name]).all()
         assert np.isfinite(nested.test[name]).all()
         assert nested.test[name].shape == (10, len(skane.test))
 
 
-def test_without_networks_only_local_and_instances_are_candidates(vaud):
+def test_without_networks_plain_models_local_and_instances_are_candidates(vaud):
     told = []
     nested = nested_predictions(
         vaud,
@@ -234,10 +234,12 @@ def test_without_networks_only_local_and_instances_are_candidates(vaud):
         progress=lambda *step: told.append(step),
         **FEW,
     )
-    assert list(nested.local) == ["local", "dtl_i_global"]
-    assert list(nested.test) == ["local", "dtl_i_global"]
-    # One training of each, and three selections.
-    assert [step[:2] for step in told] == [(number, 5) for number in range(1, 6)]
+    names = [*PLAIN, "local", "dtl_i_global"]
+    assert list(nested.local) == list(nested.test) == names
+    # One fit or training of each, and three selections.
+    n_steps = len(names) + 3
+    steps = [(number, n_steps) for number in range(1, n_steps + 1)]
+    assert [step[:2] for step in told] == steps
 
 
 def test_a_country_candidate_needs_a_country_library(vaud):
