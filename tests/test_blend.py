@@ -173,6 +173,13 @@ def test_predictions_below_zero_become_zero(skane):
     np.testing.assert_array_equal(mix.table, same.table)
 
 
+def test_a_blend_predicts_its_test_samples_only(skane, plain):
+    mix = blend(plain)
+    np.testing.assert_array_equal(mix.predict(skane.X_test), mix.estimates)
+    with pytest.raises(ValueError, match=r"test samples of the study.*got.*.3 rows"):
+        mix.predict(skane.X_test[:3])
+
+
 def test_inputs_are_not_modified(skane):
     nested = made_up(skane, first=-3.0, second=0.1)
     local = nested.local.copy()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from soilnb.datasets import load_library, load_site
 from soilnb.sampling import estimate_mean, stock
@@ -20,6 +21,7 @@ from soilnb.study import (
     nested_predictions,
     prepare,
     repeat_draws,
+    summarise_farm,
 )
 from soilnb.study.draws import score_draw
 from soilnb.study.farm import N_NEXT
@@ -458,6 +460,38 @@ def test_no_interval_of_the_mean_without_chance_in_the_draw(skane, by_file, draw
         ends = ["lower", "upper", "lab_lower", "lab_upper", "relative_error"]
         assert found[[*ends, "stock_lower", "stock_upper"]].isna().all(axis=None)
         assert np.isfinite(found[["mean", "lab_mean", "stock"]]).all(axis=None)
+
+
+def test_summary_worked_by_hand(skane):
+    farm = make_farm(skane, design="random", seed=3)
+    mix = blend(nested_predictions(farm.study, {}, {}, candidates=QUICK))
+    table = estimate_farm(farm, estimate_samples(farm, mix))
+    found = summarise_farm(farm, mix, table, target=5.0)
+    y = farm.study.samples("local").y
+    assert found["nested_rmse"] == pytest.approx(np.sqrt(np.mean((mix.local - y) ** 2)))
+    assert found["library_weight"] == 0  # no candidate has used it
+    mean, upper = table.loc[0, ["mean", "upper"]]
+
+    def half_width(n, spread):
+        return t.ppf(0.975, n - 1) * spread * np.sqrt((1 - n / 125) / n)
+
+    n, spread = found["n_alone"], y.std(ddof=1)
+    assert half_width(n, spread) <= upper - mean < half_width(n - 1, spread)
+    # As many drawn and predicted alike: residuals' spread, from the half-width of 30.
+    spread = (upper - mean) / half_width(30, 1.0)
+    n = 30 + found["n_more"]
+    assert half_width(n, spread) <= 0.05 * mean < half_width(n - 1, spread)
+    # 30 are enough for a loose target.
+    assert summarise_farm(farm, mix, table, target=50.0)["n_more"] == 0
+
+
+def test_summary_without_chance_in_the_draw(skane):
+    farm = make_farm(skane, design="kennard_stone")
+    mix = blend(nested_predictions(farm.study, {}, {}, candidates=QUICK))
+    table = estimate_farm(farm, estimate_samples(farm, mix))
+    found = summarise_farm(farm, mix, table)
+    assert np.isfinite([found["nested_rmse"], found["library_weight"]]).all()
+    assert np.isnan([found["n_alone"], found["n_more"]]).all()
 
 
 def test_score_of_a_draw_worked_by_hand(skane):
