@@ -25,7 +25,14 @@ from soilnb.baselines import (
 )
 from soilnb.cnn import Architecture, ConvBlock
 from soilnb.datasets import load_library, load_site
-from soilnb.study import NINE_MODELS, fit_models, prepare, select_rows
+from soilnb.study import (
+    NINE_MODELS,
+    blend,
+    fit_models,
+    nested_predictions,
+    prepare,
+    select_rows,
+)
 
 TINY = Architecture(
     conv=(ConvBlock(2, kernel=9, stride=9, batch_normalisation=True, dropout=0.1),),
@@ -226,6 +233,22 @@ def test_architecture_search_is_the_same(studies, tmp_path):
     assert_same(first, second)
     assert found[0].best == found[1].best
     assert found[0].score == found[1].score
+
+
+def test_blend_is_the_same(studies):
+    # A network joins; what other candidates learn is compared above.
+    names = ("null_model", "plsr_one_se", "gp_local", "plsr_rs_local", "local")
+    options = {"candidates": names, "n_networks": 1, "max_epochs": 2}
+    found = [
+        nested_predictions(study, {"local": TINY}, {}, selection=SELECTION, **options)
+        for study in studies
+    ]
+    assert_same(*[nested.local for nested in found])
+    first, second = map(blend, found)
+    assert_same(first.table, second.table)
+    assert_same(first.local, second.local)
+    assert_same(first.test[:, 1::2], second.test[:, 1::2])
+    assert not np.isclose(first.test[:, ::2], second.test[:, ::2]).any()
 
 
 class Peeping:

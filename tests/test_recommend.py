@@ -10,7 +10,7 @@ from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
 from soilnb.datasets import SITES, TWIN_SITES, load_library, load_site
 from soilnb.selection import random_folds
 from soilnb.study import RULE_SITES, fit_models, prepare
-from soilnb.study.nested import Nest
+from soilnb.study.nested import PLAIN, Nest
 from soilnb.study.networks import fit_network
 from soilnb.study.recommend import CANDIDATES, choose, nested_predictions
 
@@ -49,8 +49,8 @@ def networks(skane):
 
 @pytest.fixture(scope="module")
 def nested(skane, networks):
-    """Every kind of candidate, all networks of each fold."""
-    return nest(skane, networks)
+    """Every kind of network, all of each fold."""
+    return nest(skane, networks, SOME)
 
 
 def nest(study, networks, candidates=None, n_networks=3):
@@ -64,9 +64,19 @@ def nest(study, networks, candidates=None, n_networks=3):
     )
 
 
+@pytest.fixture(scope="module")
+def table(nested):
+    return nested.table()
+
+
 def predicted(table):
     """Predictions, one row per candidate and one column per local sample."""
     return table["predicted"].to_numpy().reshape(table["candidate"].nunique(), -1)
+
+
+def of_test(nested):
+    """Predictions of the test samples, (n_candidates, n_folds, n_test)."""
+    return np.array([*nested.test.values()])
 
 
 def made_up(**errors):
@@ -85,19 +95,25 @@ def made_up(**errors):
     return pd.concat(tables, ignore_index=True)
 
 
-def test_every_local_sample_is_predicted_once_by_every_candidate(skane, nested):
-    assert list(nested) == ["candidate", "sample_id", "fold", "measured", "predicted"]
-    assert nested["candidate"].unique().tolist() == list(SOME)
+def test_every_local_sample_is_predicted_once_by_every_candidate(skane, table):
+    assert list(table) == ["candidate", "sample_id", "fold", "measured", "predicted"]
+    assert table["candidate"].unique().tolist() == list(SOME)
     ids = skane.site.info["sample_id"].to_numpy()[skane.local]
-    for _, part in nested.groupby("candidate"):
+    for _, part in table.groupby("candidate"):
         assert part["sample_id"].tolist() == ids.tolist()
         np.testing.assert_array_equal(part["measured"], skane.samples("local").y)
         np.testing.assert_array_equal(part["fold"], skane.local_folds)
-    assert np.isfinite(nested["predicted"]).all()
+    assert np.isfinite(table["predicted"]).all()
+
+
+def test_table_of_some_candidates_is_part_of_the_table(nested, table):
+    some = nested.table(["dtl_i_country", "local"])
+    expected = table[table["candidate"].isin(["local", "dtl_i_country"])]
+    pd.testing.assert_frame_equal(some, expected.reset_index(drop=True))
 
 
 def test_first_fold_is_predicted_as_by_models_of_the_other_samples(
-    skane, networks, nested
+    skane, networks, nested, table
 ):
     # What a user would have got who had measured all local samples but that fold.
     first = skane.local_folds == 0
@@ -109,7 +125,10 @@ def test_first_fold_is_predicted_as_by_models_of_the_other_samples(
     )
     fits = fit_models(others, ARCHITECTURES, methods=SOME, networks=networks, **FEW)
     expected = [fits.models[name].predict(others.X_test) for name in SOME]
-    np.testing.assert_allclose(predicted(nested)[:, first], expected, rtol=1e-4)
+    np.testing.assert_allclose(predicted(table)[:, first], expected, rtol=1e-4)
+    # The same models have predicted the test samples.
+    expected = [fits.models[name].predict(skane.X_test) for name in SOME]
+    np.testing.assert_allclose(of_test(nested)[:, 0], expected, rtol=1e-4)
 
 
 def test_neither_held_out_nor_test_samples_have_a_part(skane, networks, nested):
@@ -119,20 +138,23 @@ def test_neither_held_out_nor_test_samples_have_a_part(skane, networks, nested):
     rng = np.random.default_rng(1)
     spectra[skane.test] = rng.uniform(0.01, 0.99, spectra[skane.test].shape)
     spoilt = replace(skane, site=replace(skane.site, soc=soc, reflectance=spectra))
-    before, after = predicted(nested), predicted(nest(spoilt, networks))
+    again = nest(spoilt, networks, SOME)
+    before, after = predicted(nested.table()), predicted(again.table())
     same_fold = skane.local_folds == skane.local_folds[place]
     np.testing.assert_allclose(after[:, same_fold], before[:, same_fold], rtol=1e-5)
     # The sample does train the networks that predict the others.
     assert (np.abs(after - before)[:, ~same_fold].max(axis=1) > 0.01).all()
 
 
-def test_nothing_changes_with_the_test_samples(skane, nested):
+def test_nothing_changes_with_the_test_samples(skane, nested, table):
     soc = skane.site.soc.copy()
     soc[skane.test] = 90.0
     spoilt = replace(skane, site=replace(skane.site, soc=soc), test=skane.test[:6])
     again = nest(spoilt, {}, ["local", "dtl_i_country"])
-    expected = nested[nested["candidate"].isin(["local", "dtl_i_country"])]
-    pd.testing.assert_frame_equal(again, expected.reset_index(drop=True))
+    expected = table[table["candidate"].isin(["local", "dtl_i_country"])]
+    pd.testing.assert_frame_equal(again.table(), expected.reset_index(drop=True))
+    for name, found in again.test.items():
+        np.testing.assert_allclose(found, nested.test[name][:, :6], rtol=1e-5)
 
 
 def test_base_network_is_chosen_without_the_held_out_samples(skane):
@@ -147,7 +169,7 @@ def test_base_network_is_chosen_without_the_held_out_samples(skane):
     soc = skane.site.soc.copy()
     soc[skane.local] = np.where(skane.local_folds == 0, 9.0, 1.0)
     soc[skane.local] += np.linspace(0, 1e-3, 30)
-    table = nested_predictions(
+    nested = nested_predictions(
         replace(skane, site=replace(skane.site, soc=soc)),
         {"global": replace(TINY, learning_rate=1e-12)},  # retraining changes nothing
         {"global": FoldModels(constant)},
@@ -156,7 +178,8 @@ def test_base_network_is_chosen_without_the_held_out_samples(skane):
         max_epochs=1,
     )
     expected = np.where(skane.local_folds == 0, 1.0, 5.0)
-    np.testing.assert_allclose(table["predicted"], expected, atol=1e-5)
+    found = nested.table()["predicted"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_depth_is_chosen_in_each_fold_by_the_samples_it_watched(
@@ -164,28 +187,46 @@ def test_depth_is_chosen_in_each_fold_by_the_samples_it_watched(
 ):
     # Nothing frozen, watched RMSE 1, 2, 3 in the folds: predicts 0. One frozen, watched
     # RMSE 2, 1, 1: predicts the very measured values, which must not decide.
+    y, n_test = skane.samples("local").y, len(skane.test)
+    both = np.concatenate([y, np.full(n_test, 7.0)])
     outcomes = iter(
         [
-            (np.array([1.0, 2.0, 3.0]), np.zeros(30)),
-            (np.array([2.0, 1.0, 1.0]), skane.samples("local").y),
+            (np.array([1.0, 2.0, 3.0]), np.zeros((3, 30 + n_test))),
+            (np.array([2.0, 1.0, 1.0]), np.tile(both, (3, 1))),
         ]
     )
     monkeypatch.setattr(Nest, "_retrain_after", lambda *_: None)
     monkeypatch.setattr(Nest, "_outcome", lambda *_: next(outcomes))
-    table = nest(skane, networks, ["dtl_r_global"])
-    expected = np.where(skane.local_folds == 0, 0.0, skane.samples("local").y)
-    np.testing.assert_array_equal(table["predicted"], expected)
+    nested = nest(skane, networks, ["dtl_r_global"])
+    expected = np.where(skane.local_folds == 0, 0.0, y)
+    np.testing.assert_array_equal(nested.table()["predicted"], expected)
+    # The test samples are predicted from the same depths.
+    assert of_test(nested)[0].max(axis=1).tolist() == [0, 7, 7]
 
 
-def test_another_seed_gives_other_predictions(skane, nested):
-    other = nest(replace(skane, seed=2), {}, ["local"])
-    first = nested.loc[nested["candidate"] == "local", "predicted"]
+def test_another_seed_gives_other_predictions(skane, table):
+    other = nest(replace(skane, seed=2), {}, ["local"]).table()
+    first = table.loc[table["candidate"] == "local", "predicted"]
     assert not np.isclose(first, other["predicted"]).any()
 
 
-def test_without_networks_only_local_and_instances_are_candidates(vaud):
+def test_ten_samples_in_ten_folds_are_enough(skane):
+    # Nine are left, in nine folds: one fewer than the study has.
+    few = skane.with_split(
+        local=skane.local[:10], local_folds=random_folds(10, 10, 1), n_folds=10
+    )
+    nested = nest(few, {}, ["null_model", "plsr_one_se", "local"], n_networks=10)
+    y = few.samples("local").y
+    np.testing.assert_allclose(nested.local["null_model"], (y.sum() - y) / 9)
+    for name in nested.local:
+        assert np.isfinite(nested.local[name]).all()
+        assert np.isfinite(nested.test[name]).all()
+        assert nested.test[name].shape == (10, len(skane.test))
+
+
+def test_without_networks_plain_models_local_and_instances_are_candidates(vaud):
     told = []
-    table = nested_predictions(
+    nested = nested_predictions(
         vaud,
         ARCHITECTURES,
         {},
@@ -193,15 +234,17 @@ def test_without_networks_only_local_and_instances_are_candidates(vaud):
         progress=lambda *step: told.append(step),
         **FEW,
     )
-    assert table["candidate"].unique().tolist() == ["local", "dtl_i_global"]
-    # One training of each, and three selections.
-    assert [step[:2] for step in told] == [(number, 5) for number in range(1, 6)]
+    names = [*PLAIN, "local", "dtl_i_global"]
+    assert list(nested.local) == list(nested.test) == names
+    # One fit or training of each, and three selections.
+    n_steps = len(names) + 3
+    steps = [(number, n_steps) for number in range(1, n_steps + 1)]
+    assert [step[:2] for step in told] == steps
 
 
 def test_a_country_candidate_needs_a_country_library(vaud):
-    with pytest.raises(
-        ValueError, match=r"some of local, dtl_i_global for the site 'v"
-    ):
+    possible = ", ".join([*PLAIN, "local", "dtl_i_global"])
+    with pytest.raises(ValueError, match=f"some of {possible} for the site 'vaud' and"):
         nested_predictions(vaud, {}, {}, candidates=["dtl_i_country"])
 
 

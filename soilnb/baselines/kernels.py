@@ -49,7 +49,7 @@ def fit_gaussian_process(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     Raises
     ------
     ValueError
-        If the inputs are not finite, do not match or have fewer than 3 rows.
+        If the inputs are not finite, do not match or have fewer than 2 rows.
 
     Examples
     --------

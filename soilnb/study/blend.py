@@ -31,8 +31,8 @@ class Blend:
     table : DataFrame
         Index candidate; columns nested_rmse (% SOC) and weight, the mean over folds.
     local : array of shape (n_local,)
-        SOC (%) of the local samples, in order of selection, by models and weights that
-        have not seen the sample's fold.
+        SOC (%) of the local samples, in order of selection, by models that have not
+        seen the sample's fold and weights from the errors of the other folds.
     test : array of shape (n_folds, n_test)
         SOC (%) of the test samples by the models and weights of each fold.
     """
@@ -89,8 +89,9 @@ def blend(
     with the nested errors E (n, m) and their mean square s^2. This is stacking (Breiman
     1996, Machine Learning 24, 49-64), shrunk: with thirty errors, weights that fit them
     alone would fit their noise. The weights of a fold come from the errors of the other
-    folds, so no sample has a say in its own prediction. Predictions below 0 are set to
-    0.
+    folds, so no sample's own error has a say in its prediction. (The models that made
+    those other errors have seen it; without it all would be trained once for each pair
+    of folds.) Predictions below 0 are set to 0.
     """
     names = list(candidates or nested.local)
     study = nested.study

@@ -285,7 +285,11 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
         table.loc[study.test, name] = unlike[name].to_numpy()
     table["next"] = _rank_next(table, unlike["distance"].to_numpy(), study.test)
     chosen = table["next"].notna() & table["in_domain"]
-    table.loc[chosen, "reason"] = "wide interval"
+    table.loc[chosen, "reason"] = np.where(
+        table.loc[chosen, "upper"].notna(),
+        "wide interval",
+        "least like the measured spectra",
+    )
     places_known = [name for name in PLACE_COLUMNS if name in info]
     return table.join(info[places_known])
 
