@@ -40,6 +40,7 @@ from soilnb.study.scoring import (
     best_plain,
     compare,
     predict_with,
+    spread_of,
     verdict,
     winners,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "select_rows",
     "sign_flip_test",
     "smallest_p",
+    "spread_of",
     "summarise_farm",
     "sweep_weights",
     "unseen",

@@ -96,6 +96,16 @@ def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return fit_plsr(*some, max_components=15).predict(study.X_test)
 
 
+def spread_of(study: Study) -> str:
+    """Return what every method must beat, in a sentence for the caption of a table."""
+    measured = study.site.soc[study.test]
+    null = np.sqrt(np.mean((measured - study.samples("local").y.mean()) ** 2))
+    return (
+        f"The mean of the local samples has an RMSE of {null:.2f} % SOC; the standard "
+        f"deviation of the test samples is {measured.std(ddof=1):.2f} %."
+    )
+
+
 def compare(
     predictions: pd.DataFrame,
     *,
