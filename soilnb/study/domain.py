@@ -46,7 +46,9 @@ def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame
     of these sets in turn, and their logarithms averaged. A measure is put in standard
     deviations from its mean over the local samples; the largest of the three decides.
     Its limit is the 95 % quantile of the local samples' (Weibull's: that of n + 1), so
-    about 5 % of a random draw is marked; with fewer than 19 it is their largest.
+    5 % of a random draw would be marked if its measures varied as theirs do; being
+    means over the sets they vary less, and 3 to 4 % are. With fewer than 19 local
+    samples the limit is their largest.
     """
     of_local, of_test = _measures(study)
     drawn = np.isin(study.local, study.local if rows is None else np.asarray(rows))
