@@ -5,15 +5,19 @@ import sys
 import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 
 from soilnb.baselines import (
     Local,
     MemoryBasedLearner,
     fit_cubist,
+    fit_gaussian_process,
     fit_plsr,
     fit_plsr_spiked,
+    fit_plsr_weighted,
     fit_random_forest,
+    fit_support_vectors,
     spiked_local_rmse,
 )
 from soilnb.selection import Samples, random_folds
@@ -329,3 +333,81 @@ REFUSALS = [
 def test_what_cannot_be_used_is_refused(function, data, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         function(*data, **options)
+
+
+def test_spiking_weight_and_size_are_the_best_for_local_samples_held_out():
+    X, y = make_soils(60, seed=1)
+    X_local, y_local = make_soils(12, seed=2, shift=2)
+    folds = random_folds(12, 5, seed=2)
+    errors = {}
+    for weight in (1, 5, 20):
+        for size in range(1, 7):
+            squared = 0.0
+            for fold in range(5):
+                out = folds == fold
+                spectra = np.vstack([X, np.repeat(X_local[~out], weight, axis=0)])
+                values = np.concatenate([y, np.repeat(y_local[~out], weight)])
+                model = PLSRegression(size, scale=False).fit(spectra, values)
+                predicted = model.predict(X_local[out]).ravel()
+                squared += np.sum((predicted - y_local[out]) ** 2)
+            errors[weight, size] = squared
+    weight, size = min(errors, key=errors.get)
+    assert (weight, size) not in {(1, 1), (1, 6)}  # else the choice would not show
+    expected = PLSRegression(size, scale=False).fit(
+        np.vstack([X, np.repeat(X_local, weight, axis=0)]),
+        np.concatenate([y, np.repeat(y_local, weight)]),
+    )
+    found = fit_plsr_weighted(
+        Samples(X, y, random_folds(60, 5, seed=1)),
+        Samples(X_local, y_local, folds),
+        weights=(1, 5, 20),
+        max_components=6,
+    )
+    assert found.n_components == size
+    np.testing.assert_allclose(found.predict(X), expected.predict(X).ravel(), atol=1e-9)
+
+
+@pytest.mark.parametrize("fit", [fit_gaussian_process, fit_support_vectors])
+def test_kernel_methods_do_not_depend_on_units(fit):
+    X, y = make_soils(30, seed=1)
+    X_new, _ = make_soils(10, seed=2)
+    expected = fit(X, y).predict(X_new)
+    scaled = fit(3 * X + 1, 10 * y + 5).predict(3 * X_new + 1)
+    np.testing.assert_allclose(scaled, 10 * expected + 5, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("fit", [fit_gaussian_process, fit_support_vectors])
+def test_kernel_methods_learn_what_bends(fit):
+    X, _ = make_soils(60, seed=1)
+    scores = PCA(2).fit(X)
+    bent = np.tanh(scores.transform(X) @ [0.2, 0.1])
+    X_new, _ = make_soils(40, seed=2)
+    truth = np.tanh(scores.transform(X_new) @ [0.2, 0.1])
+    folds = random_folds(60, 5, seed=1)
+    plain = np.mean((fit_plsr(X, bent, folds).predict(X_new) - truth) ** 2)
+    assert np.mean((fit(X, bent).predict(X_new) - truth) ** 2) < 0.7 * plain
+
+
+def test_gaussian_process_sees_at_most_ten_components():
+    X, y = make_soils(30, seed=1)
+    assert fit_gaussian_process(X, y)["pca"].n_components_ == 10
+    assert fit_gaussian_process(X[:6], y[:6])["pca"].n_components_ == 5
+
+
+def test_kernel_methods_of_few_or_unfit_rows():
+    X, y = make_soils(10, seed=1)
+    with pytest.raises(ValueError, match="'X' has 10 rows but 'y' has 9"):
+        fit_gaussian_process(X, y[:9])
+    with pytest.raises(ValueError, match="'X' has 1 missing or infinite values"):
+        fit_support_vectors(np.where(X[0, 0] == X, np.nan, X), y)
+    with pytest.raises(ValueError, match="splits"):
+        fit_support_vectors(X[:4], y[:4])
+
+
+def test_folds_of_support_vectors_follow_the_seed():
+    X, y = make_soils(12, seed=1)
+    X_new, _ = make_soils(5, seed=2)
+    first, again = (fit_support_vectors(X, y, seed=3).predict(X_new) for _ in "12")
+    np.testing.assert_array_equal(first, again)
+    found = {fit_support_vectors(X, y, seed=seed).best_score_ for seed in (1, 2, 3)}
+    assert len(found) == 3

@@ -334,6 +334,28 @@ def test_missing_probabilities_are_refused(by_file, draw):
         make_farm(study)
 
 
+def test_missing_strata_are_refused(by_file, draw):
+    def change(info, soc):
+        info.loc[draw["row"][:4], "stratum"] = pd.NA
+
+    study = by_file(draw, change)
+    with pytest.raises(ValueError, match=r"stratum of each .* got 4 of 30 with"):
+        make_farm(study)
+
+
+@pytest.mark.parametrize("n_back", [0, 1])
+def test_a_draw_that_did_not_come_back_is_refused(by_file, draw, skane, n_back):
+    others = np.setdiff1d(np.arange(125), draw["row"])[:12]
+
+    def lose(info, soc):
+        soc[draw["row"][n_back:]] = np.nan
+        soc[others] = skane.site.soc[others]
+
+    study = by_file(draw, lose)
+    with pytest.raises(ValueError, match=f"at least 2 samples .*, got {n_back} of 30"):
+        make_farm(study)
+
+
 def test_fewer_than_ten_measured_samples_are_refused(skane, by_file, draw):
     soc = skane.site.soc.copy()
     soc[9:] = np.nan

@@ -214,3 +214,27 @@ def test_components_tried_fit_the_smallest_training_set(rng):
     # Without the four rows of fold 0, four remain: three components.
     assert len(cross_validated_rmse(X, y, [0, 0, 0, 0, 1, 1, 2, 2], 15)) == 3
     assert len(cross_validated_rmse(X[:, :2], y, [0, 0, 0, 0, 1, 1, 2, 2], 15)) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parsimonious_size_is_the_smallest_within_one_standard_error(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(30, 12)) * np.linspace(3, 0.2, 12)
+    y = X[:, :3].sum(axis=1) + rng.normal(0, 2, 30)
+    folds = random_folds(30, 10, seed)
+    squares = np.empty((8, 30))
+    for fold in range(10):
+        out = folds == fold
+        squares[:, out] = (reference(X[~out], y[~out], X[out], 8) - y[out]) ** 2
+    means = squares.mean(axis=1)
+    lowest = means.argmin()
+    limit = means[lowest] + squares[lowest].std(ddof=1) / np.sqrt(30)
+    expected = min(size for size in range(1, 9) if means[size - 1] <= limit)
+    assert choose_n_components(X, y, folds, 8, rule="one_se") == expected
+    assert choose_n_components(X, y, folds, 8) == lowest + 1 >= expected
+
+
+def test_an_unknown_rule_is_refused():
+    X = np.arange(8.0).reshape(4, 2)
+    with pytest.raises(ValueError, match="Unknown rule 'one_sd'"):
+        choose_n_components(X, X[:, 0], [0, 1, 0, 1], 2, rule="one_sd")

@@ -150,6 +150,7 @@ def _read_draw(
     design = design or (named[0] if named else UNKNOWN)
     drawn = np.flatnonzero(told == design) if named else local
     rows = np.intersect1d(drawn, local)
+    _check_returned(rows, drawn)
     certain = np.setdiff1d(local, rows)
     notes = []
     if len(certain):
@@ -167,6 +168,17 @@ def _read_draw(
     elif design == "random" and named:
         _check_size(len(drawn), info["inclusion_probability"].to_numpy()[drawn], study)
     return Draw(n_population, rows, strata, sizes, certain, design), tuple(notes)
+
+
+def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> None:
+    """Raise where a draw has too few values to tell anything of its spread."""
+    if len(rows) < 2:
+        msg = (
+            "'measured' must have the SOC of at least 2 samples of the draw, got "
+            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
+            "other samples alone."
+        )
+        raise ValueError(msg)
 
 
 def _check_size(n_drawn: float, probabilities: npt.NDArray, study: Study) -> None:
@@ -197,6 +209,13 @@ def _read_strata(
     info = study.site.info.iloc[drawn]
     probabilities = info["inclusion_probability"].to_numpy(np.float64)
     _check_size(len(drawn), probabilities, study)
+    if n_missing := int(info["stratum"].isna().sum()):
+        msg = (
+            f"'measured' must have the stratum of each sample of the draw, got "
+            f"{n_missing} of {len(drawn)} without one. Give the file that soilnb "
+            "choose wrote."
+        )
+        raise ValueError(msg)
     of_drawn = info["stratum"].to_numpy(np.int64)
     names = np.unique(of_drawn)
     sizes = {
