@@ -98,7 +98,7 @@ def _score(farm: Farm, mix: Blend, level: float) -> dict[str, Any]:
     scans = estimate_farm(farm, table).iloc[0]
     found: dict[str, Any] = {
         "rmse": np.sqrt(np.mean((hidden["estimate"] - truth) ** 2)),
-        "coverage": held.mean(),
+        "coverage": held.mean() if hidden["lower"].notna().any() else np.nan,
         "width": (hidden["upper"] - hidden["lower"]).mean(),
     }
     for name, prefix in (("mean", ""), ("lab", "lab_")):
@@ -106,6 +106,8 @@ def _score(farm: Farm, mix: Blend, level: float) -> dict[str, Any]:
             scans[f"{prefix}{end}"] for end in ("mean", "lower", "upper")
         )
         found[f"{name}_error"] = 100 * (centre - mean) / mean
-        found[f"{name}_covered"] = bool(low <= mean <= high)
+        found[f"{name}_covered"] = (
+            np.nan if np.isnan(low) else float(low <= mean <= high)
+        )
         found[f"{name}_half_width"] = 100 * (high - centre) / mean
     return found

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial.distance import cdist
 
 from soilnb import sampling
 from soilnb._validation import check_choice
@@ -17,14 +15,12 @@ from soilnb.sampling import Draw
 from soilnb.selection import DESIGNS, draw_samples, random_folds
 from soilnb.study.blend import Blend
 from soilnb.study.domain import find_domain
+from soilnb.study.drawn import UNKNOWN, new_draw, read_draw
 from soilnb.study.intervals import cv_plus
-from soilnb.study.prepared import N_LOCAL_MIN, Study
+from soilnb.study.prepared import N_LOCAL_MIN, N_TEST_MIN, Study
 
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
 N_NEXT = 10  # samples that are named to be measured next
-UNKNOWN = "unknown"  # design of measured samples that nobody has told
-# Design probabilities of a file may be those of some scans more or less (copies).
-SIZE_TOLERANCE = 0.05
 OF_LIBRARY = ("plsr_weighted_cv", "plsr_rs_local", "dtl_i_global", "dtl_r_global")
 PLACE_COLUMNS = ("latitude", "longitude", "easting", "northing")
 
@@ -39,7 +35,11 @@ class Farm:
         Its local samples are all measured ones, its test samples all others; the SOC
         of these is not in it.
     draw : Draw
-        How the measured samples were drawn.
+        How the measured samples were drawn; those measured beside the draw are known
+        by their value.
+    alone : Draw
+        The same draw, those beside it taken as not measured: they were picked for
+        being unusual, and without predictions their values would pull the mean.
     truth : Series
         SOC (%) of the samples that were hidden, by sample_id; empty where all other
         samples are truly unmeasured.
@@ -49,6 +49,7 @@ class Farm:
 
     study: Study
     draw: Draw
+    alone: Draw
     truth: pd.Series
     notes: tuple[str, ...] = ()
 
@@ -82,13 +83,15 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     truth = pd.Series(dtype=np.float64)
     if len(study.unmeasured):
         local = np.flatnonzero(np.isfinite(site.soc))
-        draw, notes = _read_draw(study, local, design)
+        draw, alone, notes = read_draw(study, local, design)
     else:
+        _check_enough(study)
         table = draw_samples(
             study.X_site, N_DRAWN, design=design or DESIGNS[0], seed=seed
         )
         local = table["row"].to_numpy()
-        draw, notes = _new_draw(table, len(site)), ()
+        draw, notes = new_draw(table, len(site)), ()
+        alone = draw
         hidden = np.setdiff1d(np.arange(len(site)), local)
         ids = site.info["sample_id"].to_numpy()
         truth = pd.Series(site.soc[hidden], index=ids[hidden])
@@ -103,7 +106,18 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         local_folds=random_folds(len(local), n_folds, seed),
         n_folds=n_folds,
     )
-    return Farm(farm, draw, truth, notes)
+    return Farm(farm, draw, alone, truth, notes)
+
+
+def _check_enough(study: Study) -> None:
+    """Raise where hiding all but the drawn samples would leave next to nothing."""
+    if len(study.site) < N_DRAWN + N_TEST_MIN:
+        msg = (
+            f"'site' {study.site.name!r} must have at least {N_DRAWN + N_TEST_MIN} "
+            f"samples where all are measured, got {len(study.site)}: all but {N_DRAWN} "
+            "are hidden. Leave the SOC of those empty that are to be estimated."
+        )
+        raise ValueError(msg)
 
 
 def _check_measured(study: Study, local: npt.NDArray[np.intp]) -> None:
@@ -114,148 +128,6 @@ def _check_measured(study: Study, local: npt.NDArray[np.intp]) -> None:
             f"samples, got {len(local)}. Choose some with: soilnb choose"
         )
         raise ValueError(msg)
-
-
-def _new_draw(table: pd.DataFrame, n_population: int) -> Draw:
-    """Return the draw that `draw_samples` has just made."""
-    design, rows = table["design"].iloc[0], table["row"].to_numpy()
-    strata = table["stratum"].fillna(0).to_numpy(np.int64)
-    sizes = {0: n_population}
-    if design == "stratified":
-        first = table.drop_duplicates("stratum").set_index("stratum")
-        found = 2 / first["inclusion_probability"]
-        sizes = {int(name): round(size) for name, size in found.items()}
-    return Draw(n_population, rows, strata, sizes, np.array([], np.intp), design)
-
-
-def _read_draw(
-    study: Study, local: npt.NDArray[np.intp], design: str
-) -> tuple[Draw, tuple[str, ...]]:
-    """Return the draw that a file of measured samples describes, and notes on it."""
-    info, n_population = study.site.info, len(study.site)
-    told = info["design"].to_numpy(str) if "design" in info else np.full(len(info), "")
-    named = [name for name in DESIGNS if (told == name).any()]
-    if design and named and named != [design]:
-        msg = (
-            f"'design' must be {named[0]!r}, as the file of measured samples says, got "
-            f"{design!r}. Leave 'design' out."
-        )
-        raise ValueError(msg)
-    if design == "stratified" and not named:
-        msg = (
-            "'design' can be 'stratified' only with the strata of the draw, got none. "
-            "Give the file that soilnb choose wrote: -p measured=FILE"
-        )
-        raise ValueError(msg)
-    design = design or (named[0] if named else UNKNOWN)
-    drawn = np.flatnonzero(told == design) if named else local
-    rows = np.intersect1d(drawn, local)
-    _check_returned(rows, drawn)
-    certain = np.setdiff1d(local, rows)
-    notes = []
-    if len(certain):
-        notes.append(
-            f"{len(certain)} measured samples are not of the draw: they are known by "
-            "value and say nothing of the others' spread."
-        )
-    if missing := len(drawn) - len(rows):
-        notes.append(f"{missing} samples of the draw came back without SOC.")
-    n_left = n_population - len(certain)
-    strata, sizes = np.zeros(len(rows), np.int64), {0: n_left}
-    if design == "stratified":
-        strata, sizes, more = _read_strata(study, drawn, rows, certain)
-        notes += more
-    elif design == "random" and named:
-        _check_size(len(drawn), info["inclusion_probability"].to_numpy()[drawn], study)
-    return Draw(n_population, rows, strata, sizes, certain, design), tuple(notes)
-
-
-def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> None:
-    """Raise where a draw has too few values to tell anything of its spread."""
-    if len(rows) < 2:
-        msg = (
-            "'measured' must have the SOC of at least 2 samples of the draw, got "
-            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
-            "other samples alone."
-        )
-        raise ValueError(msg)
-
-
-def _check_size(n_drawn: float, probabilities: npt.NDArray, study: Study) -> None:
-    """Raise unless the inclusion probabilities are those of a draw from these scans."""
-    n_scans = len(study.site)
-    if np.isfinite(probabilities).all():
-        found = float(np.sum(1 / probabilities))
-        if abs(found - n_scans) <= max(2, SIZE_TOLERANCE * n_scans):
-            return
-        what = f"probabilities of a draw from {found:.0f}"
-    else:
-        what = f"{np.sum(~np.isfinite(probabilities))} of {n_drawn} without one"
-    msg = (
-        "'measured' must have the inclusion probabilities of a draw from the "
-        f"{n_scans} scans of {study.site.name!r}, got {what}. Give the file that "
-        "soilnb choose wrote for these scans."
-    )
-    raise ValueError(msg)
-
-
-def _read_strata(
-    study: Study,
-    drawn: npt.NDArray[np.intp],
-    rows: npt.NDArray[np.intp],
-    certain: npt.NDArray[np.intp],
-) -> tuple[npt.NDArray[np.int64], dict[int, int], list[str]]:
-    """Return the stratum of each row, the strata's sizes and notes on those joined."""
-    info = study.site.info.iloc[drawn]
-    probabilities = info["inclusion_probability"].to_numpy(np.float64)
-    _check_size(len(drawn), probabilities, study)
-    if n_missing := int(info["stratum"].isna().sum()):
-        msg = (
-            f"'measured' must have the stratum of each sample of the draw, got "
-            f"{n_missing} of {len(drawn)} without one. Give the file that soilnb "
-            "choose wrote."
-        )
-        raise ValueError(msg)
-    of_drawn = info["stratum"].to_numpy(np.int64)
-    names = np.unique(of_drawn)
-    sizes = {
-        int(name): float((1 / probabilities[of_drawn == name]).sum()) for name in names
-    }
-    # What was measured for another reason lies in the stratum of its nearest spectrum.
-    X = study.X_site
-    for row in certain:
-        nearest = cdist(X[[row]], X[drawn]).argmin()
-        sizes[int(of_drawn[nearest])] -= 1
-    joined, notes = {int(name): int(name) for name in names}, []
-    returned = np.isin(drawn, rows)
-    centres = {int(n): X[drawn[of_drawn == n]].mean(axis=0) for n in names}
-    while len(sizes) > 1:
-        current = np.array([joined[int(name)] for name in of_drawn])
-        counts = {name: int(np.sum(returned & (current == name))) for name in sizes}
-        few = [name for name in sizes if counts[name] < 2 or sizes[name] < counts[name]]
-        if not few:
-            break
-        name = few[0]
-        others = [other for other in sizes if other != name]
-        gaps = [np.linalg.norm(centres[name] - centres[other]) for other in others]
-        target = others[int(np.argmin(gaps))]
-        sizes[target] += sizes.pop(name)
-        joined = {key: target if old == name else old for key, old in joined.items()}
-        notes.append(f"Stratum {name} has fewer than two values: joined to {target}.")
-    of_rows = dict(zip(drawn, of_drawn, strict=True))
-    strata = np.array([joined[int(of_rows[row])] for row in rows], np.int64)
-    return strata, _whole_sizes(sizes, len(study.site) - len(certain)), notes
-
-
-def _whole_sizes(sizes: Mapping[int, float], total: int) -> dict[int, int]:
-    """Return sizes in whole numbers with this sum, by largest remainders."""
-    names = list(sizes)
-    exact = np.array([sizes[name] for name in names])
-    exact *= total / exact.sum()
-    whole = np.floor(exact + 1e-9).astype(int)
-    largest = np.argsort(whole - exact, kind="stable")[: total - whole.sum()]
-    whole[largest] += 1
-    return dict(zip(names, map(int, whole), strict=True))
 
 
 def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFrame:
@@ -345,15 +217,15 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
     DataFrame
         A row for each population, "scans" (the scanned samples) and "field" (the field
         of which these are a sample): population, n_samples, n_measured, design, mean,
-        lower and upper (%, 95 %), lab_mean, lab_lower and lab_upper (laboratory
-        values alone), relative_error (half-width in percent of the mean), stock,
-        stock_lower, stock_upper (Mg/ha).
+        lower and upper (%, 95 %), lab_mean, lab_lower and lab_upper (the laboratory
+        values of the draw alone), relative_error (half-width in percent of the mean),
+        stock, stock_lower, stock_upper (Mg/ha).
     """
     rows = []
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
     for population in sampling.POPULATIONS:
         both = sampling.estimate_mean(farm.draw, soc, predicted, population=population)
-        alone = sampling.estimate_mean(farm.draw, soc, population=population)
+        alone = sampling.estimate_mean(farm.alone, soc, population=population)
         row: dict[str, Any] = {
             "population": population,
             "n_samples": len(soc),
@@ -412,13 +284,14 @@ def summarise_farm(
     if not np.isfinite(half_width) or half_width <= 0:
         return found
     n_left = draw.n_population - len(draw.certain)
+    scale = draw.n_population / n_left  # what is certain is known without error
     spread = float(np.std(farm.study.site.soc[draw.rows], ddof=1))
-    found["n_alone"] = sampling.n_for_half_width(spread, n_left, half_width)
+    found["n_alone"] = sampling.n_for_half_width(spread, n_left, scale * half_width)
     both = sampling.estimate_mean(
         draw, farm.study.site.soc, _predictions(farm, mix), population="scans"
     )
-    unit = sampling.unit_sd(both.standard_error, draw.n_drawn, n_left)
-    wanted = target / 100 * scans["mean"]
+    unit = sampling.unit_sd(scale * both.standard_error, draw.n_drawn, n_left)
+    wanted = scale * target / 100 * scans["mean"]
     enough = sampling.n_for_half_width(unit, n_left, wanted)
     found["n_more"] = max(0, enough - draw.n_drawn)
     return found

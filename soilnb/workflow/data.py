@@ -129,7 +129,7 @@ def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
 def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
     """Return what is understood of a site's file, and whether a study can use it."""
     told = ("quantity", "soc_unit", "country", "measured")
-    options = {key: resolve(values[key]) for key in told}
+    options: dict[str, Any] = {key: resolve(values[key]) for key in told}
     report = inspect_file(values["site"], **options)
     *lines, verdict = report.lines()
     if report.library is None:

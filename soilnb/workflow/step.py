@@ -111,7 +111,7 @@ class Step:
         """Return where long work is kept, so that an interrupted run goes on.
 
         `settings` (plain values, arrays, architectures) are all that it depends on
-        beside the study and the `code`, the part of the package that computes it:
+        beside the study and the `code`, the parts of the package that compute it:
         others begin anew, other figures and plumbing do not.
         """
 
@@ -120,7 +120,7 @@ class Step:
             return value.tolist() if is_array else value.to_dict()
 
         rests_on = ("cnn", "pls", "preprocessing", "rslocal", "selection", "transfer")
-        code = digest_code(*{code, *rests_on})
+        code = digest_code(*{*code.split(), *rests_on})
         parts = [*settings, self.study.fingerprint, code]
         text = json.dumps(parts, sort_keys=True, default=plain)
         return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
