@@ -100,7 +100,7 @@ def test_a_farm_is_chosen_measured_estimated_and_measured_again(farm, scans, tmp
     chosen = pd.read_csv(lab)
     chosen["soc"] = truth[chosen["sample_id"]].to_numpy()
     chosen.to_csv(lab, index=False)
-    stock = ["-p", "bulk_density=1.3", "-p", "level=0.8"]
+    stock = ["-p", "bulk_density=1.3", "-p", "depth_cm=30", "-p", "level=0.8"]
     done = soilnb("estimate", scans, "--measured", lab, *place, *stock)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "r" / "farms" / "mine" / "10_your_farm"

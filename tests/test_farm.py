@@ -587,3 +587,16 @@ def test_a_draw_that_fails_keeps_those_before_it(skane, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         repeat_draws(skane, [("random", 1), ("stratified", 1)], predict, file)
     assert pd.read_csv(file)["design"].tolist() == ["random"]
+
+
+def test_stock_takes_bulk_density_and_depth_of_the_files_columns(skane):
+    columns = {"bulk_density": np.tile([1.1, 1.3, 1.2, np.nan, 1.2], 25), "depth_cm": 30}
+    site = replace(skane.site, info=skane.site.info.assign(**columns))
+    farm = make_farm(skane.with_split(site=site))
+    table = answer(farm)
+    found = estimate_farm(farm, table)
+    scans = found.iloc[0]
+    # % x g/cm3 x cm: the columns' means are 1.2 and 30.
+    assert scans["stock"] == pytest.approx(scans["mean"] * 1.2 * 30)
+    given = estimate_farm(farm, table, bulk_density=1.5, depth_cm=10).iloc[0]
+    assert given["stock"] == pytest.approx(scans["mean"] * 1.5 * 10)

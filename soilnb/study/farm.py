@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -210,7 +211,9 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         As of `estimate_samples`.
     **stock : float
         bulk_density (g/cm3), depth_cm, and bulk_density_sd and depth_sd where known, as
-        of `soilnb.sampling.stock`; without bulk density there is no stock.
+        of `soilnb.sampling.stock`. What is 0 or left out is the mean of the site's
+        column of that name (its standard error for the sd); without bulk density there
+        is no stock.
 
     Returns
     -------
@@ -221,7 +224,7 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         values of the draw alone), relative_error (half-width in percent of the mean),
         stock, stock_lower, stock_upper (Mg/ha).
     """
-    rows = []
+    rows, stock = [], _fill_stock(farm, stock)
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
     for population in sampling.POPULATIONS:
         both = sampling.estimate_mean(farm.draw, soc, predicted, population=population)
@@ -237,7 +240,7 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         }
         names = ("stock", "stock_lower", "stock_upper")
         values = (np.nan, np.nan, np.nan)
-        if stock.get("bulk_density"):
+        if stock.get("bulk_density") and stock.get("depth_cm"):
             values = sampling.stock(
                 both.mean,
                 both.standard_error,
@@ -246,6 +249,19 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
             )
         rows.append(row | dict(zip(names, values, strict=True)))
     return pd.DataFrame(rows)
+
+
+def _fill_stock(farm: Farm, given: Mapping[str, float]) -> dict[str, float]:
+    """Return what a stock needs; what is not given is the mean of the site's column."""
+    found, info = dict(given), farm.study.site.info
+    for name, sd in (("bulk_density", "bulk_density_sd"), ("depth_cm", "depth_sd")):
+        if given.get(name) or name not in info or info[name].isna().all():
+            continue
+        found[name] = float(info[name].mean())
+        if not given.get(sd):
+            n = info[name].count()
+            found[sd] = float(info[name].std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    return found
 
 
 def summarise_farm(

@@ -76,7 +76,7 @@ def write_answer(
         "versions": step.facts["versions"],
         "command": run_command(step.name, own),
         "bulk_density": values["bulk_density"] or None,
-        "depth": values["depth_cm"],
+        "depth": values["depth_cm"] or None,
     }
     same = {key: values[key] for key in ("profile", "seed", "level")}
     spectra = (study.wavelengths, {"site": study.site.reflectance})

@@ -20,7 +20,10 @@ MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
 REQUIRED = ("sample_id", "soc")
 TEXT_COLUMNS = ("country", "group")
 COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
-KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *COORDINATES)
+# Lowest and highest value of what a stock needs, and the unit.
+SOIL_COLUMNS = {"bulk_density": (0.1, 2.7, "g/cm3"), "depth_cm": (1, 300, "cm")}
+NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
+KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
 # Words of names that may mean the SOC of the laboratory, if only by organic matter or
 # total carbon, and parts of such words.
 SOC_WORDS = {"soc", "oc", "toc", "corg", "orgc", "tc", "ct", "ctot", "totc", "cox"}

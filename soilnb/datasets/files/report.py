@@ -12,7 +12,7 @@ import pandas as pd
 
 from soilnb._validation import check_choice
 from soilnb.datasets.files.cells import check_cells, check_ids
-from soilnb.datasets.files.columns import COORDINATES, TableError
+from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, TableError
 from soilnb.datasets.files.measured import add_measured
 from soilnb.datasets.files.quantities import (
     QUANTITIES,
@@ -82,8 +82,8 @@ def read_file(
 
     One row per sample: `sample_id` (kept as text), `soc`, and one column per
     wavelength, named by its nm in one style ("420", "420nm", "wl_420", "X420"), in
-    any order. `country`, `group`, `latitude` and `longitude` are kept, other columns
-    ignored. CSV is UTF-8, separated by comma, semicolon or tab; with the last two
+    any order. `country`, `group`, `latitude`, `longitude`, `bulk_density` (g/cm3) and
+    `depth_cm` are kept, other columns ignored. CSV is UTF-8, separated by comma, semicolon or tab; with the last two
     numbers may have a decimal comma. It may be packed with gzip.
 
     The tables of the Open Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are
@@ -316,6 +316,8 @@ def _sample_info(
         if axis in extra:
             extra[axis], more = _check_degrees(rows, axis, keep)
             found += more
+    for name in SOIL_COLUMNS.keys() & extra.keys():
+        found += _check_soil(rows, name)
     columns = {
         "sample_id": rows.sample_ids,
         "source": extra.pop("source", name),
@@ -326,6 +328,23 @@ def _sample_info(
     }
     del extra["country"]
     return pd.DataFrame({**columns, **extra}), found
+
+
+def _check_soil(rows: Rows, name: str) -> Findings:
+    """Return the problem of bulk densities or depths that no soil has."""
+    values, (low, high, unit) = np.asarray(rows.extra[name]), SOIL_COLUMNS[name]
+    off = (values < low) | (values > high)
+    if not off.any() or not rows.every_row:
+        return Findings()
+    row = int(off.argmax())
+    is_kg = name == "bulk_density" and values[row] > 100
+    return Findings(
+        problems=(
+            f"{name} must be between {low:g} and {high:g} {unit}, got {values[row]:g} "
+            f"({rows.place(row)}), and {int(off.sum())} such values in all. "
+            + ("Divide kg/m3 by 1000." if is_kg else "Correct it, or leave it empty."),
+        )
+    )
 
 
 def _check_degrees(

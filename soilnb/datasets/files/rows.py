@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from soilnb.datasets.files.columns import (
-    COORDINATES,
+    NUMBER_COLUMNS,
     REQUIRED,
     Layout,
     TableError,
@@ -293,7 +293,7 @@ class _Gathered:
         described = {}
         for name in self.layout.known:
             texts = [record[name] for record in self.records]
-            if name in COORDINATES:
+            if name in NUMBER_COLUMNS:
                 described[name] = parse_texts(texts, self.decimal_comma).tolist()
             elif name not in REQUIRED:
                 described[name] = ["" if _is_missing(text) else text for text in texts]
