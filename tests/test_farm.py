@@ -590,7 +590,8 @@ def test_a_draw_that_fails_keeps_those_before_it(skane, tmp_path):
 
 
 def test_stock_takes_bulk_density_and_depth_of_the_files_columns(skane):
-    columns = {"bulk_density": np.tile([1.1, 1.3, 1.2, np.nan, 1.2], 25), "depth_cm": 30}
+    density = np.tile([1.1, 1.3, 1.2, np.nan, 1.2], 25)
+    columns = {"bulk_density": density, "depth_cm": 30}
     site = replace(skane.site, info=skane.site.info.assign(**columns))
     farm = make_farm(skane.with_split(site=site))
     table = answer(farm)

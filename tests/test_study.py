@@ -131,7 +131,7 @@ def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
     rows = np.concatenate([study.local, study.test, study.unmeasured])
     assert np.sort(rows).tolist() == list(range(125))
     assert len(study.X_site) == 125
-    note = "25 samples of the site have no SOC: they are in no model and no test."
+    note = "25 samples of the site have no SOC: they are estimated, and in no model."
     assert note in study.notes
     # What is measured is split as if the others had never been sampled.
     alone = prepare(farms, partly.take(np.isfinite(partly.soc)))
@@ -152,6 +152,20 @@ def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
 def test_only_measured_samples_count_as_enough(farms, partly):
     with pytest.raises(ValueError, match="= 101 samples, got 100 with SOC among 125"):
         prepare(farms, partly, n_local=96)
+
+
+def test_few_measured_samples_are_all_local(farms, partly, tmp_path):
+    soc = partly.soc.copy()
+    soc[np.flatnonzero(np.isfinite(soc))[34:]] = np.nan
+    study = prepare(farms, replace(partly, soc=soc))
+    assert len(study.local) == 34
+    assert not len(study.test)
+    assert "too few are measured for a test" in " ".join(study.notes)
+    study.save(tmp_path)
+    assert Study.load(tmp_path).fingerprint == study.fingerprint
+    soc[study.local[9:]] = np.nan
+    with pytest.raises(ValueError, match="10 measured samples, got 9 with SOC among 1"):
+        prepare(farms, replace(partly, soc=soc))
 
 
 def test_unmeasured_sample_may_have_the_spectrum_of_another(farms, partly):

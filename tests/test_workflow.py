@@ -26,7 +26,7 @@ def soilnb(*arguments, **options):
 
 
 def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
-    free = {"country", "collect"}  # any text; true or false
+    free = {"country", "measured", "collect"}  # any text; a file; true or false
     for name, entry in STEPS.items():
         declared = params.declared(name)
         shared = {"site", "library", "profile", "seed"} if entry.site else set()
@@ -321,13 +321,13 @@ def test_library_is_checked_as_one(write_csv):
     """A library may lack SOC in some rows, a site only if enough are left."""
 
     def without_soc(frame):
-        frame.loc[:4, "soc"] = np.nan
+        frame.loc[:20, "soc"] = np.nan
 
     path = write_csv(without_soc)
     assert soilnb("data", "check", path).returncode == 1
     done = soilnb("data", "check", "--as-library", path)
     assert done.returncode == 0, done.stdout
-    assert "5 of 30 rows" in done.stdout
+    assert "21 of 30 rows" in done.stdout
     assert done.stdout.strip().endswith("Nothing is wrong.")
 
 

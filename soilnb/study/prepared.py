@@ -30,10 +30,11 @@ SPLITS = ("kennard_stone", "random")
 SPLIT_STREAM = 4  # of the study's seed, apart from those of the folds
 N_LOCAL_MIN = 10
 N_TEST_MIN = 5  # fewer test samples say nothing
+N_TESTED = 35  # with fewer measured samples, others unmeasured, none is kept for a test
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 LIBRARIES = ("global", "country")
 DRAWN = "The local samples were drawn at random, not by Kennard-Stone."
-NOWHERE = "they are in no model and no test, only estimated"
+NOWHERE = "they are estimated, and in no model"
 UNTESTED = (
     "All measured samples are local: too few are measured for a test, so no model is "
     "scored."
@@ -373,12 +374,13 @@ def _check_split(
     check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
     check_int(seed, "seed", 1)
     n_measured = int(np.isfinite(site.soc).sum())
-    if n_measured < len(site):
+    if n_measured < min(len(site), N_TESTED):
         _check_few(site, n_measured)
     elif n_measured < n_local + N_TEST_MIN:
+        among = f" with SOC among {len(site)}" if n_measured < len(site) else ""
         msg = (
             f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
-            f"{n_local + N_TEST_MIN} samples, got {n_measured}. Add samples or "
+            f"{n_local + N_TEST_MIN} samples, got {n_measured}{among}. Add samples or "
             f"lower 'n_local' (now {n_local})."
         )
         raise ValueError(msg)
@@ -480,8 +482,9 @@ def prepare(
     library, site : SpectralLibrary
         Any wavelengths; both are brought to the working grid here.
     n_local : int, default 30
-        Local samples, at least 10; at least 5 others must have SOC, for the test. Of a
-        site that has samples without SOC, fewer will do: all are local then.
+        Local samples, at least 10; at least 5 others must have SOC, for the test. A
+        site with fewer than 35 measured samples and others without SOC may have no
+        test: all that are measured are local then.
     n_folds : int, default 10
         Folds of the cross-validation, from 2 to `n_local`.
     wavelength_range : tuple of two floats, default (420, 2480)

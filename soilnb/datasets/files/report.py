@@ -83,8 +83,9 @@ def read_file(
     One row per sample: `sample_id` (kept as text), `soc`, and one column per
     wavelength, named by its nm in one style ("420", "420nm", "wl_420", "X420"), in
     any order. `country`, `group`, `latitude`, `longitude`, `bulk_density` (g/cm3) and
-    `depth_cm` are kept, other columns ignored. CSV is UTF-8, separated by comma, semicolon or tab; with the last two
-    numbers may have a decimal comma. It may be packed with gzip.
+    `depth_cm` are kept, other columns ignored. CSV is UTF-8, separated by comma,
+    semicolon or tab; with the last two numbers may have a decimal comma. It may be
+    packed with gzip.
 
     The tables of the Open Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are
     recognised by the names of their columns, joined or as separate tables in one
