@@ -175,6 +175,8 @@ def test_interrupted_collection_leaves_the_tables_as_they_were(tmp_path, monkeyp
     for step in ("01_data", "08_repeats"):
         (place / step).mkdir(parents=True)
     (place / "08_repeats" / "gains.csv").write_text("site,gain\na,0.1\n")
+    (place / "10_your_farm").mkdir()
+    (place / "10_your_farm" / "draws.csv").write_text("site,draw\na,1\n")
     folder = tmp_path / "tables"
     assert collect_results(tmp_path, folder) == []
     before = {file.name: file.read_bytes() for file in folder.iterdir()}

@@ -304,10 +304,10 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
         intervals that hold a sample, and that of intervals that hold the farm's mean,
         with spectra and by the laboratory alone.
     """
-    sites = list(draws["site"].unique())
-    figure, panels = make_figure(9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True)
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = rmse["blend"] / rmse["local"]
+    sites = list(ratios.index.unique("site"))
+    figure, panels = make_figure(9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True)
     blended = draws[draws["method"] == "blend"]
     plain = draws[draws["method"] == "plsr_one_se"]
     for place, (design, colour) in enumerate(DRAW_COLOURS.items()):
