@@ -76,7 +76,7 @@ def test_choose_writes_where_it_is_told_the_same_draw_for_the_same_seed(scans):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-n", "61"], "'n_samples' must be between 2 and 60"),
+        (["-n", "61"], r"'-n' must be between 2 and 60 \(scans\)"),
         (["-n", "11"], "even"),
         (["-n", "2"], "at least 4|between 4"),
         (["-n", "10", "--design", "judgement"], "Unknown design 'judgement'"),

@@ -62,7 +62,7 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     ----------
     study : Study
         The prepared study. Of a site that is measured throughout, all SOC but that of
-        30 samples is hidden.
+        30 samples (fewer where it has fewer than 35) is hidden.
     design : str, default ""
         How the measured samples were drawn: "stratified", "random", "kennard_stone"
         or "unknown". By default what the file of measured samples says, "unknown" where
@@ -86,10 +86,9 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         local = np.flatnonzero(np.isfinite(site.soc))
         draw, alone, notes = read_draw(study, local, design)
     else:
-        _check_enough(study)
-        table = draw_samples(
-            study.X_site, N_DRAWN, design=design or DESIGNS[0], seed=seed
-        )
+        n_drawn = min(N_DRAWN, (len(site) - N_TEST_MIN) // 2 * 2)  # even, for strata
+        how = DESIGNS[0] if design in ("", UNKNOWN) else design
+        table = draw_samples(study.X_site, n_drawn, design=how, seed=seed)
         local = table["row"].to_numpy()
         draw, notes = new_draw(table, len(site)), ()
         alone = draw
@@ -108,17 +107,6 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         n_folds=n_folds,
     )
     return Farm(farm, draw, alone, truth, notes)
-
-
-def _check_enough(study: Study) -> None:
-    """Raise where hiding all but the drawn samples would leave next to nothing."""
-    if len(study.site) < N_DRAWN + N_TEST_MIN:
-        msg = (
-            f"'site' {study.site.name!r} must have at least {N_DRAWN + N_TEST_MIN} "
-            f"samples where all are measured, got {len(study.site)}: all but {N_DRAWN} "
-            "are hidden. Leave the SOC of those empty that are to be estimated."
-        )
-        raise ValueError(msg)
 
 
 def _check_measured(study: Study, local: npt.NDArray[np.intp]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets import folder_name, load_site
+from soilnb.datasets import SITES, folder_name, load_site
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
 from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed
@@ -211,6 +211,13 @@ def choose_samples(
     values: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
 ) -> list[str]:
     """Write which samples of a file to measure; return what to say of the draw."""
+    if values["site"] in SITES:
+        msg = (
+            f"'FILE' must be a CSV or Parquet file, got the site {values['site']!r}, "
+            "which is measured throughout. Its answer: soilnb estimate "
+            f"{values['site']}"
+        )
+        raise ValueError(msg)
     site = load_site(
         resolve(values["site"]),
         quantity=values["quantity"],
@@ -219,7 +226,11 @@ def choose_samples(
     )
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
     X = snv(absorbance(site.on_grid(grid).reflectance))
-    drawn = draw_samples(X, n_samples, design=design, seed=seed)
+    try:
+        drawn = draw_samples(X, n_samples, design=design, seed=seed)
+    except ValueError as error:  # it speaks of n_samples and X
+        text = str(error).replace("'n_samples'", "'-n'").replace("rows of 'X'", "scans")
+        raise ValueError(text) from error
     ids = site.info["sample_id"].to_numpy()[drawn["row"]]
     table = drawn.drop(columns="row")
     table.insert(0, "sample_id", ids)

@@ -20,7 +20,7 @@ from soilnb._files import digest, locked
 from soilnb._validation import check_int
 from soilnb.datasets import SITES, data_folder
 from soilnb.rslocal import selection_size
-from soilnb.study import N_TEST_MIN, Study
+from soilnb.study import N_TEST_MIN, Study, make_farm
 from soilnb.workflow import stamps
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
@@ -113,22 +113,7 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
     what was understood of the sites' files, a line for each note.
     """
     first = [job for job in jobs if STEPS[job.step].role == "prepares"]
-    lines = []
-    for job in first:
-        stamps.check_owner(job.values)
-        if is_fresh(job):
-            study = Study.load(job.place)
-        else:
-            study = prepare_study(job.values, Progress("reading the library"))
-            _keep_study(study, job, keep)
-        if job.values["site"] not in SITES:
-            lines += [f"{job.site_folder.name}: {note}" for note in study.site.notes]
-        own = [other for other in jobs if other.site_folder == job.site_folder]
-        for other in own:
-            if "n_selected" in other.values:
-                _check_components(study, other.values)
-        if not len(study.test):
-            lines.append(_leave_out(jobs, own, study))
+    lines = [line for job in first for line in _check_site(job, jobs, keep)]
     for job in jobs:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
     for folder in dict.fromkeys(job.site_folder for job in jobs):
@@ -137,6 +122,27 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
                 f"{folder.name}: {', '.join(old)} are of an earlier numbering of the "
                 "steps. They are not read and may be deleted."
             )
+    return lines
+
+
+def _check_site(job: Job, jobs: list[Job], keep: Path) -> list[str]:
+    """Prepare the study of a site and check its jobs; return what was understood."""
+    stamps.check_owner(job.values)
+    if is_fresh(job):
+        study = Study.load(job.place)
+    else:
+        study = prepare_study(job.values, Progress("reading the library"))
+        _keep_study(study, job, keep)
+    lines = [] if job.values["site"] in SITES else list(study.site.notes)
+    own = [other for other in jobs if other.site_folder == job.site_folder]
+    for other in own:
+        if "n_selected" in other.values:
+            _check_components(study, other.values)
+        if STEPS[other.step].role == "answers":
+            lines += make_farm(study, design=other.values["design"]).notes
+    lines = [f"{job.site_folder.name}: {line}" for line in lines]
+    if not len(study.test):
+        lines.append(_leave_out(jobs, own, study))
     return lines
 
 
