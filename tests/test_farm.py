@@ -378,7 +378,7 @@ def test_fewer_than_ten_measured_samples_are_refused(skane, by_file, draw):
 def test_table_has_a_row_per_sample_of_the_site(farm, table):
     assert list(table) == [
         *["sample_id", "soc", "estimate", "lower", "upper", "level", "in_domain"],
-        *["reason", "next", "easting", "northing"],
+        *["reason", "next", "latitude", "longitude", "easting", "northing"],
     ]
     study = farm.study
     assert table["sample_id"].tolist() == study.site.info["sample_id"].tolist()

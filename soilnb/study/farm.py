@@ -23,7 +23,7 @@ from soilnb.study.prepared import N_LOCAL_MIN, N_TEST_MIN, Study
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
 N_NEXT = 10  # samples that are named to be measured next
 OF_LIBRARY = ("plsr_weighted_cv", "plsr_rs_local", "dtl_i_global", "dtl_r_global")
-PLACE_COLUMNS = ("latitude", "longitude", "easting", "northing")
+DEGREES, METRES = ["latitude", "longitude"], ["easting", "northing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,8 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
         estimate (%; of a measured sample by models made without it), lower and upper
         (NaN for measured samples, and for all where too few of a draw are measured),
         level, in_domain, reason, next (1 for the first sample to measure next, ten in
-        all) and the site's coordinates.
+        all), latitude and longitude (degrees, NaN where not known) and, where a source
+        has hidden its place, easting and northing (m).
 
     See Also
     --------
@@ -170,8 +171,8 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
         "wide interval",
         "least like the measured spectra",
     )
-    places_known = [name for name in PLACE_COLUMNS if name in info]
-    return table.join(info[places_known])
+    metres = [name for name in METRES if name in info]
+    return table.join(info.reindex(columns=[*DEGREES, *metres]))
 
 
 def _rank_next(

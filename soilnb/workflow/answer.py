@@ -61,7 +61,7 @@ def write_answer(
     estimates.to_csv(step.folder / "estimates.csv", index=False)
     table.to_csv(step.folder / "farm.csv", index=False)
     weights.to_csv(step.folder / "weights.csv", index=False)
-    if {"latitude", "longitude"} <= set(estimates):
+    if estimates[["latitude", "longitude"]].notna().all(axis=1).any():
         write_geojson(step.folder / "estimates.geojson", estimates)
     n_more = facts["n_more"]
     own = {key: values[key] for key in ("site", "library", "results")}
