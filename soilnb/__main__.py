@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--design", default="stratified", help="stratified, random or kennard_stone"
     )
     choose.add_argument("--seed", type=int, default=1, help="of the draw (1)")
-    choose.add_argument("-o", metavar="OUT.csv", help="by default FILE-chosen.csv")
+    choose.add_argument("-o", metavar="OUT.csv", help="FILE-chosen.csv by default")
     choose.add_argument(
         "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
     )
@@ -115,17 +115,17 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _choose(arguments: argparse.Namespace) -> None:
     """Choose samples for the laboratory."""
+    from soilnb.datasets import folder_name
     from soilnb.workflow.answer import choose_samples
-    from soilnb.workflow.params import check_parameters, parse_assignments
+    from soilnb.workflow.params import parse_assignments
     from soilnb.workflow.steps import by_role
 
     step = by_role("prepares")
-    given = parse_assignments(arguments.p, [step])[step]
-    values = check_parameters(step, given | {"site": arguments.file})
-    file = Path(arguments.file)
-    out = Path(arguments.o or file.with_name(f"{file.name.split('.')[0]}-chosen.csv"))
+    given = parse_assignments(arguments.p, [step])[step] | {"site": arguments.file}
+    name = f"{folder_name(arguments.file)}-chosen.csv"
+    out = Path(arguments.o or Path(arguments.file).with_name(name))
     options = (arguments.n, arguments.design, arguments.seed, out)
-    print("\n".join(choose_samples(values, *options)))
+    print("\n".join(choose_samples(given, *options)))
 
 
 def _estimate(arguments: argparse.Namespace) -> None:

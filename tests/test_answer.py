@@ -78,7 +78,9 @@ def test_choose_writes_where_it_is_told_the_same_draw_for_the_same_seed(scans):
     [
         (["-n", "61"], r"'-n' must be between 2 and 60 \(scans\)"),
         (["-n", "11"], "even"),
-        (["-n", "2"], "at least 4|between 4"),
+        (["-n", "8"], "'-n' must be at least 10, which soilnb estimate needs, got 8"),
+        (["-o", "out.txt"], "'-o' must end in .csv"),
+        (["-p", "n_local=20"], "which changes nothing in a draw"),
         (["-n", "10", "--design", "judgement"], "Unknown design 'judgement'"),
         (["-p", "quantity=volts"], "quantity"),
     ],
@@ -89,6 +91,19 @@ def test_choose_refuses_in_one_sentence(scans, words, message):
     assert done.stderr.startswith("soilnb: ")
     assert pd.Series([done.stderr]).str.contains(message).item(), done.stderr
     assert not scans.with_name("mine-chosen.csv").exists()
+
+
+def test_choose_overwrites_neither_scans_nor_laboratory_values(scans):
+    done = soilnb("choose", scans, "-n", "10", "-o", scans)
+    assert "holds something else" in done.stderr
+    lab = scans.with_name("mine-chosen.csv")
+    assert soilnb("choose", scans, "-n", "10").returncode == 0
+    assert soilnb("choose", scans, "-n", "10", "--seed", "2").returncode == 0
+    pd.read_csv(lab).assign(soc=1.5).to_csv(lab, index=False)
+    before = lab.read_text()
+    done = soilnb("choose", scans, "-n", "10")
+    assert "holds laboratory values. Give another name with -o." in done.stderr
+    assert lab.read_text() == before
 
 
 @pytest.mark.slow

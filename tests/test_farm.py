@@ -330,7 +330,7 @@ def test_missing_probabilities_are_refused(by_file, draw):
         info.loc[draw["row"][:4], "inclusion_probability"] = np.nan
 
     study = by_file(draw, change)
-    with pytest.raises(ValueError, match="got 4 of 30 without one"):
+    with pytest.raises(ValueError, match=r"probability of each .* got 4 of 30 without"):
         make_farm(study)
 
 
@@ -339,8 +339,42 @@ def test_missing_strata_are_refused(by_file, draw):
         info.loc[draw["row"][:4], "stratum"] = pd.NA
 
     study = by_file(draw, change)
-    with pytest.raises(ValueError, match=r"stratum of each .* got 4 of 30 with"):
+    with pytest.raises(ValueError, match=r"stratum and .* got 4 of 30 without"):
         make_farm(study)
+
+
+def test_columns_that_do_not_fit_the_design_are_refused(by_file, draw, skane):
+    def to_random(info, soc):
+        info.loc[draw["row"], "design"] = "random"
+
+    def to_one_stratum(info, soc):
+        info.loc[draw["row"][:6], "stratum"] = 1
+
+    for change, message in (
+        (to_random, "no stratum for the samples of a random draw"),
+        (to_one_stratum, "two samples of one inclusion probability"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_farm(by_file(draw, change))
+
+
+def test_a_row_left_out_is_one_that_did_not_come_back(by_file, draw):
+    def emptied(info, soc):
+        soc[draw["row"][0]] = np.nan
+
+    def left_out(info, soc):
+        emptied(info, soc)
+        info.loc[draw["row"][0], "design"] = ""
+
+    farms = [make_farm(by_file(draw, change)) for change in (emptied, left_out)]
+    assert farms[0].draw.stratum_sizes == farms[1].draw.stratum_sizes
+    assert farms[0].notes == farms[1].notes
+    assert "1 samples of the draw came back without SOC." in farms[0].notes
+
+
+def test_bulk_density_without_depth_is_refused(farm, table):
+    with pytest.raises(ValueError, match="'depth_cm' must be given for a stock"):
+        estimate_farm(farm, table, bulk_density=1.3)
 
 
 @pytest.mark.parametrize("n_back", [0, 1])

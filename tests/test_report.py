@@ -21,6 +21,7 @@ FACTS = {
     "site": "skane",
     "library": "farms",
     "library_text": "The library has 1,101 samples of seven farms, which is small.",
+    "library_weight": 0.25,
     "profile": "quick",
     "seed": 1,
     "level": 0.9,
@@ -80,7 +81,7 @@ def test_numbers_of_the_page_are_those_of_the_tables(skane, page):
     field = farm.set_index("population").loc["field"]
     assert f"{field['stock']:.1f} Mg/ha" in text
     assert f"{field['stock_lower']:.1f} to {field['stock_upper']:.1f} Mg/ha" in text
-    assert "to a depth of 20 cm, with 1.4 g of dry soil per cm³" in text
+    assert "to a depth of 20 cm, with 1.40 g of dry soil per cm³" in text
     assert f"±{field['relative_error']:.1f} %" in text
     for _, row in estimates[estimates["next"].notna()].iterrows():
         why = "widest interval" if row["in_domain"] else "outside the domain"
@@ -161,7 +162,8 @@ def test_too_few_for_intervals_no_stock_and_no_transfer_are_said(skane, page):
     bare = estimates.assign(lower=np.nan, upper=np.nan)
     alone = weights.assign(weight=(weights["candidate"] == "local") * 1.0)
     farm = farm.assign(stock=np.nan, stock_lower=np.nan, stock_upper=np.nan)
-    _, text = page((bare, farm, alone), bulk_density=None, depth=None)
+    facts = {"bulk_density": None, "depth": None, "library_weight": 0.0}
+    _, text = page((bare, farm, alone), **facts)
     assert "No estimate has an interval: with 30 laboratory values" in text
     assert "carry no weight" in text
     assert "Mg/ha" not in text
@@ -171,8 +173,12 @@ def test_too_few_for_intervals_no_stock_and_no_transfer_are_said(skane, page):
 @pytest.mark.parametrize(
     ("target", "n_more", "said"),
     [
-        (5, 14, "About 14 more laboratory values would reach it."),
-        (5, 1, "About 1 more laboratory value would reach it."),
+        (
+            5,
+            14,
+            "About 14 more laboratory values, drawn in the same way, would reach it.",
+        ),
+        (5, 1, "About 1 more laboratory value, drawn in the same way, would reach it."),
         (5, None, "How many more laboratory values would reach it cannot be said."),
         (50, 0, "The aim is reached"),
     ],

@@ -13,6 +13,7 @@ from soilnb.study.farm import (
     estimate_farm,
     estimate_samples,
     make_farm,
+    stock_of,
     summarise_farm,
 )
 from soilnb.study.intervals import check_level, cv_plus, n_needed
@@ -92,6 +93,7 @@ __all__ = [
     "sign_flip_test",
     "smallest_p",
     "spread_of",
+    "stock_of",
     "summarise_farm",
     "sweep_weights",
     "unseen",

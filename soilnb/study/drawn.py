@@ -67,18 +67,23 @@ def read_draw(
             f"{len(certain)} measured samples are not of the draw: they are known by "
             "value and say nothing of the others' spread."
         )
-    if missing := len(drawn) - len(rows):
-        notes.append(f"{missing} samples of the draw came back without SOC.")
-    if named and design != "kennard_stone":
-        _check_size(info["inclusion_probability"].to_numpy(float)[drawn], study)
+    if named:
+        n_listed = len(drawn) + _check_listed(info.iloc[drawn], design, study)
+        if missing := n_listed - len(rows):
+            notes.append(f"{missing} samples of the draw came back without SOC.")
+    elif design == UNKNOWN:
+        notes.append(
+            "How the measured samples were drawn is not said: the mean gets no "
+            "interval. If you know it: -p design=random"
+        )
     draws = []
     for beside in (certain, _NONE):
         strata, sizes = np.zeros(len(rows), np.int64), {0: n_population - len(beside)}
+        joined: list[str] = []
         if design == "stratified":
             strata, sizes, joined = _read_strata(study, drawn, rows, beside)
+        notes += [note for note in joined if note not in notes]
         draws.append(Draw(n_population, rows, strata, sizes, beside, design))
-    if design == "stratified":
-        notes += joined
     return draws[0], draws[1], tuple(notes)
 
 
@@ -93,23 +98,49 @@ def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> 
         raise ValueError(msg)
 
 
-def _check_size(probabilities: npt.NDArray, study: Study) -> None:
-    """Raise unless the inclusion probabilities are those of a draw from these scans."""
-    n_scans = len(study.site)
-    n_missing = int(np.sum(~np.isfinite(probabilities)))
-    if not n_missing:
-        found = float(np.sum(1 / probabilities))
-        if abs(found - n_scans) <= max(2, SIZE_TOLERANCE * n_scans):
-            return
-        what = f"probabilities of a draw from {found:.0f}"
-    else:
-        what = (
-            f"{np.sum(~np.isfinite(probabilities))} of {len(probabilities)} without one"
-        )
+def _check_listed(listed: pd.DataFrame, design: str, study: Study) -> int:
+    """Raise unless what a file says of a draw fits; return how many it does not list.
+
+    A stratum has two samples of equal probability; a simple draw has no strata.
+    """
+    probabilities, strata = listed["inclusion_probability"], listed["stratum"]
+    if design == "kennard_stone":
+        return 0
+    if design == "random":
+        if n_strata := int(strata.notna().sum()):
+            rule = "no stratum for the samples of a random draw"
+            _refuse(rule, f"one for {n_strata}", study)
+        if probabilities.nunique() > 1:
+            rule = "one inclusion probability for all samples of a random draw"
+            _refuse(rule, f"{probabilities.nunique()} different ones", study)
+        if probabilities.notna().any():
+            _check_size(len(listed) / probabilities.mean(), study)
+        return 0
+    if n_missing := int((strata.isna() | probabilities.isna()).sum()):
+        rule = "stratum and inclusion probability of each sample of the draw"
+        _refuse(rule, f"{n_missing} of {len(listed)} without", study)
+    of_stratum = probabilities.groupby(strata.to_numpy(np.int64))
+    if of_stratum.nunique().max() > 1 or of_stratum.size().max() > 2:
+        rule = "two samples of one inclusion probability in each stratum"
+        _refuse(rule, "others", study)
+    _check_size((2 / of_stratum.first()).sum(), study)
+    return 2 * of_stratum.ngroups - len(listed)
+
+
+def _check_size(n_scans: float, study: Study) -> None:
+    """Raise unless a draw was from as many scans as there are, copies aside."""
+    n_here = len(study.site)
+    if abs(n_scans - n_here) > max(2, SIZE_TOLERANCE * n_here):
+        rule = f"the inclusion probabilities of a draw from the {n_here} scans"
+        _refuse(rule, f"those of a draw from {n_scans:.0f}", study)
+
+
+def _refuse(rule: str, got: str, study: Study) -> None:
+    """Raise ValueError: the columns of the draw do not fit the design."""
     msg = (
-        "'measured' must have the inclusion probabilities of a draw from the "
-        f"{n_scans} scans of {study.site.name!r}, got {what}. Give the file that "
-        "soilnb choose wrote for these scans."
+        f"'measured' must have {rule} of {study.site.name!r}, got {got}. Give the file "
+        "that soilnb choose wrote for these scans, with all its rows: soc is empty "
+        "where the laboratory returned nothing."
     )
     raise ValueError(msg)
 
@@ -123,18 +154,9 @@ def _read_strata(
     """Return the stratum of each row, the strata's sizes and notes on those joined."""
     info = study.site.info.iloc[drawn]
     probabilities = info["inclusion_probability"].to_numpy(np.float64)
-    if n_missing := int(info["stratum"].isna().sum()):
-        msg = (
-            f"'measured' must have the stratum of each sample of the draw, got "
-            f"{n_missing} of {len(drawn)} without one. Give the file that soilnb "
-            "choose wrote."
-        )
-        raise ValueError(msg)
     of_drawn = info["stratum"].to_numpy(np.int64)
     names = np.unique(of_drawn)
-    sizes = {
-        int(name): float((1 / probabilities[of_drawn == name]).sum()) for name in names
-    }
+    sizes = {int(name): 2 / probabilities[of_drawn == name][0] for name in names}
     # What was measured for another reason lies in the stratum of its nearest spectrum.
     X = study.X_site
     for row in certain:

@@ -78,23 +78,24 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         what the file says.
     """
     if design:
-        check_choice(design, "design", (*DESIGNS, UNKNOWN))
+        check_choice(design, "design", sampling.DRAWN_BY)
     seed = study.seed if seed is None else seed
     site = study.site
-    truth = pd.Series(dtype=np.float64)
-    if len(study.unmeasured):
-        local = np.flatnonzero(np.isfinite(site.soc))
+    told = site.info["design"] != "" if "design" in site.info else np.array([False])
+    if len(study.unmeasured) or told.any():
+        is_known = np.isfinite(site.soc)
+        local = np.flatnonzero(is_known if len(study.unmeasured) else told)
         draw, alone, notes = read_draw(study, local, design)
     else:
         n_drawn = min(N_DRAWN, (len(site) - N_TEST_MIN) // 2 * 2)  # even, for strata
         how = DESIGNS[0] if design in ("", UNKNOWN) else design
         table = draw_samples(study.X_site, n_drawn, design=how, seed=seed)
         local = table["row"].to_numpy()
-        draw, notes = new_draw(table, len(site)), ()
-        alone = draw
-        hidden = np.setdiff1d(np.arange(len(site)), local)
-        ids = site.info["sample_id"].to_numpy()
-        truth = pd.Series(site.soc[hidden], index=ids[hidden])
+        draw = alone = new_draw(table, len(site))
+        notes = (f"All samples are measured: all but {n_drawn} of them are hidden.",)
+    hidden = np.setdiff1d(np.flatnonzero(np.isfinite(site.soc)), local)
+    ids = site.info["sample_id"].to_numpy()
+    truth = pd.Series(site.soc[hidden], index=ids[hidden], dtype=np.float64)
     _check_measured(study, local)
     soc = np.full(len(site), np.nan)
     soc[local] = site.soc[local]
@@ -213,7 +214,7 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         values of the draw alone), relative_error (half-width in percent of the mean),
         stock, stock_lower, stock_upper (Mg/ha).
     """
-    rows, stock = [], _fill_stock(farm, stock)
+    rows, stock = [], stock_of(farm, stock)
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
     for population in sampling.POPULATIONS:
         both = sampling.estimate_mean(farm.draw, soc, predicted, population=population)
@@ -229,7 +230,7 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         }
         names = ("stock", "stock_lower", "stock_upper")
         values = (np.nan, np.nan, np.nan)
-        if stock.get("bulk_density") and stock.get("depth_cm"):
+        if stock.get("bulk_density"):
             values = sampling.stock(
                 both.mean,
                 both.standard_error,
@@ -240,9 +241,25 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _fill_stock(farm: Farm, given: Mapping[str, float]) -> dict[str, float]:
-    """Return what a stock needs; what is not given is the mean of the site's column."""
-    found, info = dict(given), farm.study.site.info
+def stock_of(farm: Farm, given: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a stock needs, from what is given and from the site's columns.
+
+    Parameters
+    ----------
+    farm : Farm
+        The farm; its site may have the columns bulk_density (g/cm3) and depth_cm.
+    given : mapping
+        bulk_density, bulk_density_sd, depth_cm, depth_sd as far as they are known; what
+        is 0 or left out is the mean of the column, or its standard error.
+
+    Raises
+    ------
+    ValueError
+        If there is a bulk density and no depth.
+    """
+    names = ("bulk_density", "bulk_density_sd", "depth_cm", "depth_sd")
+    found = {name: float(given[name]) for name in names if name in given}
+    info = farm.study.site.info
     for name, sd in (("bulk_density", "bulk_density_sd"), ("depth_cm", "depth_sd")):
         if given.get(name) or name not in info or info[name].isna().all():
             continue
@@ -250,6 +267,12 @@ def _fill_stock(farm: Farm, given: Mapping[str, float]) -> dict[str, float]:
         if not given.get(sd):
             n = info[name].count()
             found[sd] = float(info[name].std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    if found.get("bulk_density") and not found.get("depth_cm"):
+        msg = (
+            "'depth_cm' must be given for a stock, got 'bulk_density' "
+            f"{found['bulk_density']:g} alone. Give the depth, or neither."
+        )
+        raise ValueError(msg)
     return found
 
 
@@ -298,7 +321,8 @@ def summarise_farm(
     unit = sampling.unit_sd(scale * both.standard_error, draw.n_drawn, n_left)
     wanted = scale * target / 100 * scans["mean"]
     enough = sampling.n_for_half_width(unit, n_left, wanted)
-    found["n_more"] = max(0, enough - draw.n_drawn)
+    is_reached = scans["relative_error"] <= target
+    found["n_more"] = 0 if is_reached else max(1, enough - draw.n_drawn)
     return found
 
 

@@ -147,15 +147,15 @@ def draw_sentences(draws: pd.DataFrame) -> list[str]:
     ratios = np.exp(np.log(rmse["blend"] / rmse["local"]).groupby("site").mean())
     mean = np.exp(np.log(ratios).mean())
     held = draws[draws["method"] == "blend"].groupby("site")["coverage"].mean()
-    plain = draws[draws["method"] == "plsr_one_se"].groupby("design")
-    covered = 100 * plain[["mean_covered", "lab_covered"]].mean()
-    errors = plain[["mean_error", "lab_error"]].agg(lambda e: (e**2).mean() ** 0.5)
-    both = errors.join(covered)
+    plain = draws[draws["method"] == "plsr_one_se"]
+    by_design = plain.groupby("design")
+    errors = by_design[["mean_error", "lab_error"]].agg(lambda e: (e**2).mean() ** 0.5)
+    covered = 100 * plain.groupby(["design", "site"])["mean_covered"].mean()
     means = [
         f"after {name} draws {one.mean_error:.1f} % instead of {one.lab_error:.1f} %, "
-        f"held by {one.mean_covered:.0f} % of the intervals ({one.lab_covered:.0f} % "
-        "without spectra)"
-        for name, one in both.iterrows()
+        f"held by {covered[name].mean():.0f} % of its 95 % intervals, by farm "
+        f"{covered[name].min():.0f} to {covered[name].max():.0f} %"
+        for name, one in errors.iterrows()
     ]
     return [
         f"The blend has {mean:.2f} times the RMSE of the local network over "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets import SITES, folder_name, load_site
+from soilnb.datasets import SITES, folder_name
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
-from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed
-from soilnb.workflow.places import resolve
+from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed, stock_of
+from soilnb.study.prepared import N_LOCAL_MIN, UNTESTED
+from soilnb.workflow.data import read_site
+from soilnb.workflow.params import check_parameters
 from soilnb.workflow.report import write_geojson, write_report
 from soilnb.workflow.scores import read_reference
 from soilnb.workflow.stamps import run_command
 from soilnb.workflow.step import Step
-from soilnb.workflow.steps import STEPS
+from soilnb.workflow.steps import STEPS, by_role
 
 DESIGN_SAYS = {
     "stratified": "The draw is random within strata of similar spectra. It serves the "
@@ -26,10 +29,20 @@ DESIGN_SAYS = {
     "random": "The draw is simply random. Its intervals hold; spectra help its mean "
     "most.",
     "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance. That is "
-    "good for a model, but the farm's mean has no interval after it.",
+    "good for a model; the mean has no interval after it, and those of the samples "
+    "tend to be too wide and are not guaranteed.",
     "unknown": "How the measured samples were drawn is not known. The mean has no "
     "interval, and those of the samples hold only if they are like the others.",
 }
+# What may change the spectra that are chosen from, and where results go.
+_OF_SCANS = (
+    "quantity",
+    "soc_unit",
+    "country",
+    "wavelength_range",
+    "library",
+    "results",
+)
 _TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
 
 
@@ -57,26 +70,34 @@ def write_answer(
     """
     values, study = step.values, step.study
     weights = mix.table.reset_index()
+    library = _library(step)
     sentences = _sentences(step, farm, estimates, table, facts)
+    sentences["library"] = (
+        f"{library} Here candidates that use it hold {facts['library_weight']:.0%} of "
+        "the blend's weight."
+    )
     estimates.to_csv(step.folder / "estimates.csv", index=False)
     table.to_csv(step.folder / "farm.csv", index=False)
     weights.to_csv(step.folder / "weights.csv", index=False)
     if estimates[["latitude", "longitude"]].notna().all(axis=1).any():
         write_geojson(step.folder / "estimates.geojson", estimates)
-    n_more = facts["n_more"]
+    n_more, stock = facts["n_more"], stock_of(farm, values)
+    of_library = {*study.library.notes, UNTESTED}
+    own_notes = [note for note in study.notes if note not in of_library]
     own = {key: values[key] for key in ("site", "library", "results")}
     more = {
         "site": study.site.name,
         "library": study.library.name,
-        "library_text": _library(step),
+        "library_text": library,
+        "library_weight": facts["library_weight"],
         "target": values["target"],
         "n_more": None if np.isnan(n_more) else int(n_more),
         "synthetic": study.is_synthetic,
-        "notes": [*farm.notes, *study.site.notes, *study.notes],
+        "notes": [*dict.fromkeys((*farm.notes, *study.site.notes, *own_notes))],
         "versions": step.facts["versions"],
         "command": run_command(step.name, own),
-        "bulk_density": values["bulk_density"] or None,
-        "depth": values["depth_cm"] or None,
+        "bulk_density": stock.get("bulk_density") or None,
+        "depth": stock.get("depth_cm") or None,
     }
     same = {key: values[key] for key in ("profile", "seed", "level")}
     spectra = (study.wavelengths, {"site": study.site.reflectance})
@@ -96,7 +117,10 @@ def _sentences(
     scans, level = table.iloc[0], step.values["level"]
     rest = estimates[estimates["soc"].isna()]
     n_out = int((~rest["in_domain"]).sum())
-    told = {"mean": f"The mean of the {len(estimates)} samples is {_mean(scans)}."}
+    told = {
+        "mean": f"The mean of the {len(estimates)} scanned samples is {_mean(scans)}, "
+        f"that of the field they stand for {_mean(table.iloc[1])}."
+    }
     told["error"] = (
         f"A single estimate is off by {facts['nested_rmse']:.2f} % SOC, typically; "
         f"{len(rest) - n_out} of {len(rest)} lie where the measured samples can vouch "
@@ -115,10 +139,6 @@ def _sentences(
         else f"A simple random draw without spectra would have needed "
         f"{facts['n_alone']:.0f} laboratory values for the same half-width; there are "
         f"{n_drawn}."
-    )
-    told["library"] = (
-        f"{_library(step)} Here candidates that use it hold "
-        f"{facts['library_weight']:.0%} of the blend's weight."
     )
     told["next"] = _next(estimates, facts, step.values["target"])
     return told
@@ -194,12 +214,13 @@ def read_answer(place: Path) -> list[str]:
     ]
     if table["stock"].notna().all():
         row = table.iloc[1]
-        ends = f"{row['stock_lower']:.0f} to {row['stock_upper']:.0f}"
-        lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha ({ends})")
+        ends = f" ({row['stock_lower']:.0f} to {row['stock_upper']:.0f})"
+        ends = "" if np.isnan(row["stock_lower"]) else ends
+        lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha{ends}")
     lines += [
         f"Design of the draw: {table['design'].iloc[0]}. "
         + DESIGN_SAYS[table["design"].iloc[0]],
-        f"Estimates: {len(rest)}, of which {n_in} can be trusted.",
+        f"Estimates: {len(rest)}, of which {n_in} are within the domain.",
         f"To be measured next: {', '.join(ordered['sample_id'])}",
         f"Report: {place / 'report.html'}",
         f"Tables: {place / 'estimates.csv'}, farm.csv, weights.csv",
@@ -208,22 +229,16 @@ def read_answer(place: Path) -> list[str]:
 
 
 def choose_samples(
-    values: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
+    given: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
 ) -> list[str]:
-    """Write which samples of a file to measure; return what to say of the draw."""
-    if values["site"] in SITES:
-        msg = (
-            f"'FILE' must be a CSV or Parquet file, got the site {values['site']!r}, "
-            "which is measured throughout. Its answer: soilnb estimate "
-            f"{values['site']}"
-        )
-        raise ValueError(msg)
-    site = load_site(
-        resolve(values["site"]),
-        quantity=values["quantity"],
-        soc_unit=values["soc_unit"],
-        country=values["country"],
-    )
+    """Write which samples of a file to measure; return what to say of the draw.
+
+    `given` are parameters of the first step, the file as `site` among them.
+    """
+    file = given["site"]
+    _check_choice(given, n_samples, out)
+    values = check_parameters(by_role("prepares"), given)
+    site = read_site(values)
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
     X = snv(absorbance(site.on_grid(grid).reflectance))
     try:
@@ -232,14 +247,50 @@ def choose_samples(
         text = str(error).replace("'n_samples'", "'-n'").replace("rows of 'X'", "scans")
         raise ValueError(text) from error
     ids = site.info["sample_id"].to_numpy()[drawn["row"]]
-    table = drawn.drop(columns="row")
+    table = drawn.drop(columns="row").assign(soc="")
     table.insert(0, "sample_id", ids)
     with replacing(out) as partial:
-        table.assign(soc="").to_csv(partial, index=False)
-    name = folder_name(values["site"])
+        table.to_csv(partial, index=False)
+    words = ["soilnb", "estimate", file, "--measured", str(out)]
+    for name in sorted(set(given) - {"site"}):
+        words += ["-p", f"{name}={given[name]}"]
     return [
-        f"{n_samples} of the {len(site)} samples of {name} are listed in {out}.",
+        f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
+        f"{out}.",
         DESIGN_SAYS[design],
-        "Fill in its column soc, then: "
-        f"soilnb estimate {values['site']} --measured {out}",
+        f"Fill in its column soc, then: {shlex.join(words)}",
     ]
+
+
+def _check_choice(given: dict[str, Any], n_samples: int, out: Path) -> None:
+    """Raise where there is nothing to choose from, or a file would be lost."""
+    file = given["site"]
+    if file in SITES:
+        msg = (
+            f"'FILE' must be a CSV or Parquet file, got the site {file!r}, which is "
+            f"measured throughout. Its answer: soilnb estimate {file}"
+        )
+        raise ValueError(msg)
+    for name in given:
+        if name not in ("site", *_OF_SCANS):
+            msg = (
+                f"'-p' takes {', '.join(_OF_SCANS)} here, got {name!r}, which changes "
+                "nothing in a draw. Leave it out."
+            )
+            raise ValueError(msg)
+    if n_samples < N_LOCAL_MIN:
+        msg = (
+            f"'-n' must be at least {N_LOCAL_MIN}, which soilnb estimate needs, got "
+            f"{n_samples}. Give more."
+        )
+        raise ValueError(msg)
+    if out.suffix != ".csv":
+        msg = f"'-o' must end in .csv, got {str(out)!r}. Give another name."
+        raise ValueError(msg)
+    if out.exists():
+        known = pd.read_csv(out, nrows=0 if out == Path(file) else None)
+        is_draw = "inclusion_probability" in known
+        if not is_draw or known["soc"].notna().any():
+            held = "laboratory values" if is_draw else "something else"
+            msg = f"'-o' {str(out)!r} holds {held}. Give another name with -o."
+            raise ValueError(msg)

@@ -15,8 +15,7 @@ from typing import Any
 from soilnb._validation import check_choice, check_int, suggestion
 from soilnb.datasets import wavelength_range
 from soilnb.preprocessing import check_wavelength_range
-from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM
-from soilnb.selection import DESIGNS
+from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
 from soilnb.workflow.steps import ROOT, notebook_path, read_cells
 
@@ -156,7 +155,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "library_quantity": _one_of(*_QUANTITIES),
     "soc_unit": _one_of(*_UNITS),
     "library_soc_unit": _one_of(*_UNITS),
-    "design": _one_of("", *DESIGNS, "unknown"),
+    "design": _one_of("", *DRAWN_BY),
     "level": lambda _, value: check_level(value),
     "target": _check_percent,
     "bulk_density": _number_between(*BULK_DENSITIES_G_CM3, "g/cm3"),

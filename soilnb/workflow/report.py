@@ -24,8 +24,6 @@ from soilnb import methods, plots
 from soilnb._files import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
-# Candidates that learn from the library as well, besides those named dtl_...
-FROM_LIBRARY = ("plsr_rs_local", "plsr_weighted_cv")
 # How the samples for the laboratory were chosen, in a sentence.
 DESIGN_WORDS = {
     "stratified": "chosen by chance within groups of similar spectra (stratified)",
@@ -78,10 +76,10 @@ def write_report(
     weights : DataFrame
         Columns candidate, nested_rmse (% SOC), weight (share).
     facts : mapping
-        site, library, library_text (a sentence), profile, seed, level (share), target
-        (relative error aimed at, %), n_more (laboratory values that would reach it, or
-        None), synthetic (bool), notes (sentences), versions (mapping), command,
-        bulk_density (g/cm3, or None), depth (cm, or None).
+        site, library, library_text (a sentence), library_weight (share), profile, seed,
+        level (share), target (relative error aimed at, %), n_more (laboratory values
+        that would reach it, or None), synthetic (bool), notes (sentences), versions
+        (mapping), command, bulk_density (g/cm3, or None), depth (cm, or None).
     spectra : tuple of wavelengths and mapping, optional
         As for `soilnb.plots.plot_spectra`; drawn where the samples have no place.
 
@@ -90,8 +88,8 @@ def write_report(
     ValueError
         If `facts` lacks a key.
     """
-    names = "site library library_text profile seed level target n_more synthetic notes"
-    names += " versions command bulk_density depth"
+    names = "site library library_text library_weight profile seed level target n_more"
+    names += " synthetic notes versions command bulk_density depth"
     if missing := [name for name in names.split() if name not in facts]:
         msg = f"'facts' lacks {', '.join(missing)}. Give it, None where unknown."
         raise ValueError(msg)
@@ -185,17 +183,14 @@ def _counts(estimates: pd.DataFrame) -> dict[str, Any]:
 
 
 def _blend(weights: pd.DataFrame) -> dict[str, Any]:
-    """Return the candidates by weight, the library's share and what letters mean."""
+    """Return the candidates by weight and what letters mean."""
     ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
-    names = ordered["candidate"]
-    shared = names.str.startswith("dtl_") | names.isin(FROM_LIBRARY)
     candidates = methods.labelled(ordered).to_dict("records")
     words = set(
         re.findall(r"[A-Z-]{2,}", " ".join(methods.labelled(ordered).candidate))
     )
     return {
         "candidates": candidates,
-        "library_weight": float(ordered.loc[shared, "weight"].sum()),
         "abbreviations": {k: v for k, v in ABBREVIATIONS.items() if k in words},
     }
 

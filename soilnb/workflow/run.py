@@ -20,7 +20,7 @@ from soilnb._files import digest, locked
 from soilnb._validation import check_int
 from soilnb.datasets import SITES, data_folder
 from soilnb.rslocal import selection_size
-from soilnb.study import N_TEST_MIN, Study, make_farm
+from soilnb.study import N_TEST_MIN, Study, make_farm, stock_of
 from soilnb.workflow import stamps
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
@@ -139,23 +139,26 @@ def _check_site(job: Job, jobs: list[Job], keep: Path) -> list[str]:
         if "n_selected" in other.values:
             _check_components(study, other.values)
         if STEPS[other.step].role == "answers":
-            lines += make_farm(study, design=other.values["design"]).notes
+            farm = make_farm(study, design=other.values["design"])
+            stock_of(farm, other.values)  # refuses half of what a stock needs
+            lines += farm.notes
     lines = [f"{job.site_folder.name}: {line}" for line in lines]
     if not len(study.test):
-        lines.append(_leave_out(jobs, own, study))
+        lines += _leave_out(jobs, own, study)
     return lines
 
 
-def _leave_out(jobs: list[Job], own: list[Job], study: Study) -> str:
+def _leave_out(jobs: list[Job], own: list[Job], study: Study) -> list[str]:
     """Take a site's jobs that need test samples out of all jobs; return why."""
     out = [job for job in own if STEPS[job.step].tests]
     for job in out:
         jobs.remove(job)
-    left_out = f" Left out: {', '.join(job.step for job in out)}." if out else ""
-    return (
+    names = ", ".join(job.step for job in out)
+    why = (
         f"{study.site.name}: {len(study.local)} samples are measured, and a test needs "
-        f"n_local + {N_TEST_MIN}.{left_out}"
+        f"n_local + {N_TEST_MIN}. Left out: {names}."
     )
+    return [why] if out else []
 
 
 def _keep_study(study: Study, job: Job, keep: Path) -> None:

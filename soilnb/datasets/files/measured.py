@@ -23,8 +23,8 @@ from soilnb.datasets.files.table import (
     open_table,
     parse_numbers,
 )
+from soilnb.selection import DESIGNS
 
-DESIGNS = ("stratified", "random", "kennard_stone")
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
 ROUNDING = 0.01  # relative, by which two copies of a value may differ
