@@ -141,7 +141,7 @@ def _check_site(job: Job, jobs: list[Job], keep: Path) -> list[str]:
         if STEPS[other.step].role == "answers":
             farm = make_farm(study, design=other.values["design"])
             stock_of(farm, other.values)  # refuses half of what a stock needs
-            lines += farm.notes
+            lines += farm.notes if job.values["site"] not in SITES else ()
     lines = [f"{job.site_folder.name}: {line}" for line in lines]
     if not len(study.test):
         lines += _leave_out(jobs, own, study)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb.datasets.files.layouts import SOC_FIELDS, Published, recognise
-from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM
 
 MIN_WAVELENGTHS = 10
 WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
@@ -21,11 +20,7 @@ MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
 REQUIRED = ("sample_id", "soc")
 TEXT_COLUMNS = ("country", "group")
 COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
-# Lowest and highest value of what a stock needs, and the unit.
-SOIL_COLUMNS = {
-    "bulk_density": (*BULK_DENSITIES_G_CM3, "g/cm3"),
-    "depth_cm": (*DEPTHS_CM, "cm"),
-}
+SOIL_COLUMNS = ("bulk_density", "depth_cm")  # what a stock needs, g/cm3 and cm
 NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
 KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
 # Words of names that may mean the SOC of the laboratory, if only by organic matter or

@@ -317,7 +317,7 @@ def _sample_info(
         if axis in extra:
             extra[axis], more = _check_degrees(rows, axis, keep)
             found += more
-    for name in SOIL_COLUMNS.keys() & extra.keys():
+    for name in {*SOIL_COLUMNS} & {*extra}:
         found += _check_soil(rows, name)
     columns = {
         "sample_id": rows.sample_ids,
@@ -333,7 +333,11 @@ def _sample_info(
 
 def _check_soil(rows: Rows, name: str) -> Findings:
     """Return the problem of bulk densities or depths that no soil has."""
-    values, (low, high, unit) = np.asarray(rows.extra[name]), SOIL_COLUMNS[name]
+    from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
+
+    limits = {"bulk_density": BULK_DENSITIES_G_CM3, "depth_cm": DEPTHS_CM}
+    values, (low, high) = np.asarray(rows.extra[name]), limits[name]
+    unit = "g/cm3" if name == "bulk_density" else "cm"
     off = (values < low) | (values > high)
     if not off.any() or not rows.every_row:
         return Findings()
