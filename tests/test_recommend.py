@@ -289,7 +289,7 @@ REFUSED = {
         nested_predictions(vaud, {}, {}, candidates=["dtl_i_country"]),
     "'library' must be 'global' for the site 'va": lambda _, vaud, networks:
         nested_predictions(vaud, {}, {"country": networks["global"]}),
-    r"got 'dtl_ir_global'. Give the network of":
+    r"got 'dtl_r_global'. Give the network of":
         lambda skane, *_: nested_predictions(skane, {}, {}, candidates=list(SOME)),
     r"Unknown candidate 'dtl_global'\. Did you m": lambda skane, *_:
         nested_predictions(skane, {}, {}, candidates=["dtl_global"]),
