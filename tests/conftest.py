@@ -1,8 +1,11 @@
 """Data that several test files share."""
 
+import shutil
+import sys
 import warnings
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,17 +13,24 @@ from layouts_helpers import OSSL_BANDS, OSSL_ID, OSSL_MIR, OSSL_NM, OSSL_SOC, N
 from rslocal_helpers import make_regions
 from search_helpers import quick_training
 
-from soilnb.datasets import SpectralLibrary, load_farm, load_site
+from soilnb.datasets import SpectralLibrary, load_farm, load_library, load_site
 from soilnb.preprocessing import resample
+from soilnb.study import prepare
 
 pytest.register_assert_rewrite("cnn_helpers", "readers_helpers")  # to show values
 
+mpl.use("Agg")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Files that take longest, in the order of the time they take.
+LONGEST = "notebooks answer cluster recommend models leaks cnn_training twin search"
+
+
 def pytest_collection_modifyitems(items):
-    """Slow files first, so that two processes that share the files end together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Long files first, so that two processes that share the files end together."""
+    rank = {f"test_{name}": place for place, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +56,41 @@ def nirsoil(shared_data):
     contents["absorbance"] = contents.pop("spc").astype(np.float64)
     contents["wavelengths"] = np.arange(1100.0, 2500.0, 2.0)
     return contents
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The path of a Chromium."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if shutil.which(name):
+            return shutil.which(name)
+    return pytest.skip("no Chromium on the PATH")
+
+
+@pytest.fixture(scope="session")
+def farms():
+    """The library of the real farms."""
+    return load_library("farms")
+
+
+@pytest.fixture(scope="session")
+def skane(farms):
+    """The study of Skane as a user gets it."""
+    return prepare(farms, load_site("skane"))
+
+
+@pytest.fixture(scope="session")
+def short_skane(farms):
+    """The study of Skane with few bands, in three folds."""
+    return prepare(farms, load_site("skane"), n_folds=3, wavelength_range=(1000, 2400))
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Leave no figure open."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -85,22 +85,14 @@ def _means(estimates):
 
 
 def _weights():
+    names = (
+        "null_model plsr_one_se gp_local svr_local plsr_weighted_cv plsr_rs_local "
+        "local dtl_i_global dtl_r_global"
+    )
+    rmse = [0.61, 0.42, 0.39, 0.4, 0.45, 0.44, 0.41, 0.38, 0.43]
+    weights = [0.0, 0.12, 0.3, 0.18, 0.0, 0.02, 0.1, 0.28, 0.0]
     return pd.DataFrame(
-        {
-            "candidate": [
-                "null_model",
-                "plsr_one_se",
-                "gp_local",
-                "svr_local",
-                "plsr_weighted_cv",
-                "plsr_rs_local",
-                "local",
-                "dtl_i_global",
-                "dtl_r_global",
-            ],
-            "nested_rmse": [0.61, 0.42, 0.39, 0.4, 0.45, 0.44, 0.41, 0.38, 0.43],
-            "weight": [0.0, 0.12, 0.3, 0.18, 0.0, 0.02, 0.1, 0.28, 0.0],
-        }
+        {"candidate": names.split(), "nested_rmse": rmse, "weight": weights}
     )
 
 

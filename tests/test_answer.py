@@ -1,28 +1,16 @@
 """A farm's answer as a person gets it: choose, measure, estimate, measure more."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from command_helpers import soilnb
 
 from soilnb.datasets import load_site
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def soilnb(*words):
-    """Run the command; return its outcome."""
-    return subprocess.run(
-        [sys.executable, "-m", "soilnb", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+from soilnb.workflow.book import build_book
+from soilnb.workflow.params import check_parameters
+from soilnb.workflow.steps import read_cells
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +37,15 @@ def test_choose_writes_a_draw_to_be_filled_in(scans):
     done = soilnb("choose", scans, "-n", "12", "--seed", "3")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(scans.with_name("mine-chosen.csv"))
-    assert list(table) == [
-        "sample_id",
-        "order",
-        "design",
-        "stratum",
-        "inclusion_probability",
-        "soc",
-    ]
+    columns = "sample_id order design stratum inclusion_probability soc"
+    assert list(table) == columns.split()
     assert table["order"].tolist() == list(range(1, 13))
     assert (table["stratum"].value_counts() == 2).all()
     assert table["inclusion_probability"].to_numpy() == pytest.approx(2 / 10)
     assert table["soc"].isna().all()
     assert "12 of the 60 samples" in done.stdout
     assert "It serves the models and the mean" in done.stdout
-
-
-def test_choose_writes_where_it_is_told_the_same_draw_for_the_same_seed(scans):
+    # Where it is told, and the same draw for the same seed.
     files = [scans.with_name(name) for name in ("a.csv", "b.csv")]
     for file in files:
         words = ("choose", scans, "-n", "10", "--design", "random", "-o", file)
@@ -120,18 +100,8 @@ def test_a_farm_is_chosen_measured_estimated_and_measured_again(farm, scans, tmp
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "r" / "farms" / "mine" / "10_your_farm"
     estimates = pd.read_csv(folder / "estimates.csv").set_index("sample_id")
-    assert list(estimates) == [
-        "soc",
-        "estimate",
-        "lower",
-        "upper",
-        "level",
-        "in_domain",
-        "reason",
-        "next",
-        "latitude",
-        "longitude",
-    ]
+    columns = "soc estimate lower upper level in_domain reason next latitude longitude"
+    assert list(estimates) == columns.split()
     assert estimates["soc"].notna().sum() == 20
     rest = estimates[estimates["soc"].isna()]
     assert (rest["lower"] <= rest["estimate"]).all()
@@ -177,12 +147,39 @@ def test_a_farm_with_few_measured_samples_has_a_book_that_says_so(farm, tmp_path
     assert not (folder / "02_benchmarks").exists()
     scanned = pd.read_csv(folder / "10_your_farm" / "farm.csv")
     assert scanned["lower"].isna().all()  # the design is not known
-    from soilnb.workflow.book import build_book
-    from soilnb.workflow.params import check_parameters
-
     values = {"site": str(file), "results": str(tmp_path / "r")}
     page = build_book(check_parameters("09_compare", values), tmp_path / "b")
     first = page.parent / "book" / "intro.html"
     assert "without an interval" in first.read_text()
     left_out = page.parent / "notebooks" / "05_dtl_instances.html"
     assert "Not run for this farm" in left_out.read_text()
+
+
+@pytest.mark.slow
+def test_a_farm_beside_the_synthetic_library_says_so_in_every_figure(farm, tmp_path):
+    table, truth = farm
+    file = tmp_path / "mine.csv"
+    measured = truth.to_numpy().copy()
+    measured[50:] = np.nan
+    table.assign(soc=measured).to_csv(file, index=False)
+    told = ["-p", "country=Sweden", "-p", "quantity=reflectance", "-p", "n_repeats=1"]
+    place = ["--profile", "tiny", "-p", f"results={tmp_path / 'r'}"]
+    how = ["--site", file, "--library", "twin", *told, *place]
+    done = soilnb("run", "10_your_farm", *how)
+    assert done.returncode == 0, done.stderr
+    assert "50 samples are measured, 10 have no SOC" in done.stdout
+    folder = tmp_path / "r" / "twin" / "mine"
+    estimates = pd.read_csv(folder / "10_your_farm" / "estimates.csv")
+    assert np.isfinite(estimates["estimate"]).all()
+    assert "Synthetic data." in (folder / "10_your_farm" / "report.html").read_text()
+    figures = [
+        output["metadata"]["image/png"]["caption"]
+        for step in ("01_data", "10_your_farm")
+        for cell in read_cells(folder / step / f"{step}.ipynb")
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    real = [text for text in figures if "spectra as they were measured" in text]
+    assert len(real) == 1
+    for caption in figures:
+        assert caption.startswith("Contains synthetic data") == (caption not in real)

@@ -30,6 +30,7 @@ def test_small_has_the_weights_counted_by_hand():
     assert layer_shapes(SMALL, 207)[0].output == (67, 32)
     assert n_weights(SMALL, 207) == 320 + 137_280 + 65
     assert build(SMALL, 207).count_params() == 137_665
+    assert set(PUBLISHED) == set(PUBLISHED_SIZES)
 
 
 # Outputs of the convolutions, inputs of the first FC-block, weights, trainable ones.
@@ -42,10 +43,6 @@ PUBLISHED_SIZES = {
     "dtl_i_sweden": ([(36, 214)], 7704, 3_533_753, 3_532_861),
     "dtl_i_usa": ([(71, 212)], 15052, 16_152_067, 16_152_067),
 }
-
-
-def test_there_are_seven_published_architectures():
-    assert set(PUBLISHED) == set(PUBLISHED_SIZES)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_SIZES)
@@ -83,9 +80,7 @@ def test_architecture_survives_json():
     original = replace(FULL, epochs=np.int64(7), patience=3, optimiser="nadam")
     text = json.dumps(original.to_dict())
     assert Architecture.from_dict(json.loads(text)) == original
-
-
-def test_lists_of_blocks_become_tuples():
+    # Lists of blocks become tuples.
     assert Architecture(conv=[ConvBlock(4, 3)], fc=[]).conv == (ConvBlock(4, 3),)
 
 
@@ -118,9 +113,6 @@ def test_a_kernel_that_does_not_fit_names_its_block():
         with pytest.raises(ValueError, match=message):
             use(deep, 20)
     assert [feasible(deep, n) for n in (20, 28, 29)] == [False, False, True]
-
-
-def test_a_pool_that_does_not_fit_names_its_block():
     pooled = Architecture(conv=(ConvBlock(8, 9, pooling="max", pool_size=4),), fc=())
     message = "Conv-block has max pooling over 4 but only 3 values reach it .of 11"
     with pytest.raises(ValueError, match=message):

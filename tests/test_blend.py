@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from soilnb.datasets import load_library, load_site
 from soilnb.pls import PLS1, cross_validated_rmse
-from soilnb.study import blend, nested_predictions, prepare, select_rows
+from soilnb.study import blend, nested_predictions, select_rows
 from soilnb.study.blend import SHRINKAGE, stacking_weights
 from soilnb.study.nested import Nested, without_fold
 
@@ -18,9 +17,8 @@ PLAIN = ("null_model", "plsr_one_se", "gp_local", "plsr_rs_local")
 
 
 @pytest.fixture(scope="module")
-def skane():
-    options = {"n_folds": 3, "wavelength_range": (1000, 2400)}
-    return prepare(load_library("farms"), load_site("skane"), **options)
+def skane(short_skane):
+    return short_skane
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +43,24 @@ def objective(weights, errors, shrinkage):
     return np.mean((errors @ weights) ** 2) + pull
 
 
-def test_weights_of_uncorrelated_errors_are_inverse_to_their_squares():
-    # Mean squares 1 and 4, mean product 0: w^2 + 4 (1 - w)^2 is least at w = 4 / 5.
-    errors = [[1, 2], [1, -2], [-1, 2], [-1, -2]]
-    np.testing.assert_allclose(stacking_weights(errors, 0.0), [0.8, 0.2], atol=1e-5)
+ERRORS = [[1, 2], [1, -2], [-1, 2], [-1, -2]]
 
 
-def test_shrunken_weights_worked_by_hand():
-    # As above, s^2 = 2.5, m = 2, shrinkage 0.2: plus 0.2 * 2.5 * 2 * 2 (w - 1/2)^2 =
-    # 2 (w - 1/2)^2; 2 w - 8 (1 - w) + 4 (w - 1/2) = 0 at w = 10 / 14.
-    errors = [[1, 2], [1, -2], [-1, 2], [-1, -2]]
-    expected = [5 / 7, 2 / 7]
-    np.testing.assert_allclose(stacking_weights(errors, 0.2), expected, atol=1e-5)
-
-
-def test_a_candidate_that_only_adds_error_has_no_weight():
-    # The second errs like the first, but twice as much: any share of it is a loss.
-    errors = [[1.0, 2.0], [-1.0, -2.0], [0.5, 1.0]]
-    np.testing.assert_allclose(stacking_weights(errors, 0.0), [1, 0], atol=1e-9)
+@pytest.mark.parametrize(
+    ("errors", "shrinkage", "expected"),
+    [
+        # Mean squares 1 and 4, mean product 0: w^2 + 4 (1 - w)^2 is least at w = 4 / 5.
+        (ERRORS, 0.0, [0.8, 0.2]),
+        # s^2 = 2.5, m = 2: plus 0.2 * 2.5 * 2 * 2 (w - 1/2)^2 = 2 (w - 1/2)^2;
+        # 2 w - 8 (1 - w) + 4 (w - 1/2) = 0 at w = 10 / 14.
+        (ERRORS, 0.2, [5 / 7, 2 / 7]),
+        # The second errs like the first, but twice as much: any share is a loss.
+        ([[1.0, 2.0], [-1.0, -2.0], [0.5, 1.0]], 0.0, [1, 0]),
+        (np.zeros((9, 3)), SHRINKAGE, [1 / 3] * 3),  # no error at all
+    ],
+)
+def test_weights_worked_by_hand(errors, shrinkage, expected):
+    np.testing.assert_allclose(stacking_weights(errors, shrinkage), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,24 +86,6 @@ def test_weights_are_those_of_another_solver(seed, shrinkage):
     assert objective(found, errors, shrinkage) == pytest.approx(least, rel=1e-6)
     if n > 3 * m:  # else without shrinkage many weights are as good
         np.testing.assert_allclose(found, solved.x, atol=1e-3)
-
-
-def test_shrinkage_makes_weights_equal(rng):
-    errors = rng.normal(size=(30, 4)) * [1, 2, 3, 10]
-    np.testing.assert_allclose(stacking_weights(errors, 1e9), 0.25, atol=1e-6)
-    spread = [np.ptp(stacking_weights(errors, size)) for size in (0, 0.1, 1, 10, 1e9)]
-    assert (np.diff(spread) < 0).all()
-
-
-def test_the_unit_of_the_errors_does_not_matter(rng):
-    errors = rng.normal(size=(30, 3))
-    expected = stacking_weights(errors, SHRINKAGE)
-    found = stacking_weights(errors * 1e-3, SHRINKAGE)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-
-
-def test_candidates_without_error_share_the_weight():
-    np.testing.assert_allclose(stacking_weights(np.zeros((9, 3)), SHRINKAGE), 1 / 3)
 
 
 def test_a_single_candidate_is_the_blend(skane, plain):
@@ -185,20 +165,6 @@ def test_inputs_are_not_modified(skane):
     local = nested.local.copy()
     blend(nested)
     pd.testing.assert_frame_equal(nested.local, local)
-
-
-def test_progress_counts_selections_and_fits(skane):
-    told = []
-    nested_predictions(
-        skane,
-        {},
-        {},
-        candidates=["null_model", "plsr_rs_local"],
-        selection=SELECTION,
-        progress=lambda *step: told.append(step[:2]),
-    )
-    # Two candidates, and one selection for each of three folds.
-    assert told == [(number, 5) for number in range(1, 6)]
 
 
 def without_first_fold(study):

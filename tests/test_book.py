@@ -1,7 +1,6 @@
 """The prose of the book: what it cites, links and says of the rules is there."""
 
 import re
-from pathlib import Path
 
 import yaml
 
@@ -45,24 +44,10 @@ def test_every_page_is_in_the_contents_and_the_other_way_round():
     assert listed == pages | {f"notebooks/{step}" for step in STEPS}
 
 
-def test_old_addresses_are_of_no_page_and_lead_to_one():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    redirects = config["sphinx"]["config"]["redirects"]
-    assert len(redirects) == 4
-    for old, new in redirects.items():
-        assert not list((ROOT / old).parent.glob(f"{Path(old).name}.*"))
-        page = (ROOT / old).parent / new
-        suffix = ".ipynb" if page.parent.name == "notebooks" else ".md"
-        assert page.with_suffix(suffix).resolve().is_file()
-
-
 def test_method_page_names_every_method():
     missing = [name for name in METHODS if f"`{name}`" not in PAGES["method.md"]]
     assert missing == []
     assert len(NINE_MODELS) == 9
-
-
-def test_method_page_states_the_margin_of_the_choice():
     assert f"by at least {100 * MARGIN:g} %" in PAGES["method.md"]
 
 

@@ -4,56 +4,50 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
+from command_helpers import begin, command, kill, wait_for
 from dask.distributed import LocalCluster
 from dask.system import CPU_COUNT
 
 from soilnb.study import Study, select_rows
 from soilnb.workflow import connect
 from soilnb.workflow.params import check_parameters
-from soilnb.workflow.steps import notebook_path
 
 pytestmark = pytest.mark.slow
 # So many models that rounds of a small library, too, are handed to workers.
 SEARCH = {"n_selected": 10, "n_repeats": 55, "n_components": 5, "drop_fraction": 0.2}
 
 
-def begin(*arguments, place):
-    """Start the command as a user does."""
-    options = ["--profile", "tiny", "-p", f"results={place}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "soilnb", "run", *arguments, *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+GIVEN = [text for pair in SEARCH.items() for text in ("-p", "{}={}".format(*pair))]
 
 
-def wait_for(condition, seconds=300):
-    """Wait until something is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.002)
-    return found
+def options(place):
+    """The options of a run that leaves its results in a folder."""
+    return ["--profile", "tiny", "-p", f"results={place}"]
+
+
+def assert_selected(step):
+    """A step has selected the rows that one process selects."""
+    study = Study.load(step.with_name("01_data"))
+    rows = {"global": np.arange(len(study.library)), "country": study.country_rows}
+    files = {"global": "localised.csv", "country": "localised_country.csv"}
+    for library, file in files.items():
+        chosen = select_rows(study, library, n_searches=2, **SEARCH).indices
+        found = pd.read_csv(step / file)["library_row"].dropna()
+        np.testing.assert_array_equal(found, rows[library][chosen])
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Results of the first step for skane."""
     place = tmp_path_factory.mktemp("results")
-    first = begin("01_data", place=place)
-    assert first.wait() == 0, first.stderr.read()
-    first.stderr.close()
+    done = command("run", "01_data", *options(place))
+    assert done.returncode == 0, done.stderr
     return place
 
 
@@ -64,7 +58,6 @@ def place(prepared, tmp_path):
 
 
 def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
-    given = [text for pair in SEARCH.items() for text in ("-p", "{}={}".format(*pair))]
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -73,7 +66,7 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         silence_logs="ERROR",
     ) as cluster:
         scheduler = ["--scheduler", cluster.scheduler_address]
-        process = begin("03_rs_local", *scheduler, *given, place=place)
+        process = begin("03_rs_local", *scheduler, *GIVEN, *options(place))
         workers = cluster.scheduler.workers.values()
         busy = wait_for(lambda: [w.nanny for w in workers if w.processing])
         nanny = next(n for n in cluster.workers.values() if n.address == busy[0])
@@ -82,55 +75,35 @@ def test_worker_killed_in_the_search_of_a_run_costs_a_retry(place):
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         assert nanny.pid not in (None, victim)  # it came back
-    step = place / "farms" / "skane" / "03_rs_local"
-    study = Study.load(step.with_name("01_data"))
-    rows = {"global": np.arange(len(study.library)), "country": study.country_rows}
-    files = {"global": "localised.csv", "country": "localised_country.csv"}
-    for library, file in files.items():
-        chosen = select_rows(study, library, n_searches=2, **SEARCH).indices
-        found = pd.read_csv(step / file)["library_row"].dropna()
-        np.testing.assert_array_equal(found, rows[library][chosen])
+    assert_selected(place / "farms" / "skane" / "03_rs_local")
+
+
+def test_two_sites_at_once_have_workers_of_their_own_and_the_same_rows(tmp_path):
+    sites = ["--site", "skane", "--site", "uppsala", "-j", "2"]
+    how = [*sites, "--scheduler", "local", *GIVEN, *options(tmp_path)]
+    done = command("run", "03_rs_local", *how)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split()[:2] for line in done.stdout.splitlines()]
+    for site in ("skane", "uppsala"):
+        steps = [step for step, place in lines if place == f"farms/{site}"]
+        assert steps == ["01_data", "03_rs_local"]
+        assert_selected(tmp_path / "farms" / site / "03_rs_local")
 
 
 def test_killed_run_leaves_no_worker_of_its_cluster(place):
-    process = begin("03_rs_local", "--scheduler", "local", place=place)
+    process = begin("03_rs_local", "--scheduler", "local", *options(place))
     wait_for((place / "farms" / "skane" / ".03_rs_local.partial").is_dir)
-    children = psutil.Process(process.pid).children(recursive=True)
-    workers = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
-    assert len(workers) >= CPU_COUNT
-    process.kill()
-    process.communicate()
-
-    def ended(child):
-        with suppress(psutil.NoSuchProcess):
-            return child.status() == psutil.STATUS_ZOMBIE  # nobody's child any more
-        return True
-
-    wait_for(lambda: all(map(ended, children)), 30)
+    started = kill(process)  # waits for the end of all
+    assert sum("spawn_main" in words for words in started) >= CPU_COUNT
 
 
 def test_command_refuses_a_scheduler_that_nobody_is_at_before_it_reads(tmp_path):
     nobody = ["--scheduler", "tcp://127.0.0.1:9"]
-    process = begin("03_rs_local", *nobody, place=tmp_path / "r")
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert "'scheduler' must be the address of a running dask scheduler, got" in errors
-    assert len(errors.strip().splitlines()) == 1
-    assert not (tmp_path / "r").exists()
-
-
-def test_plain_papermill_refuses_it_before_it_reads(tmp_path):
-    given = {"scheduler": "tcp://127.0.0.1:9", "results": tmp_path / "r"}
-    script = Path(sys.executable).with_name("papermill")
-    done = subprocess.run(
-        [script, notebook_path("03_rs_local"), tmp_path / "out.ipynb"]
-        + [text for pair in given.items() for text in ("-p", *pair)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command("run", "03_rs_local", *nobody, *options(tmp_path / "r"))
     assert done.returncode == 1
-    assert "ConnectionError: 'scheduler' must be the address of" in done.stderr
+    said = "'scheduler' must be the address of a running dask scheduler, got"
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "r").exists()
 
 

@@ -39,11 +39,6 @@ def learned():
     return X, y, folds, result, calls
 
 
-def test_a_planted_linear_law_is_learned_better_than_the_mean(learned):
-    _, y, _, result, _ = learned
-    assert result.rmse < 0.6 * y.std()
-
-
 def test_each_model_makes_the_error_that_is_reported_for_its_fold(learned):
     X, y, folds, result, _ = learned
     each = result.models.predict_each(X)
@@ -56,6 +51,8 @@ def test_each_model_makes_the_error_that_is_reported_for_its_fold(learned):
         np.testing.assert_allclose(predicted, each[number, rows], rtol=1e-5)
     pooled = np.sqrt(np.mean((result.out_of_fold - y) ** 2))
     assert result.rmse == pytest.approx(pooled)
+    assert result.rmse < 0.6 * y.std()  # a planted law is learned
+    np.testing.assert_allclose(result.models.predict(X), each.mean(axis=0))
 
 
 def test_the_best_epoch_is_restored_and_each_fold_stops_by_itself(learned):
@@ -78,13 +75,6 @@ def test_progress_counts_up_to_its_total(learned):
     assert {call[1] for call in calls} == {240}  # 31 or 32, and 33 rows: two groups
     assert done[-1] == 240
     assert calls[0][2].startswith("epoch 10, validation RMSE")
-
-
-def test_prediction_is_the_mean_of_the_models(learned):
-    X, *_, result, _ = learned
-    each = result.models.predict_each(X)
-    assert each.shape == (3, 48)
-    np.testing.assert_allclose(result.models.predict(X), each.mean(axis=0))
 
 
 @keras_save_warns
@@ -175,15 +165,6 @@ def test_a_constant_band_does_no_harm():
     assert np.abs(result.out_of_fold).max() < 20
 
 
-def test_another_seed_gives_other_networks():
-    X, y = planted(20)
-    one, other = (
-        cross_validate(TINY, X, y, np.arange(20) % 2, seed=seed, max_epochs=1)
-        for seed in (1, 2)
-    )
-    assert not np.allclose(one.history, other.history)
-
-
 def test_a_saved_result_loads_as_it_was(tmp_path):
     X, y = planted(20)
     result = cross_validate(FULL, X, y, np.arange(20) % 3, max_epochs=3)
@@ -269,12 +250,6 @@ def test_inner_stopping_never_looks_at_the_held_out_rows():
     np.testing.assert_array_equal(first.history, second.history)
     np.testing.assert_array_equal(first.predicted, second.predicted)
     assert runs[0].fold_rmse[0] < 10 < runs[1].fold_rmse[0]
-
-
-def test_validation_stopping_scores_with_the_rows_that_stopped_it():
-    X, y = planted(40)
-    result = cross_validate(TINY, X, y, np.arange(40) % 4, max_epochs=15)
-    np.testing.assert_allclose(result.history.min(axis=0), result.fold_rmse, rtol=1e-5)
 
 
 def test_inner_rows_are_a_fifth_of_the_training_rows_and_train_nothing():

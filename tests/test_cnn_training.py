@@ -2,14 +2,13 @@
 
 import gc
 import os
-import subprocess
-import sys
 import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cnn_helpers import FULL, N_WAVELENGTHS, TINY, folds_of_sizes, keras_rule, planted
+from command_helpers import python
 
 from soilnb.cnn import (
     Architecture,
@@ -108,41 +107,39 @@ def assert_agrees_with_keras(
 # ---- the same as Keras -----------------------------------------------------------
 
 
-def test_equal_folds_train_as_keras_fit():
-    # 20 training samples a fold: batches of 16 and 4.
-    assert_agrees_with_keras(TINY, folds_of_sizes(20, 20), use_fit=True)
-
-
-def test_equal_folds_train_as_keras_fit_with_batch_normalisation_and_pooling():
-    assert_agrees_with_keras(FULL, folds_of_sizes(10, 10, 10), which=2, use_fit=True)
-
-
-def test_unequal_folds_straddling_a_full_batch_train_as_plain_keras():
-    # n = 42: 30, 31, 32, 33 training samples, so 2, 2, 2 and 3 batches of at most 16.
-    for architecture in (TINY, FULL):
-        assert_agrees_with_keras(architecture, folds_of_sizes(12, 11, 10, 9))
-
-
-def test_one_sample_in_the_last_batch_beside_full_ones_trains_as_plain_keras():
-    # n = 33: 17 training samples in batches of 16 and 1, and 16 in a single one.
-    assert_agrees_with_keras(TINY, folds_of_sizes(16, 17))
-
-
-def test_several_channels_and_other_activations_train_as_plain_keras():
-    blocks = (
+DEEP = Architecture(
+    conv=(
         ConvBlock(4, 5, 2, activation="elu"),
         ConvBlock(3, 4, 3, activation="leaky_relu", padding="same"),
-    )
-    deep = Architecture(conv=blocks, fc=(FCBlock(5, "selu"), FCBlock(4, "relu")))
-    assert_agrees_with_keras(deep, folds_of_sizes(9, 9))
+    ),
+    fc=(FCBlock(5, "selu"), FCBlock(4, "relu")),
+)
 
 
-@pytest.mark.parametrize("architecture", [TINY, FULL], ids=["plain", "normalised"])
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "options"),
+    [
+        # 20 training samples a fold: batches of 16 and 4.
+        (TINY, (20, 20), {"use_fit": True}),
+        (FULL, (10, 10, 10), {"use_fit": True, "which": 2}),
+        # n = 42: 30, 31, 32, 33 training samples, 2, 2, 2 and 3 batches of at most 16.
+        (TINY, (12, 11, 10, 9), {}),
+        (FULL, (12, 11, 10, 9), {}),
+        # n = 33: 17 training samples in batches of 16 and 1, and 16 in a single one.
+        (TINY, (16, 17), {}),
+        # Several channels and other activations.
+        (DEEP, (9, 9), {}),
+    ],
+)
+def test_folds_train_as_keras(architecture, sizes, options):
+    assert_agrees_with_keras(architecture, folds_of_sizes(*sizes), **options)
+
+
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_each_optimiser_trains_as_keras_in_float64(optimiser, architecture):
+def test_each_optimiser_trains_as_keras_in_float64(optimiser):
     # Sizes as above; the first and the last fold have 2 and 3 batches.
     assert_agrees_with_keras(
-        replace(architecture, optimiser=optimiser),
+        replace(FULL, optimiser=optimiser),
         folds_of_sizes(12, 11, 10, 9),
         n_epochs=30,
         dtype="float64",
@@ -290,14 +287,9 @@ def test_a_search_of_many_architectures_does_not_fill_the_memory(activation):
 
 def run_python(code):
     """Run `code` in a new process; return what it wrote to stdout and stderr."""
-    environment = {k: v for k, v in os.environ.items() if "TF_CPP" not in k}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
+    plain = {k: v for k, v in os.environ.items() if "TF_CPP" not in k}
+    done = python(code, env=plain)
+    assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
@@ -319,19 +311,6 @@ def test_two_processes_agree_to_the_last_bit_and_write_nothing_to_stderr():
     assert len(first[0]) > 100
     assert first == second
     assert first[1] == ""
-
-
-def test_tensorflow_is_imported_only_when_needed():
-    code = """
-import sys
-import soilnb
-import soilnb.transfer
-from soilnb.cnn import SMALL
-from soilnb.cnn import PUBLISHED, Scaling, feasible
-assert feasible(PUBLISHED["usa"], 207)
-print([name for name in ("tensorflow", "keras") if name in sys.modules])
-"""
-    assert run_python(code) == ("[]\n", "")
 
 
 def test_an_unknown_name_is_an_attribute_error():

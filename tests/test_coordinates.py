@@ -3,9 +3,9 @@ import pytest
 from scipy.integrate import quad
 
 from soilnb import plots
-from soilnb.datasets import load_farm, load_library, load_site
+from soilnb.datasets import load_farm
 from soilnb.datasets.coordinates import degrees_from_utm, metres_from_degrees
-from soilnb.study import Study, prepare
+from soilnb.study import Study
 
 RADIUS_M, FLATTENING = 6_378_137, 1 / 298.257223563  # WGS 84
 ECCENTRICITY_2 = FLATTENING * (2 - FLATTENING)
@@ -54,13 +54,6 @@ def test_south_mirrors_north_and_west_mirrors_east():
     assert south[1] == pytest.approx(north[1])
     assert east[0] == pytest.approx(north[0])
     assert east[1] + 51 == pytest.approx(-51 - north[1])  # zone 22: 51 degrees west
-
-
-def test_zone_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="'zone' must be between 1 and 60, got 61"):
-        degrees_from_utm([5e5], [1e6], 61, is_south=False)
-    with pytest.raises(TypeError, match="'zone' must be a whole number"):
-        degrees_from_utm([5e5], [1e6], 22.5, is_south=False)
 
 
 def test_degree_of_latitude_and_longitude_have_the_lengths_of_the_ellipsoid():
@@ -118,21 +111,18 @@ def test_neighbours_are_alike_so_coordinates_belong_to_their_samples(set_name, c
     assert nearest < 0.7 * np.abs(np.subtract.outer(farm.soc, farm.soc)).mean()
 
 
-def test_farm_without_coordinates_has_no_columns_for_them():
-    columns = set(load_farm("CV.98").info)
-    assert not columns & {"latitude", "longitude", "easting", "northing"}
-
-
-def test_no_hidden_farm_is_on_the_map_of_a_library():
-    info = load_library("farms").info
+def test_no_hidden_farm_is_on_the_map_of_a_library(farms):
+    info = farms.info
     placed = info[info[["latitude", "longitude"]].notna().all(axis=1)]
     assert set(placed["group"]) == {"SC.93", "SP.231"}
     metric = info[info[["easting", "northing"]].notna().all(axis=1)]
     assert set(metric["group"]) == {"SL.125", "UL.120"}
+    columns = set(load_farm("CV.98").info)  # without coordinates no columns for them
+    assert not columns & {"latitude", "longitude", "easting", "northing"}
 
 
-def test_coordinates_survive_saving_a_study_and_draw_its_map(tmp_path):
-    study = prepare(load_library("farms"), load_site("skane"))
+def test_coordinates_survive_saving_a_study_and_draw_its_map(skane, tmp_path):
+    study = skane
     study.save(tmp_path)
     loaded = Study.load(tmp_path)
     for part in ("library", "site"):

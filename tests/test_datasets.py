@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,30 +25,18 @@ from soilnb.datasets import farms as farms_module
 GRID = np.arange(420, 2481, 10)
 
 
-@pytest.fixture(scope="module")
-def all_farms():
-    return load_library("farms")
-
-
-def test_library_brings_fields_to_their_documented_types(small_library):
-    assert small_library.reflectance.dtype == np.float32
-    assert small_library.wavelengths.dtype == np.float64
-    assert len(small_library) == 60
-
-
 def test_take_keeps_the_order_asked_for_and_renumbers_info(small_library):
     taken = small_library.take([5, 2])
     assert taken.info["sample_id"].tolist() == ["s05", "s02"]
     assert taken.info.index.tolist() == [0, 1]
     assert np.array_equal(taken.soc, small_library.soc[[5, 2]])
     assert np.array_equal(taken.reflectance, small_library.reflectance[[5, 2]])
-
-
-def test_take_accepts_a_mask(small_library):
-    west = small_library.take(small_library.info["group"] == "west")
+    west = small_library.take(small_library.info["group"] == "west")  # a mask
     assert len(west) == 30
     assert set(west.info["group"]) == {"west"}
     assert len(small_library.take([])) == 0
+    assert taken.reflectance.dtype == np.float32
+    assert taken.wavelengths.dtype == np.float64
 
 
 def test_on_grid_leaves_out_rows_that_do_not_cover_it(small_library):
@@ -81,21 +68,22 @@ def test_library_refuses_fields_that_do_not_fit(small_library, field, value, mes
         replace(small_library, **{field: value})
 
 
-def test_library_refuses_a_sample_id_twice_in_one_source(small_library):
-    with pytest.raises(ValueError, match="unique within its source, got 's00' again"):
-        small_library.take([0, 1, 0])
+def test_libraries_without_rows_or_with_one_twice_are_refused(small_library):
+    for use, given, message in (
+        (small_library.take, [0, 1, 0], "unique within its source, got 's00' again"),
+        (concatenate, [small_library] * 2, "unique within its source"),
+        (concatenate, [], "at least one library"),
+        (describe, [], "'soc' must be 1D and not empty"),
+        (describe, [1.0, np.nan, np.nan], "'soc' has 2 missing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(given) if use is not concatenate else use(given, "both")
 
 
 def test_concatenate_pads_what_a_part_was_not_measured_at(small_library):
     narrow = small_library.on_grid(np.arange(705, 800, 5)).take(np.arange(10))
     narrow = replace(narrow, info=narrow.info.assign(source="other"), notes=("One.",))
-    both = concatenate(
-        [
-            small_library,
-            narrow,
-        ],
-        "both",
-    )
+    both = concatenate([small_library, narrow], "both")
     assert both.name == "both"
     assert np.array_equal(both.wavelengths, small_library.wavelengths)
     assert np.array_equal(both.reflectance[:60], small_library.reflectance)
@@ -115,15 +103,6 @@ def test_soc_that_was_not_measured_stays_so(small_library):
     both = concatenate([site, other], "both")
     assert np.array_equal(both.soc, np.tile(soc, 2), equal_nan=True)
     assert np.isnan(site.on_grid([500, 600]).take([2, 3]).soc).tolist() == [True, False]
-    with pytest.raises(ValueError, match="'soc' has 3 missing"):
-        describe(soc)
-
-
-def test_concatenate_refuses_nothing_and_a_part_twice(small_library):
-    with pytest.raises(ValueError, match="at least one library"):
-        concatenate([], "none")
-    with pytest.raises(ValueError, match="unique within its source"):
-        concatenate([small_library, small_library], "twice")
 
 
 def test_describe_gives_the_statistics_of_table_1():
@@ -133,12 +112,7 @@ def test_describe_gives_the_statistics_of_table_1():
     names = ["n", "mean", "sd", "min", "q1", "median", "q3", "max"]
     assert statistics.index.tolist() == names
     assert np.allclose(statistics, [4, 2.5, 1.2910, 1, 1.75, 2.5, 3.25, 4], atol=1e-4)
-
-
-def test_describe_of_one_sample_has_no_sd_and_of_none_is_refused():
     assert np.isnan(describe([2.0])["sd"])
-    with pytest.raises(ValueError, match="'soc' must be 1D and not empty"):
-        describe([])
 
 
 @pytest.mark.parametrize("farm", FARMS, ids=lambda farm: farm.set_name)
@@ -159,11 +133,9 @@ def test_organic_matter_of_a_farm_becomes_organic_carbon():
     assert np.allclose(site.soc, organic_matter / 1.724)
     assert set(site.info["carbon_kind"]) == {"organic matter / 1.724"}
     assert any("loss on ignition" in note for note in site.notes)
-    assert set(load_site("vaud").info["carbon_kind"]) == {"organic carbon"}
-
-
-def test_a_farm_measured_moist_says_so():
-    assert any("moist" in note for note in load_site("vaud").notes)
+    vaud = load_site("vaud")
+    assert set(vaud.info["carbon_kind"]) == {"organic carbon"}
+    assert any("moist" in note for note in vaud.notes)  # as it was measured
 
 
 def test_reflectance_of_a_farm_that_is_no_fraction_counts_as_not_measured(monkeypatch):
@@ -192,26 +164,29 @@ def test_a_missing_limesoda_says_what_to_install(monkeypatch):
         load_site("vaud")
 
 
-def test_load_farm_refuses_another_name():
-    with pytest.raises(ValueError, match=r"Unknown farm 'MG\.44'"):
-        load_farm("MG.44")
-
-
-def test_library_of_farms_has_all_rows_and_896_over_the_full_range(all_farms):
+def test_library_of_farms_has_all_rows_and_896_over_the_full_range(farms):
     # 125 + 120 + 98 + 93 + 460 + 112 + 62 + 231; the first five cover 420-2480 nm
-    assert len(all_farms) == 1301
-    assert len(all_farms.on_grid(GRID)) == 896
-    assert all_farms.name == "farms"
-    assert np.isnan(all_farms.reflectance).any()
-    assert all_farms.wavelengths[[0, -1]].tolist() == [350, 2500]
+    assert len(farms) == 1301
+    assert len(farms.on_grid(GRID)) == 896
+    assert farms.name == "farms"
+    assert np.isnan(farms.reflectance).any()
+    assert farms.wavelengths[[0, -1]].tolist() == [350, 2500]
 
 
-def test_every_site_is_a_farm_of_the_library(all_farms):
+def test_every_site_is_a_farm_of_the_library(farms):
     assert len(FARM_SITES) == 7
-    assert set(FARM_SITES.values()) <= set(all_farms.info["group"])
+    assert set(FARM_SITES.values()) <= set(farms.info["group"])
     assert set(FARM_SITES) <= set(SITES)
     assert "" not in SITES
     assert len(set(SITES)) == len(SITES) == 12
+    assert LIBRARIES == ("farms", "open", "farms+open", "twin")
+
+
+def test_a_sites_range_is_its_own_or_that_of_its_library():
+    assert load_site("rhineland").wavelengths[[0, 1, -1]].tolist() == [1000, 1001, 2400]
+    assert wavelength_range("twin-china", "twin") == (400, 2500)  # as in the paper
+    assert wavelength_range("twin-china", "farms") == (420, 2480)
+    assert wavelength_range("my.csv", "twin") == (420, 2480)
 
 
 def test_open_libraries_are_joined_with_the_farms(shared_data, monkeypatch):
@@ -232,16 +207,6 @@ def test_built_in_data_say_where_they_are_from():
     assert both.count("SHA-256") == 4
 
 
-def test_range_of_the_twins_sites_is_that_of_the_paper():
-    assert wavelength_range("twin-china", "twin") == (400, 2500)
-    assert wavelength_range("twin-china", "farms") == (420, 2480)
-    assert wavelength_range("my.csv", "twin") == (420, 2480)
-
-
-def test_a_site_keeps_its_own_wavelengths():
-    assert load_site("rhineland").wavelengths[[0, 1, -1]].tolist() == [1000, 1001, 2400]
-
-
 @pytest.mark.parametrize("option", ["quantity", "soc_unit", "country"])
 @pytest.mark.parametrize(
     ("load", "name"), [(load_site, "vaud"), (load_library, "farms")]
@@ -254,6 +219,7 @@ def test_options_are_for_files_only(load, name, option):
 @pytest.mark.parametrize(
     ("use", "name", "message"),
     [
+        (load_farm, "MG.44", r"Unknown farm 'MG\.44'"),
         (load_site, "skone", r"Did you mean 'skane'\? Use 'skane', 'upp"),
         (load_library, "farm", r"Did you mean 'farms'\? Use 'farms', 'open"),
         (load_library, "skane", r"Unknown library 'skane'\. It is a site\."),
@@ -297,20 +263,4 @@ def test_a_file_can_be_site_or_library(write_csv):
 )
 def test_results_are_named_after_the_site_or_the_file(path, name):
     assert folder_name(path) == name
-
-
-def test_a_library_has_a_folder_of_its_name_and_a_site_none():
     assert folder_name("farms", "library") == "farms"
-    with pytest.raises(ValueError, match=r"Unknown library 'skane'\. It is a site\."):
-        folder_name("skane", "library")
-
-
-def test_importing_datasets_loads_nothing_heavy():
-    heavy = "sklearn scipy tensorflow matplotlib dask LimeSoDa pooch rdata requests"
-    code = (
-        f"import sys, soilnb.datasets; heavy = {heavy!r}.split(); "
-        "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert LIBRARIES == ("farms", "open", "farms+open", "twin")

@@ -7,15 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import load_site
 from soilnb.selection import draw_samples, random_folds
 from soilnb.study import find_domain, prepare
 from soilnb.study.domain import REASONS
-
-
-@pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
 
 
 @pytest.fixture(scope="module", params=["skane", "uppsala"])
@@ -95,6 +90,9 @@ def test_an_extreme_mixture_of_measured_spectra_is_told(skane):
     )
     assert table.loc[0, "reason"] == REASONS["t2"]
     assert table.loc[0, "distance"] > 2
+    # A measured spectrum is inside.
+    table = find_domain(with_spectrum(study, study.test[0], X[0]))
+    assert table.loc[0, "in_domain"]
 
 
 def test_soils_of_other_farms_are_outside_and_a_farm_in_itself(skane, farms):
@@ -111,14 +109,6 @@ def test_soils_of_other_farms_are_outside_and_a_farm_in_itself(skane, farms):
     assert inside.drop("SL.125").max() < 0.05
 
 
-def test_a_measured_spectrum_is_inside(skane):
-    study = drawn(skane)
-    table = find_domain(
-        with_spectrum(study, study.test[0], study.samples("local").X[0])
-    )
-    assert table.loc[0, "in_domain"]
-
-
 def test_order_of_rows_does_not_matter(skane, rng):
     study = drawn(skane)
     expected = find_domain(study)
@@ -132,19 +122,6 @@ def test_order_of_rows_does_not_matter(skane, rng):
     # Nor does the number of a fold.
     found = find_domain(study.with_split(local_folds=9 - study.local_folds))
     pd.testing.assert_frame_equal(found, expected)
-
-
-def test_other_test_samples_do_not_matter(skane):
-    study = drawn(skane)
-    expected = find_domain(study).iloc[:5]
-    found = find_domain(study.with_split(test=study.test[:5]))
-    pd.testing.assert_frame_equal(found, expected)
-
-
-def test_soc_does_not_matter(skane):
-    study = drawn(skane)
-    spoilt = study.with_split(site=replace(study.site, soc=study.site.soc[::-1]))
-    pd.testing.assert_frame_equal(find_domain(spoilt), find_domain(study))
 
 
 @pytest.mark.parametrize("n_folds", [2, 10])

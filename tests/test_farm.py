@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import load_site
 from soilnb.sampling import estimate_mean, stock
 from soilnb.selection import draw_samples
 from soilnb.study import (
@@ -28,11 +28,6 @@ from soilnb.study.farm import N_NEXT
 
 QUICK = ("null_model", "plsr_one_se")  # nothing is trained
 OPTIONS = {"wavelength_range": (1000, 2400)}
-
-
-@pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +87,10 @@ def table(farm):
 def test_a_farm_keeps_the_soc_of_thirty_and_hides_the_rest(skane, farm):
     study = farm.study
     assert len(study.local) == 30
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate([study.local, study.test])), np.arange(125)
-    )
-    np.testing.assert_array_equal(
-        np.flatnonzero(np.isfinite(study.site.soc)), np.sort(study.local)
-    )
-    np.testing.assert_array_equal(
-        study.site.soc[study.local], skane.site.soc[study.local]
-    )
+    assert sorted([*study.local, *study.test]) == list(range(125))
+    expected = np.full(125, np.nan)
+    expected[study.local] = skane.site.soc[study.local]
+    np.testing.assert_array_equal(study.site.soc, expected)
     ids = skane.site.info["sample_id"].to_numpy()
     assert farm.truth.index.tolist() == ids[study.test].tolist()
     np.testing.assert_array_equal(farm.truth, skane.site.soc[study.test])
@@ -183,30 +173,30 @@ def test_samples_without_result_are_dropped_and_their_stratum_joined(by_file, dr
     assert np.sum(farm.draw.strata == target) == 3
     assert farm.draw.is_probability
 
+    # A row of the file left out is one that did not come back.
+    def leave_out(info, soc):
+        lose(info, soc)
+        info.loc[lost, "design"] = ""
 
-def test_a_stratum_that_came_back_empty_is_joined_too(by_file, draw):
-    stratum = int(draw["stratum"][0])
-
-    def lose(info, soc):
-        soc[(info["stratum"] == stratum).fillna(False).to_numpy(bool)] = np.nan
-
-    farm = make_farm(by_file(draw, lose))
-    assert farm.draw.n_drawn == 28
-    assert len(farm.draw.stratum_sizes) == 14
-    assert sum(farm.draw.stratum_sizes.values()) == 125
-    assert farm.draw.is_probability
+    left_out = make_farm(by_file(draw, leave_out))
+    assert left_out.draw.stratum_sizes == sizes
+    assert left_out.notes == farm.notes
 
 
 def test_strata_are_joined_until_every_one_has_two(by_file, draw):
-    # One sample of each stratum came back: whatever is joined, pairs remain.
-    def lose(info, soc):
-        soc[draw["row"][15:]] = np.nan
+    # One sample of each stratum came back, or of one stratum none.
+    of_first = draw.loc[draw["stratum"] == draw["stratum"][0], "row"]
+    for lost in (draw["row"][15:], of_first):
 
-    farm = make_farm(by_file(draw, lose))
-    _, counts = np.unique(farm.draw.strata, return_counts=True)
-    assert counts.min() >= 2
-    assert counts.sum() == 15
-    assert sum(farm.draw.stratum_sizes.values()) == 125
+        def lose(info, soc, lost=lost):
+            soc[lost] = np.nan
+
+        farm = make_farm(by_file(draw, lose))
+        _, counts = np.unique(farm.draw.strata, return_counts=True)
+        assert counts.min() >= 2
+        assert counts.sum() == 30 - len(lost)
+        assert sum(farm.draw.stratum_sizes.values()) == 125
+        assert farm.draw.is_probability
 
 
 def test_samples_measured_beside_the_draw_are_known_by_value(by_file, draw, skane):
@@ -277,21 +267,18 @@ def test_measured_samples_of_a_file_that_tells_nothing_are_unknown(by_file, draw
         make_farm(study, design="stratified")
 
 
-def test_a_study_that_was_saved_is_the_same_farm(by_file, draw, tmp_path):
-    study = by_file(draw)
+@pytest.mark.parametrize("design", ["stratified", "random"])
+def test_a_study_that_was_saved_is_the_same_farm(by_file, skane, tmp_path, design):
+    drawn = draw_samples(skane.X_site, 30, design=design, seed=2)
+    study = by_file(drawn)
     study.save(tmp_path)
     first, second = make_farm(study), make_farm(Study.load(tmp_path))
-    assert second.draw.stratum_sizes == first.draw.stratum_sizes
+    assert first.draw.design == design
+    assert first.draw.rows.tolist() == sorted(drawn["row"])
+    assert first.draw.stratum_sizes == second.draw.stratum_sizes
+    assert (first.draw.stratum_sizes == {0: 125}) == (design == "random")
     np.testing.assert_array_equal(second.draw.strata, first.draw.strata)
     np.testing.assert_array_equal(second.study.local_folds, first.study.local_folds)
-
-
-def test_a_random_draw_of_a_file(by_file, skane):
-    drawn = draw_samples(skane.X_site, 30, design="random", seed=2)
-    farm = make_farm(by_file(drawn))
-    assert farm.draw.design == "random"
-    assert farm.draw.stratum_sizes == {0: 125}
-    assert farm.draw.rows.tolist() == sorted(drawn["row"])
 
 
 def test_a_design_against_the_file_is_refused(by_file, draw):
@@ -304,19 +291,6 @@ def test_a_design_against_the_file_is_refused(by_file, draw):
         make_farm(study, design="stratifed")
 
 
-@pytest.mark.parametrize("design", ["stratified", "random"])
-@pytest.mark.parametrize(("factor", "scans"), [(0.5, 250), (2.5, 50)])
-def test_probabilities_of_other_scans_are_refused(
-    by_file, skane, design, factor, scans
-):
-    def change(info, soc):
-        info["inclusion_probability"] *= factor
-
-    study = by_file(draw_samples(skane.X_site, 30, design=design), change)
-    with pytest.raises(ValueError, match=f"125 scans of 'skane', got .* {scans}. Give"):
-        make_farm(study)
-
-
 def test_a_few_scans_more_or_less_are_not_refused(by_file, draw):
     def change(info, soc):
         info["inclusion_probability"] *= 0.97  # as of a draw from 129 scans
@@ -325,68 +299,63 @@ def test_a_few_scans_more_or_less_are_not_refused(by_file, draw):
     assert sum(draw.stratum_sizes.values()) == 125
 
 
-def test_missing_probabilities_are_refused(by_file, draw):
-    def change(info, soc):
-        info.loc[draw["row"][:4], "inclusion_probability"] = np.nan
+def scale(factor):
+    def change(info, soc, rows):
+        info["inclusion_probability"] *= factor
 
-    study = by_file(draw, change)
-    with pytest.raises(ValueError, match=r"probability of each .* got 4 of 30 without"):
-        make_farm(study)
+    return change
 
 
-def test_missing_strata_are_refused(by_file, draw):
-    def change(info, soc):
-        info.loc[draw["row"][:4], "stratum"] = pd.NA
+def lack(column):
+    def change(info, soc, rows):
+        info.loc[rows[:4], column] = None
 
-    study = by_file(draw, change)
-    with pytest.raises(ValueError, match=r"stratum and .* got 4 of 30 without"):
-        make_farm(study)
+    return change
 
 
-def test_columns_that_do_not_fit_the_design_are_refused(by_file, draw, skane):
-    def to_random(info, soc):
-        info.loc[draw["row"], "design"] = "random"
-
-    def to_one_stratum(info, soc):
-        info.loc[draw["row"][:6], "stratum"] = 1
-
-    for change, message in (
-        (to_random, "no stratum for the samples of a random draw"),
-        (to_one_stratum, "two samples of one inclusion probability"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            make_farm(by_file(draw, change))
+def to_random(info, soc, rows):
+    info.loc[rows, "design"] = "random"
 
 
-def test_a_row_left_out_is_one_that_did_not_come_back(by_file, draw):
-    def emptied(info, soc):
-        soc[draw["row"][0]] = np.nan
-
-    def left_out(info, soc):
-        emptied(info, soc)
-        info.loc[draw["row"][0], "design"] = ""
-
-    farms = [make_farm(by_file(draw, change)) for change in (emptied, left_out)]
-    assert farms[0].draw.stratum_sizes == farms[1].draw.stratum_sizes
-    assert farms[0].notes == farms[1].notes
-    assert "1 samples of the draw came back without SOC." in farms[0].notes
+def to_one_stratum(info, soc, rows):
+    info.loc[rows[:6], "stratum"] = 1
 
 
-def test_bulk_density_without_depth_is_refused(farm, table):
-    with pytest.raises(ValueError, match="'depth_cm' must be given for a stock"):
-        estimate_farm(farm, table, bulk_density=1.3)
+def lose_all_but(n_back):
+    def change(info, soc, rows):
+        soc[rows[n_back:]] = np.nan
+        others = np.setdiff1d(np.arange(125), rows)[:12]
+        soc[others] = load_site("skane").soc[others]
+
+    return change
 
 
-@pytest.mark.parametrize("n_back", [0, 1])
-def test_a_draw_that_did_not_come_back_is_refused(by_file, draw, skane, n_back):
-    others = np.setdiff1d(np.arange(125), draw["row"])[:12]
-
-    def lose(info, soc):
-        soc[draw["row"][n_back:]] = np.nan
-        soc[others] = skane.site.soc[others]
-
-    study = by_file(draw, lose)
-    with pytest.raises(ValueError, match=f"at least 2 samples .*, got {n_back} of 30"):
+@pytest.mark.parametrize(
+    ("design", "change", "message"),
+    [
+        ("stratified", scale(0.5), "125 scans of 'skane', got .* 250. Give"),
+        ("stratified", scale(2.5), "125 scans of 'skane', got .* 50. Give"),
+        ("random", scale(0.5), "125 scans of 'skane', got .* 250. Give"),
+        ("random", scale(2.5), "125 scans of 'skane', got .* 50. Give"),
+        (
+            "stratified",
+            lack("inclusion_probability"),
+            r"probability of each .* got 4 of 30 without",
+        ),
+        ("stratified", lack("stratum"), r"stratum and .* got 4 of 30 without"),
+        ("stratified", to_random, "no stratum for the samples of a random draw"),
+        ("stratified", to_one_stratum, "two samples of one inclusion probability"),
+        ("stratified", lose_all_but(0), "at least 2 samples .*, got 0 of 30"),
+        ("stratified", lose_all_but(1), "at least 2 samples .*, got 1 of 30"),
+    ],
+)
+def test_a_file_that_does_not_fit_its_draw_is_refused(
+    by_file, skane, design, change, message
+):
+    drawn = draw_samples(skane.X_site, 30, design=design, seed=1)
+    rows = drawn["row"].to_numpy()
+    study = by_file(drawn, lambda info, soc: change(info, soc, rows))
+    with pytest.raises(ValueError, match=message):
         make_farm(study)
 
 
@@ -394,9 +363,7 @@ def test_fewer_than_ten_measured_samples_are_refused(skane, by_file, draw):
     soc = skane.site.soc.copy()
     soc[9:] = np.nan
     few = skane.with_split(site=replace(skane.site, soc=soc))
-    with pytest.raises(
-        ValueError, match=r"at least 10 measured samples, got 9\. Choose"
-    ):
+    with pytest.raises(ValueError, match=r"at least 10 measured samples, got 9. Cho"):
         make_farm(few)
 
     def lose(info, soc):
@@ -495,13 +462,10 @@ def test_mean_and_stock_are_those_of_sampling(farm, table):
         assert tuple(row[["stock", "stock_lower", "stock_upper"]]) == ends
         assert (row["n_samples"], row["n_measured"]) == (125, 30)
         assert row["design"] == "stratified"
+    assert found["relative_error"][1] > found["relative_error"][0]  # of the field
     assert estimate_farm(farm, table)["stock"].isna().all()
-
-
-def test_mean_of_the_field_is_less_sure_than_that_of_the_scans(farm, table):
-    scans, field = estimate_farm(farm, table).itertuples()
-    assert scans.mean == field.mean
-    assert field.relative_error > scans.relative_error
+    with pytest.raises(ValueError, match="'depth_cm' must be given for a stock"):
+        estimate_farm(farm, table, bulk_density=1.3)
 
 
 def test_no_interval_of_the_mean_without_chance_in_the_draw(skane, by_file, draw):
@@ -512,10 +476,15 @@ def test_no_interval_of_the_mean_without_chance_in_the_draw(skane, by_file, draw
         make_farm(skane, design="kennard_stone"),
         make_farm(by_file(draw, forget)),
     ):
-        found = estimate_farm(farm, answer(farm), bulk_density=1.3, depth_cm=25)
+        mix = blend(nested_predictions(farm.study, {}, {}, candidates=QUICK))
+        table = estimate_samples(farm, mix)
+        found = estimate_farm(farm, table, bulk_density=1.3, depth_cm=25)
         ends = ["lower", "upper", "lab_lower", "lab_upper", "relative_error"]
         assert found[[*ends, "stock_lower", "stock_upper"]].isna().all(axis=None)
         assert np.isfinite(found[["mean", "lab_mean", "stock"]]).all(axis=None)
+        told = summarise_farm(farm, mix, found)
+        assert np.isfinite([told["nested_rmse"], told["library_weight"]]).all()
+        assert np.isnan([told["n_alone"], told["n_more"]]).all()
 
 
 def test_summary_worked_by_hand(skane):
@@ -541,15 +510,6 @@ def test_summary_worked_by_hand(skane):
     assert summarise_farm(farm, mix, table, target=50.0)["n_more"] == 0
 
 
-def test_summary_without_chance_in_the_draw(skane):
-    farm = make_farm(skane, design="kennard_stone")
-    mix = blend(nested_predictions(farm.study, {}, {}, candidates=QUICK))
-    table = estimate_farm(farm, estimate_samples(farm, mix))
-    found = summarise_farm(farm, mix, table)
-    assert np.isfinite([found["nested_rmse"], found["library_weight"]]).all()
-    assert np.isnan([found["n_alone"], found["n_more"]]).all()
-
-
 def test_score_of_a_draw_worked_by_hand(skane):
     farm = make_farm(skane, design="random", seed=3)
     nested = nested_predictions(farm.study, {}, {}, candidates=QUICK)
@@ -570,15 +530,9 @@ def test_score_of_a_draw_worked_by_hand(skane):
         assert row["lab_error"] == pytest.approx(expected)
         assert row["lab_covered"] == (abs(expected) <= row["lab_half_width"])
         assert row["mean_covered"] == (abs(row["mean_error"]) <= row["mean_half_width"])
-
-
-def test_the_null_model_adds_nothing_to_the_laboratory(skane):
-    # It predicts each sample by the mean of others: lambda is 0 or nearly so.
-    farm = make_farm(skane, design="random", seed=3)
-    nested = nested_predictions(farm.study, {}, {}, candidates=["null_model"])
-    (row,) = score_draw(farm, nested).itertuples()
-    assert row.method == "null_model"
-    assert row.mean_half_width == pytest.approx(row.lab_half_width, rel=0.02)
+    # Null predicts each sample by the mean of others: lambda is 0 or nearly so.
+    null = scores.loc["null_model"]
+    assert null["mean_half_width"] == pytest.approx(null["lab_half_width"], rel=0.02)
 
 
 def test_finished_draws_are_not_computed_again(skane, tmp_path):

@@ -1,21 +1,11 @@
 """Figures of a farm's answer show the tables they were given, of real farms."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from farm_helpers import farm_answer, without_intervals
-from matplotlib import pyplot as plt
 
 from soilnb import plots
-
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

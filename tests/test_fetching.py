@@ -148,17 +148,13 @@ def test_without_the_variable_it_is_the_cache_of_the_user(monkeypatch, tmp_path,
 def test_a_data_folder_that_is_a_file_is_refused(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SOILNB_DATA", str(tmp_path / "file"))
-    with pytest.raises(
-        ValueError, match=r"'SOILNB_DATA' must name a folder .* a folder\.$"
-    ):
+    with pytest.raises(ValueError, match=r"'SOILNB_DATA' must name a folder .* a fo"):
         fetch("csiro")
 
 
 @pytest.mark.parametrize("load", [fetch, load_open])
 def test_an_unknown_file_is_refused_with_the_known_ones(load):
-    with pytest.raises(
-        ValueError, match=r"Unknown open file 'wheat-belt'\. Did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"Unknown open file 'wheat-belt'. Did you"):
         load("wheat-belt")
 
 
@@ -228,18 +224,14 @@ def test_a_changed_file_is_refused_and_left_as_it_is(online, folder, spoilt):
 
 def test_a_download_of_other_bytes_is_refused_and_not_kept(online, folder):
     online.body = CONTENT[:-1] + b"!"
-    with pytest.raises(
-        ValueError, match=r"^What http://127.*/some\.rda sent for 'tiny"
-    ):
+    with pytest.raises(ValueError, match=r"What http://127.*/some.rda sent for 'tin"):
         fetch("csiro")
     assert names_in(folder) == []
 
 
 def test_a_download_cut_off_without_a_stated_length_is_refused(online, folder):
     online.body, online.length = CONTENT[:5000], None
-    with pytest.raises(
-        ValueError, match=rf"SHA-256 {SHA256[:8]}\.\.\. and was not kept"
-    ):
+    with pytest.raises(ValueError, match=f"SHA-256 {SHA256[:8]}... and was not kept"):
         fetch("csiro")
     assert names_in(folder) == []
 
@@ -285,9 +277,7 @@ def test_no_network_is_said_within_seconds_and_leaves_nothing(
     server.server_close()  # nobody listens at its port any more
     write_registry(server.url)
     start = time.perf_counter()
-    with pytest.raises(
-        ConnectionError, match=r"rda: no connection\. Try again .*'twin'"
-    ):
+    with pytest.raises(ConnectionError, match=r"rda: no connection. Try .*'twin'"):
         load_open("csiro")
     assert time.perf_counter() - start < 5
     assert names_in(folder) == []
@@ -304,9 +294,7 @@ def test_after_a_failure_the_next_try_succeeds(online):
 def test_a_folder_that_cannot_be_made_is_said(online, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SOILNB_DATA", str(tmp_path / "file" / "spectra"))
-    with pytest.raises(
-        OSError, match=r"cannot take 'tiny\.rda' \(Not a directory\)\. Set"
-    ):
+    with pytest.raises(OSError, match=r"take 'tiny\.rda' \(Not a directory\)\. Set"):
         fetch("csiro")
 
 
@@ -315,9 +303,7 @@ def test_a_folder_that_cannot_be_made_is_said(online, tmp_path, monkeypatch):
 )
 def test_a_folder_that_is_read_only_is_said(online, folder):
     folder.chmod(0o555)
-    with pytest.raises(
-        OSError, match=r"cannot take .*permission denied.*can be written"
-    ):
+    with pytest.raises(OSError, match=r"take .*permission denied.*can be written"):
         fetch("csiro")
     folder.chmod(0o755)
 

@@ -166,12 +166,6 @@ def test_values_that_are_no_raw_spectra_or_percent_are_refused(
 # SOC
 
 
-def test_soc_in_g_per_kg_is_divided_by_ten(write_csv):
-    library = read_file(write_csv(scale_soc(10)), soc_unit="g/kg")
-    assert np.allclose(library.soc, read_file(write_csv()).soc)
-    assert "SOC in g/kg was divided by 10 to give %." in library.notes
-
-
 def test_soc_that_looks_like_g_per_kg_is_asked_for(write_csv):
     def bright(frame):
         brighten(frame)
@@ -183,13 +177,13 @@ def test_soc_that_looks_like_g_per_kg_is_asked_for(write_csv):
         lambda frame: frame.drop(columns=BANDS[:60]).assign(soc=10 * frame["soc"])
     )
     assert_refused(near_infrared, "this looks like g/kg")
-
-
-def test_high_soc_of_dark_soils_may_be_percent(write_csv):
-    # the moist soils of Vaud reflect about 7 % at 600 nm
+    # The moist soils of Vaud reflect about 7 % at 600 nm.
     path = write_csv(scale_soc(10))
     assert_refused(path, "this could be g/kg or the percent of an organic soil")
     assert read_file(path, soc_unit="%").soc.max() > 20
+    library = read_file(path, soc_unit="g/kg")
+    assert "SOC in g/kg was divided by 10 to give %." in library.notes
+    assert np.allclose(library.soc, read_file(write_csv()).soc)
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,9 @@ def test_ends_worked_by_hand():
     places = [0, 0, 0, 0, 0, 1, 1, 1, 1]
     lower, upper = cv_plus(residuals, places, [[10.0], [20.0]], level=0.8)
     assert (lower.tolist(), upper.tolist()) == ([6.0], [28.0])
-
-
-def test_with_one_prediction_it_is_the_28th_of_30_residuals(rng):
-    # ceil(0.9 * 31) = 28.
-    residuals = rng.permutation(np.r_[np.arange(1, 16), -np.arange(16, 31)])
-    places = random_folds(30, 10, seed=1)
-    lower, upper = cv_plus(residuals, places, np.full((10, 3), 100.0))
-    assert lower.tolist() == [72.0] * 3
-    assert upper.tolist() == [128.0] * 3
+    # The lower end is not below zero.
+    lower, upper = cv_plus(np.ones(9), np.zeros(9, int), [[0.4, 3.0]])
+    assert (lower.tolist(), upper.tolist()) == ([0.0, 2.0], [1.4, 4.0])
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9])
@@ -127,34 +121,6 @@ def test_too_few_samples_have_no_interval(level, least, rng):
     assert ends[1] == pytest.approx(10 + np.abs(residuals).max())
 
 
-def test_lower_end_is_not_below_zero():
-    lower, upper = cv_plus(np.ones(9), np.zeros(9, int), [[0.4, 3.0]])
-    assert lower.tolist() == [0.0, 2.0]
-    assert upper.tolist() == [1.4, 4.0]
-
-
-def test_a_higher_level_never_has_a_narrower_interval(rng):
-    X, y = draw(rng, 99)
-    folds = random_folds(99, 10, seed=1)
-    fitted = cross_fit(X, y, folds, draw(rng, 10)[0])
-    levels = (0.5, 0.7, 0.9, 0.95, 0.99)
-    ends = [cv_plus(fitted[0], folds, fitted[1], level=level) for level in levels]
-    lower, upper = np.array(ends).transpose(1, 0, 2)
-    assert (np.diff(lower, axis=0) <= 0).all()
-    assert (np.diff(upper, axis=0) >= 0).all()
-
-
-def test_order_of_samples_and_sign_of_residuals_do_not_matter(rng):
-    residuals, places = rng.normal(size=30), random_folds(30, 10, seed=1)
-    predictions = rng.normal(20, 1, (10, 4))
-    order = rng.permutation(30)
-    expected = cv_plus(residuals, places, predictions)
-    np.testing.assert_array_equal(
-        cv_plus(-residuals[order], places[order].tolist(), predictions.tolist()),
-        expected,
-    )
-
-
 @pytest.mark.parametrize("level", [0.49, 0.995, 1.0, 90, -0.9, np.nan])
 def test_a_level_out_of_range_is_refused(level):
     message = f"'level' must be between 0.5 and 0.99, got {level}"
@@ -162,10 +128,3 @@ def test_a_level_out_of_range_is_refused(level):
         cv_plus(np.ones(30), np.zeros(30, int), [[1.0]], level=level)
     with pytest.raises(ValueError, match=message):
         n_needed(level)
-
-
-def test_residuals_and_folds_must_match():
-    with pytest.raises(ValueError, match="'residuals' has 9 rows but 'places' has 8"):
-        cv_plus(np.ones(9), np.zeros(8, int), [[1.0]])
-    with pytest.raises(ValueError, match="'residuals' has 1 missing or infinite"):
-        cv_plus([1.0, np.nan], [0, 0], [[1.0]])

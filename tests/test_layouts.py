@@ -357,12 +357,9 @@ def test_namibia_is_a_country_and_not_missing(icraf, tmp_path):
     assert library.info["latitude"].notna().all()
 
 
-def test_plot_codes_are_brought_to_one_style():
+def test_plot_codes_are_of_one_style_and_own_names_win_over_those_of_a_library():
     for code in ("BR 12", "br012", "BR-12", "BR 12.0"):
         assert add_plotcode({"plotcode": code})["plotcode"] == "BR 12"
     assert add_plotcode({"country": "Brazil"}) == {"country": "Brazil"}
-
-
-def test_own_names_win_over_those_of_a_library():
     assert recognise(["Batch_Labid", "ORGC", "W350"]).name == "ICRAF-ISRIC"
     assert recognise(["sample_id", "soc", "W350"]) is None

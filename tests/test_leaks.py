@@ -8,7 +8,6 @@ what is predicted for the other half.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from soilnb.baselines import (
     fit_random_forest,
 )
 from soilnb.cnn import Architecture, ConvBlock
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import load_site
 from soilnb.study import (
     NINE_MODELS,
     blend,
@@ -43,11 +42,10 @@ SELECTION = {"n_selected": 40, "n_repeats": 2}
 
 
 @pytest.fixture(scope="module")
-def studies():
+def studies(farms, short_skane):
     """The study of a farm as it is, and with test samples that were spoilt."""
-    farms, site = load_library("farms"), load_site("skane")
+    site, honest = load_site("skane"), short_skane
     options = {"n_folds": 3, "wavelength_range": (1000, 2400)}
-    honest = prepare(farms, site, **options)
     soc = site.soc.copy()
     soc[honest.test] = np.linspace(40, 50, len(honest.test))
     spoilt = prepare(farms, replace(site, soc=soc), **options)
@@ -122,70 +120,32 @@ def assert_blind(studies, models):
         )
 
 
-# Whatever else is fitted on a study joins here, as a function of the study.
-def plsr_local(study):
-    return fit_plsr(*study.samples("local"))
-
-
-def rf_local(study):
-    return fit_random_forest(*study.samples("local")[:2], seed=1, n_trees=20)
-
-
-def cubist_local(study):
-    return fit_cubist(*study.samples("local")[:2])
-
-
-def plsr_global(study):
-    return fit_plsr(*study.samples("global"))
-
-
-def plsr_country(study):
-    return fit_plsr(*study.samples("country"))
-
-
-def rf_country(study):
-    return fit_random_forest(*study.samples("country")[:2], seed=1, n_trees=5)
-
-
-def plsr_weighted(study, weight=4):
-    parts = study.samples("country"), study.samples("local")
-    return fit_plsr_spiked(*parts, weight=weight)
-
-
-def plsr_spiked(study):
-    return plsr_weighted(study, weight=1)
-
-
-def mbl(study):
-    learner = MemoryBasedLearner(n_neighbours=(50,), max_components=5)
-    return learner.fit(study.samples("country"), study.samples("local"))
-
-
-def shenk_local(study):
-    return Local().fit(study.samples("country"), study.samples("local"))
-
-
-def plsr_rs_local(study):
+def rs_local(study):
+    """The local samples and the library rows that a search has selected."""
     rows = select_rows(study, "country", **SELECTION).indices
-    return fit_plsr(*study.localised(study.country_rows[rows]))
+    return study.localised(study.country_rows[rows])
 
 
-OTHERS = [
-    plsr_local,
-    rf_local,
-    pytest.param(
-        cubist_local,
-        marks=pytest.mark.skipif(not find_spec("cubist"), reason="needs Cubist"),
-    ),
-    plsr_global,
-    plsr_country,
-    rf_country,
-    plsr_spiked,
-    plsr_weighted,
-    mbl,
-    shenk_local,
-    plsr_rs_local,
-]
+# Whatever else is fitted on a study joins here, as a function of its samples.
+# fmt: off
+OTHERS = {
+    "plsr_local": lambda _, local, __: fit_plsr(*local),
+    "rf_local": lambda _, local, __:
+        fit_random_forest(*local[:2], seed=1, n_trees=20),
+    "cubist_local": lambda _, local, __: fit_cubist(*local[:2]),
+    "plsr_global": lambda study, *_: fit_plsr(*study.samples("global")),
+    "plsr_country": lambda _, __, country: fit_plsr(*country),
+    "rf_country": lambda _, __, country:
+        fit_random_forest(*country[:2], seed=1, n_trees=5),
+    "plsr_spiked": lambda _, local, country: fit_plsr_spiked(country, local),
+    "plsr_weighted": lambda _, local, country:
+        fit_plsr_spiked(country, local, weight=4),
+    "mbl": lambda _, local, country:
+        MemoryBasedLearner(n_neighbours=(50,), max_components=5).fit(country, local),
+    "shenk_local": lambda _, local, country: Local().fit(country, local),
+    "plsr_rs_local": lambda study, *_: fit_plsr(*rs_local(study)),
+}
+# fmt: on
 
 
 def test_split_folds_and_library_are_the_same(studies):
@@ -212,9 +172,15 @@ def test_network_is_the_same(studies, nine, method):
     assert_blind(studies, [models[method] for models in nine])
 
 
-@pytest.mark.parametrize("fit", OTHERS)
-def test_other_method_is_the_same(studies, fit):
-    assert_blind(studies, [fit(study) for study in studies])
+@pytest.mark.parametrize("method", OTHERS)
+def test_other_method_is_the_same(studies, method):
+    if method == "cubist_local":
+        pytest.importorskip("cubist", reason="the optional package cubist")
+    fitted = [
+        OTHERS[method](study, study.samples("local"), study.samples("country"))
+        for study in studies
+    ]
+    assert_blind(studies, fitted)
 
 
 def test_architecture_search_is_the_same(studies, tmp_path):
@@ -255,7 +221,7 @@ class Peeping:
     """Shifts its predictions to the mean of all spectra it is asked about."""
 
     def __init__(self, study):
-        self.model = plsr_local(study)
+        self.model = fit_plsr(*study.samples("local"))
 
     def predict(self, X):
         return self.model.predict(X - X.mean(axis=0))

@@ -8,9 +8,7 @@ from soilnb.methods import METHODS, in_order, label, labelled
 def test_every_method_has_a_label_of_its_own():
     assert len({method.label for method in METHODS.values()}) == len(METHODS)
     assert all(name == method.name for name, method in METHODS.items())
-
-
-def test_unknown_methods_come_last_and_keep_their_names():
+    # Unknown ones come last and keep their names.
     assert in_order(["mine", "local", "plsr_local"]) == ["plsr_local", "local", "mine"]
     assert label("mine") == "mine"
 
@@ -25,8 +23,6 @@ def test_labels_stand_in_column_index_or_level():
     assert by_both.index.tolist() == [("a", "memory-based"), ("b", "mine")]
     assert by_both.index.names == ["site", "method"]
     assert table["method"].tolist() == ["mbl", "mine"]  # the table given stays
-
-
-def test_index_without_a_name_stays():
-    table = labelled(pd.DataFrame({"rmse": [1.0]}, index=["mbl"]))
-    assert table.index.tolist() == ["mbl"]
+    # An index without a name stays.
+    plain = labelled(pd.DataFrame({"rmse": [1.0]}, index=["mbl"]))
+    assert plain.index.tolist() == ["mbl"]

@@ -1,8 +1,6 @@
 """The nine models of a study: which rows, folds, networks and seeds each one gets."""
 
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,13 +31,8 @@ FEW = {"max_epochs": 2, "n_library": 60, "selection": {"n_repeats": 2}}
 
 
 @pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
-
-
-@pytest.fixture(scope="module")
-def skane(farms):
-    return prepare(farms, load_site("skane"), n_folds=3, wavelength_range=(1000, 2400))
+def skane(short_skane):
+    return short_skane
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +143,15 @@ def test_seed_decides_everything(skane, tiny, fits):
 
 def test_local_and_dtl_r_share_folds_and_so_do_dtl_i_and_dtl_ir(skane, calls):
     made = by_method(skane, calls)
+    number = {method: place + 1 for place, method in enumerate(made)}
     for library, n_selected in (("global", 100), ("country", 60)):
         assert made[f"dtl_r_{library}"].data[-1] is skane.local_folds
         for method in (f"dtl_i_{library}", f"dtl_ir_{library}"):
             folds = skane.localised_folds(n_selected)
             assert made[method].data[-1].tolist() == folds.tolist()
+        # Retraining starts from the network of its library.
+        for method in (f"dtl_r_{library}", f"dtl_ir_{library}"):
+            assert made[method].data[0] == f"models of call {number[library]}"
     assert made["local"].data[-1] is skane.local_folds
 
 
@@ -170,14 +167,6 @@ def test_both_instance_methods_get_the_same_selected_rows_of_their_library(
             np.testing.assert_array_equal(X, [*of_library.X[rows], *local.X])
             np.testing.assert_array_equal(y, [*of_library.y[rows], *local.y])
         assert made[f"dtl_ir_{library}"].n_local == 30
-
-
-def test_retraining_starts_from_the_network_of_its_library(skane, calls):
-    made = by_method(skane, calls)
-    number = {method: place + 1 for place, method in enumerate(made)}
-    for library in ("global", "country"):
-        for method in (f"dtl_r_{library}", f"dtl_ir_{library}"):
-            assert made[method].data[0] == f"models of call {number[library]}"
 
 
 def test_architectures_go_to_their_models_and_the_small_one_to_the_rest(
@@ -282,48 +271,36 @@ def test_network_key_differs_with_all_that_a_network_depends_on(skane, vaud):
     assert len(set(keys)) == len(keys)
 
 
-@pytest.fixture
-def copied_code(monkeypatch, tmp_path):
-    """A copy of the package that keys are made of, for a letter to be changed in."""
+def test_letter_in_figures_or_workflow_costs_no_network_and_one_in_cnn_all(
+    skane, monkeypatch, tmp_path
+):
     code = tmp_path / "soilnb"
     shutil.copytree(_files.PACKAGE, code)
     monkeypatch.setattr(_files, "PACKAGE", code)
-    return code
-
-
-def test_letter_in_figures_or_workflow_costs_no_network_and_one_in_cnn_all(
-    skane, copied_code
-):
-    def key():
-        return network_key(skane, "global", 60, architecture=TINY)
-
-    first = key()
+    first = network_key(skane, "global", 60, architecture=TINY)
     for room in ("plots/style.py", "workflow/show.py", "study/paper.py", "methods.py"):
-        (copied_code / room).write_text("# another letter")
-    assert key() == first
-    (copied_code / "cnn" / "layers.py").write_text("# another letter")
-    assert key() != first
+        (code / room).write_text("# another letter")
+    assert network_key(skane, "global", 60, architecture=TINY) == first
+    (code / "cnn" / "layers.py").write_text("# another letter")
+    assert network_key(skane, "global", 60, architecture=TINY) != first
 
 
-def test_network_of_a_library_is_trained_once(skane, vaud, tmp_path):
-    calls, how = [], {"max_epochs": 2, "n_library": 60, "folder": tmp_path / "a"}
-    first = library_network(skane, "global", TINY, **how)
-    how["progress"] = lambda *call: calls.append(call)
-    again = library_network(skane.first_local(10), "global", TINY, **how)
-    np.testing.assert_array_equal(again.history, first.history)
-    assert again.seconds == first.seconds
-    assert calls == [(1, 1, "the global network was trained before and is used again")]
-    files = [file.suffix for file in (tmp_path / "a").iterdir()]
-    assert sorted(files) == [".lock", ".npz"]
-
-
-def test_networks_of_all_libraries_are_told_of_as_one(skane, tmp_path):
+def test_networks_of_all_libraries_are_told_of_as_one_and_trained_once(skane, tmp_path):
     calls, how = [], {"max_epochs": 2, "n_library": 60, "folder": tmp_path}
     given = {"local": SMALL, "country": TINY, "global": TINY}
     found = library_networks(skane, given, progress=lambda *c: calls.append(c), **how)
     assert list(found) == ["global", "country"]
     assert [call[0] for call in calls] == sorted(call[0] for call in calls)
     assert calls[-1][:2] == (200, 200)
+    calls.clear()
+    how["progress"] = lambda *call: calls.append(call)
+    again = library_network(skane.first_local(10), "global", TINY, **how)
+    np.testing.assert_array_equal(again.history, found["global"].history)
+    assert again.seconds == found["global"].seconds
+    assert calls == [(1, 1, "the global network was trained before and is used again")]
+    files = [file.suffix for file in tmp_path.iterdir()]
+    assert sorted(files) == 2 * [".lock"] + 2 * [".npz"]
+    how["folder"] = tmp_path / "another"
     alone = library_network(skane, "country", TINY, **how)
     np.testing.assert_array_equal(found["country"].history, alone.history)
 
@@ -391,24 +368,15 @@ def test_progress_rises_to_its_total_and_names_the_model(skane, tiny):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("architectures", "options", "message"),
     [
-        ({"methods": ["dtl_global"]}, "Unknown method 'dtl_global'. Did you mean"),
-        ({"methods": ["dtl_r_country"]}, "'vaud', which has no country library, got"),
-        ({"networks": {"country": None}}, "'library' must be 'global' for the site"),
-        ({"selections": {"countries": [1]}}, "Unknown library 'countries'. Did you"),
+        ({}, {"methods": ["dtl_global"]}, "Unknown method 'dtl_global'. Did you mean"),
+        ({}, {"methods": ["dtl_r_country"]}, "'vaud', which has no country library"),
+        ({}, {"networks": {"country": None}}, "'library' must be 'global' for the s"),
+        ({}, {"selections": {"countries": [1]}}, "Unknown library 'countries'. Did y"),
+        ({"dtl_r_global": TINY}, {}, "Unknown architecture 'dtl_r_global'"),
     ],
 )
-def test_model_that_cannot_be_fitted_is_refused(vaud, options, message):
+def test_model_that_cannot_be_fitted_is_refused(vaud, architectures, options, message):
     with pytest.raises(ValueError, match=message):
-        fit_models(vaud, {}, **options)
-
-
-def test_architecture_of_an_unknown_model_is_refused(vaud):
-    with pytest.raises(ValueError, match="Unknown architecture 'dtl_r_global'"):
-        fit_models(vaud, {"dtl_r_global": TINY})
-
-
-def test_importing_the_study_does_not_import_tensorflow():
-    code = "import sys, soilnb.study; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        fit_models(vaud, architectures, **options)

@@ -5,19 +5,25 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from html.parser import HTMLParser
 from importlib.util import find_spec
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from command_helpers import (
+    begin,
+    browse,
+    command,
+    kill,
+    papermill,
+    python,
+    soilnb,
+    wait_for,
+)
 
 from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
@@ -26,33 +32,12 @@ from soilnb.workflow import book as pages
 from soilnb.workflow import stamps
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.scores import collect_results
-from soilnb.workflow.steps import ROOT, STEPS, notebook_path
+from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, notebook_path
 
 pytestmark = pytest.mark.slow
 # Trained with the profile full only; with an optional package only.
 ABSENT = {"cnn_published"} | (set() if find_spec("cubist") else {"cubist_local"})
 EXPECTED = [method for method in METHODS if method not in ABSENT]
-
-
-def command(*arguments):
-    """Run soilnb as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "soilnb", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def papermill(step, output, *arguments):
-    """Run one notebook with plain papermill."""
-    script = Path(sys.executable).with_name("papermill")
-    return subprocess.run(
-        [script, notebook_path(step), output, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -111,23 +96,11 @@ def test_every_step_leaves_its_results_and_nothing_half_done(site):
 def test_scores_hold_every_method_with_the_agreed_columns(site):
     scores = pd.read_csv(site / "scores.csv")
     assert scores["method"].tolist() == EXPECTED
-    assert scores.columns.tolist() == [
-        "library",
-        "site",
-        "method",
-        "profile",
-        "seed",
-        "n_local",
-        "n_test",
-        "rmse",
-        "mean_error",
-        "ccc",
-        "r2",
-        "rpiq",
-        "n_components",
-        "seconds",
-        "delta_rmse",
-    ]
+    columns = (
+        "library site method profile seed n_local n_test rmse mean_error ccc r2 rpiq "
+        "n_components seconds delta_rmse"
+    )
+    assert scores.columns.tolist() == columns.split()
     local = scores.loc[scores["method"] == "local", "rmse"].iloc[0]
     np.testing.assert_allclose(
         scores["delta_rmse"], (local - scores["rmse"]) / local * 100
@@ -206,118 +179,101 @@ def test_a_library_network_has_the_best_architecture_of_its_search(site):
         assert used[library] == json.loads(best["architecture"])
 
 
-def test_second_run_finds_everything_fresh(results):
+def test_second_run_finds_everything_fresh(results, site):
     start = time.perf_counter()
     done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")
     ends = [line.split()[-1] for line in done.stdout.splitlines()]
     assert ends == ["fresh"] * len(STEPS)
     assert time.perf_counter() - start < 20
-
-
-def test_comparison_without_its_merged_table_is_not_fresh(results, site):
+    # A comparison without its merged table is not.
     given = {"profile": "tiny", "results": str(results)}
     values = check_parameters("09_compare", given)
-    assert stamps.is_fresh("09_compare", values)
     (site / "scores.csv").rename(site / "hidden.csv")
     assert not stamps.is_fresh("09_compare", values)
     (site / "hidden.csv").rename(site / "scores.csv")
+    assert stamps.is_fresh("09_compare", values)
 
 
-def test_deleted_result_is_made_again_and_what_follows_stays_right(results, site):
-    before = (site / "02_benchmarks" / "predictions.parquet").read_bytes()
-    (site / "02_benchmarks" / "scores.csv").unlink()
-    done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")
-    assert done.returncode == 0, done.stderr
-    words = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines()}
-    assert words["01_data"] == words["04_cnn"] == "fresh"
-    assert words["02_benchmarks"] != "fresh"
-    assert (site / "02_benchmarks" / "predictions.parquet").read_bytes() == before
-
-
-def _wait_for(condition, seconds=150):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-
-
-def _alive(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
-def test_killed_run_leaves_no_half_result_and_goes_on(results, site, tmp_path):
+@pytest.fixture
+def copy(results, tmp_path):
+    """A copy of the results, and the options of a run that goes on with them."""
     shutil.copytree(results, tmp_path / "r")
-    place = tmp_path / "r" / "farms" / "skane"
-    wanted = pd.read_parquet(site / "03_rs_local" / "predictions.parquet")
-    shutil.rmtree(place / "03_rs_local")
     options = ["--profile", "tiny", "-p", f"results={tmp_path / 'r'}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soilnb", "run", "03_rs_local", *options],
-        stdout=subprocess.DEVNULL,
-    )
-    _wait_for((place / ".03_rs_local.partial").is_dir)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    _wait_for(lambda: not any(_alive(int(pid)) for pid in children.split()))
-    assert not (place / "03_rs_local").exists()
-    done = command("run", "03_rs_local", *options)
+    return tmp_path / "r" / "farms" / "skane", options
+
+
+# What is there when a step is in the midst of its work.
+BEGUN = {
+    "03_rs_local": ".03_rs_local.partial",
+    "04_cnn": ".searches/local-*/trial_0002.json",
+    "08_repeats": ".searches/repeats-*/repeats.parquet",
+}
+
+
+@pytest.mark.parametrize("step", BEGUN)
+def test_killed_run_leaves_no_half_result_and_goes_on(site, copy, step):
+    place, options = copy
+    shutil.rmtree(place / step)
+    shutil.rmtree(place / ".searches")
+    process = begin(step, *options)
+    wait_for(lambda: [*place.glob(BEGUN[step])])
+    kill(process)
+    assert not (place / step).exists()
+    done = soilnb("run", step, *options)
     assert done.returncode == 0, done.stderr
     assert "fresh" in done.stdout.splitlines()[0]
-    again = pd.read_parquet(place / "03_rs_local" / "predictions.parquet")
-    pd.testing.assert_frame_equal(again, wanted)
+    (file,) = (site / step).glob("*.parquet")  # of predictions
+    again, wanted = (pd.read_parquet(place / step / file.name), pd.read_parquet(file))
+    columns = [name for name in wanted if name != "seconds"]
+    pd.testing.assert_frame_equal(again[columns], wanted[columns])
 
 
-def test_failing_cell_is_named_with_its_cause_and_how_to_go_on(results, tmp_path):
-    shutil.copytree(results, tmp_path / "r")
-    place = tmp_path / "r" / "farms" / "skane"
+def test_failing_cell_is_named_with_its_cause_and_how_to_go_on(copy):
+    place, options = copy
     shutil.rmtree(place / "05_dtl_instances")
     damaged = place / "03_rs_local" / "localised.csv"
-    options = ["--profile", "tiny", "-p", f"results={tmp_path / 'r'}"]
     script = (
         "import sys; from soilnb.workflow import run;"
         "run.is_fresh = lambda job: job.step != '05_dtl_instances';"
         "from soilnb.__main__ import main; main()"
     )
     damaged.write_text("sample_id,origin,library_row,fold\na,library,99999,0\n")
-    done = subprocess.run(
-        [sys.executable, "-c", script, "run", "05_dtl_instances", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python(script, "run", "05_dtl_instances", *options)
     assert done.returncode == 1
     assert "05_dtl_instances failed for skane in code cell" in done.stderr
     assert "IndexError" in done.stderr
     assert "run the same command again" in done.stderr
 
 
-def test_plain_papermill_runs_a_step_with_the_same_answer(results, site, tmp_path):
-    shutil.copytree(results, tmp_path / "r")
-    options = ["-p", "profile", "tiny", "-p", "results", tmp_path / "r"]
-    done = papermill("02_benchmarks", tmp_path / "out.ipynb", *options)
+def test_plain_papermill_makes_a_deleted_result_again(site, copy, tmp_path):
+    given = {"profile": "tiny", "results": str(tmp_path / "r")}
+    (copy[0] / "02_benchmarks" / "scores.csv").unlink()
+    values = {step: check_parameters(step, given) for step in OF_SITE}
+    stale = [step for step in OF_SITE if not stamps.is_fresh(step, values[step])]
+    assert stale == ["02_benchmarks"]
+    done = papermill("02_benchmarks", tmp_path / "out.ipynb", **given)
     assert done.returncode == 0, done.stderr
-    again = tmp_path / "r" / "farms" / "skane" / "02_benchmarks" / "predictions.parquet"
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(again),
-        pd.read_parquet(site / "02_benchmarks" / "predictions.parquet"),
-    )
+    file = "02_benchmarks/predictions.parquet"
+    assert (copy[0] / file).read_bytes() == (site / file).read_bytes()
+    assert stamps.is_fresh("04_cnn", values["04_cnn"])
+    assert not stamps.is_fresh("09_compare", values["09_compare"])
 
 
 @pytest.mark.parametrize(
-    ("step", "name", "value", "message"),
+    ("step", "given", "message"),
     [
-        ("01_data", "n_locl", "30", "Did you mean 'n_local'?"),
-        ("03_rs_local", "n_selected", "many", "'n_selected' must be a whole number"),
+        ("01_data", {"n_locl": 30}, "Did you mean 'n_local'?"),
+        (
+            "03_rs_local",
+            {"scheduler": "tcp://127.0.0.1:9"},
+            "ConnectionError: 'scheduler' must be the address of",
+        ),
     ],
 )
 def test_plain_papermill_refuses_before_anything_is_written(
-    step, name, value, message, tmp_path
+    step, given, message, tmp_path
 ):
-    options = ["-p", name, value, "-p", "results", tmp_path / "r"]
-    done = papermill(step, tmp_path / "out.ipynb", *options)
+    done = papermill(step, tmp_path / "out.ipynb", results=tmp_path / "r", **given)
     assert done.returncode == 1
     assert message in done.stderr
     assert not (tmp_path / "r").exists()
@@ -436,37 +392,12 @@ def test_book_is_not_built_again_when_nothing_changed(results, book):
     assert (book / "index.html").stat().st_mtime_ns == before
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """The path of a Chromium."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    return pytest.skip("no Chromium on the PATH")
-
-
-def _rendered(browser, page, folder, width):
-    """Return the page as the browser has it after its scripts, from disk."""
-    flags = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync "
-        "--disable-background-networking --disable-component-update "
-        f"--window-size={width},900 --virtual-time-budget=10000 --dump-dom"
-    ).split()
-    done = subprocess.run(
-        [browser, *flags, f"--user-data-dir={folder}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout
-
-
 @pytest.mark.parametrize(
     "page", ["book/method.html", "notebooks/01_data.html", "notebooks/04_cnn.html"]
 )
 def test_page_opens_from_disk_with_its_mathematics(browser, book, tmp_path, page):
-    dom = _rendered(browser, book / page, tmp_path, 1280)
+    flags = ("--window-size=1280,900", "--virtual-time-budget=10000", "--dump-dom")
+    dom = browse(browser, tmp_path, (book / page).as_uri(), *flags)
     assert "mjx-container" in dom
     visible = re.sub(r"<(script|mjx-assistive-mml)[^>]*>.*?</\1>", "", dom, flags=re.S)
     visible = re.sub(r"<(code|pre)[^>]*>.*?</\1>", "", visible, flags=re.S)

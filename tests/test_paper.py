@@ -1,8 +1,5 @@
 """The paper's Table 3 as data: its arithmetic, its layout, its two lost values."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,30 +128,19 @@ def test_method_of_one_s_own_comes_after_the_known_ones():
     assert paper.average_delta(scores).loc["mine", "mean"] == 50.0
 
 
-def test_two_seeds_in_one_table_are_refused(table):
-    twice = pd.concat([table, table.iloc[:1]])
-    with pytest.raises(ValueError, match=r"has more\. Take one seed"):
-        paper.table_3(twice)
-
-
-def test_site_without_the_local_network_is_refused(table):
-    without = table[~((table["method"] == "local") & (table["site"] == "USA"))]
-    with pytest.raises(ValueError, match="missing at USA"):
-        paper.average_delta(without)
-    none = table[table["method"] != "local"]
-    with pytest.raises(ValueError, match="missing at China, Sweden, USA"):
-        paper.average_delta(none)
-
-
-def test_reading_the_paper_s_numbers_loads_neither_networks_nor_figures():
-    code = (
-        "import sys, soilnb.study.paper;"
-        "print(sorted({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
+def test_tables_without_one_network_per_site_are_refused(table):
+    is_local = table["method"] == "local"
+    for use, wrong, message in (
+        (paper.table_3, pd.concat([table, table[:1]]), r"has more\. Take one seed"),
+        (
+            paper.average_delta,
+            table[~(is_local & (table["site"] == "USA"))],
+            "missing at USA",
+        ),
+        (paper.average_delta, table[~is_local], "missing at China, Sweden, USA"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(wrong)
 
 
 def test_transfers_are_compared_in_the_pairs_of_the_hypothesis():

@@ -1,20 +1,10 @@
 """Figures: labelled with units, showing what they were given."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from soilnb import plots
-
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def test_spectra_show_the_mean_and_the_middle_nine_tenths_of_each_set():
@@ -46,46 +36,28 @@ def test_measured_predicted_has_one_to_one_line_and_equal_axes():
     assert axes.get_ylabel() == "predicted SOC / %"
     # Errors 0.5 and -0.2: RMSE sqrt((0.25 + 0.04) / 2) = 0.38.
     assert axes.texts[0].get_text().startswith("n = 2\nRMSE 0.38 % SOC\nCCC")
-
-
-def test_measured_predicted_of_an_unknown_method_is_refused():
-    predictions = pd.DataFrame({"method": ["a"], "measured": [1.0], "predicted": [1.0]})
+    # One constant has room, and no concordance.
+    one = predictions[:1].assign(predicted=1.0)
+    axes = plots.plot_measured_predicted(one, ["local"]).axes[0]
+    assert axes.get_xlim() == (0.9, 1.1)
+    assert "CCC" not in axes.texts[0].get_text()
     with pytest.raises(ValueError, match="Unknown method 'c'"):
         plots.plot_measured_predicted(predictions, ["c"])
 
 
-def test_measured_predicted_of_one_constant_has_room_and_no_concordance():
-    predictions = pd.DataFrame({"method": "local", "measured": [1.0], "predicted": 1.0})
-    axes = plots.plot_measured_predicted(predictions, ["local"]).axes[0]
-    assert axes.get_xlim() == (0.9, 1.1)
-    assert "CCC" not in axes.texts[0].get_text()
-
-
-def test_bars_are_ordered_with_the_smallest_rmse_on_top():
+def test_lines_and_bars_are_in_order_and_mark_the_best():
     scores = pd.DataFrame({"method": ["a", "b", "c"], "rmse": [2.0, 1.0, 3.0]})
     axes = plots.plot_rmse(scores, reference="a").axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [3.0, 2.0, 1.0]
-
-
-def test_gain_bars_span_the_interval():
-    gains = pd.DataFrame(
-        {"gain": [0.1], "low": [-0.2], "high": [0.3]}, index=["dtl_i_global"]
-    )
-    segments = plots.plot_gain(gains).axes[0].collections[0].get_segments()
-    np.testing.assert_allclose(segments[0][:, 0], [-0.2, 0.3])
-
-
-def test_curves_mark_the_chosen_number_of_components():
+    assert [bar.get_width() for bar in axes.patches] == [3.0, 2.0, 1.0]  # 1 on top
+    ends = {"gain": [0.1], "low": [-0.2], "high": [0.3]}
+    axes = plots.plot_gain(pd.DataFrame(ends, index=["dtl_i_global"])).axes[0]
+    (segment,) = axes.collections[0].get_segments()
+    np.testing.assert_allclose(segment[:, 0], [-0.2, 0.3])
     axes = plots.plot_components({"plsr": np.array([3.0, 1.0, 2.0])}).axes[0]
-    assert axes.lines[1].get_xdata().tolist() == [2]
-
-
-def test_frequency_shows_every_row_that_was_ever_selected():
+    assert axes.lines[1].get_xdata().tolist() == [2]  # the number that is chosen
     axes = plots.plot_frequency(np.array([0, 0.5, 1.0, 0.25]), 2).axes[0]
     assert axes.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
-
-
-def test_training_keeps_the_best_of_each_fold_also_of_one_that_has_stopped():
+    # The best of each fold so far, also of one that has stopped.
     history = np.array([[2.0, 2.0], [1.0, np.nan], [3.0, np.nan]])
     axes = plots.plot_training({"local": history}).axes[0]
     np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2.0, 1.5, 1.5])
@@ -172,15 +144,11 @@ def test_depths_mark_the_lowest_rmse_and_set_the_reference_apart(depths):
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["none", "Conv-block 1", "FC-block 1", "Output-block"]
     assert axes.get_title() == "DTL-R global"
-
-
-def test_depths_never_ring_the_network_that_was_not_retrained(depths):
+    # The network that was not retrained is never ringed.
     depths.loc[3, "rmse"] = 0.1
     axes = plots.plot_depths({"dtl_r_global": depths}).axes[0]
     assert axes.lines[1].get_ydata().item() == 0.4
-
-
-def test_depths_show_a_reference_off_the_scale_by_an_arrow_and_its_number(depths):
+    # One off the scale is an arrow and its number.
     depths.loc[3, "rmse"] = 3.0
     axes = plots.plot_depths({"a": depths, "b": depths}).axes[0]
     whole = axes.lines[2]

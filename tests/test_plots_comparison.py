@@ -1,23 +1,13 @@
 """Figures that compare methods: nothing hidden, nothing mixed with the paper's."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from soilnb import plots
 from soilnb.plots.delta import PAPER_TITLE
 from soilnb.study import over_sites
 from soilnb.study.paper import reported
-
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def _table(values, column):
@@ -61,18 +51,23 @@ def test_bars_are_the_changes_in_the_order_of_the_methods(delta):
     assert [bar.get_width() for bar in skane] == [30.0, -100.0, 12.0]
     assert [bar.get_width() for bar in uppsala][:2] == [10.0, -20.0]
     assert "percent" in axes.get_xlabel()
-
-
-def test_what_is_off_the_scale_is_cut_and_says_by_an_arrow_how_far(delta):
-    axes = plots.plot_delta(delta).axes[0]
+    # What is off the scale is cut; an arrow says how far it goes.
     assert "← −250" in _texts(axes)
     assert axes.get_xlim()[0] < -100
     assert min(axes.get_xticks()) == -100  # the strip has no scale
-
-
-def test_method_that_a_site_lacks_is_not_a_bar_of_zero(delta):
-    axes = plots.plot_delta(delta).axes[0]
+    # What a site lacks is no bar of zero.
     assert _texts(axes).count("not run") == 1
+
+
+def test_one_site_has_no_mean_and_the_paper_no_bar_for_what_it_lacks():
+    table = {"mbl": {"skane": 5.0}, "dtl_i_global": {"skane": 9.0}}
+    _, theirs = plots.plot_delta(_table(table, "delta_rmse"), paper=reported()).axes
+    assert np.isnan([bars[0].get_width() for bars in theirs.containers]).all()
+    assert "not run" not in _texts(theirs)
+    alone = plots.plot_delta(_table(table, "delta_rmse")).axes[0]
+    labels = [text.get_text() for text in alone.get_legend().get_texts()]
+    assert labels == ["skane"]
+    assert "mean" not in _texts(alone)
 
 
 def test_mean_over_sites_is_a_line_and_a_number_with_its_count(delta):
@@ -106,15 +101,6 @@ def test_paper_has_its_own_panel_title_and_colours_on_the_same_scale(delta):
     assert "+25.8" not in _texts(ours)
 
 
-def test_row_that_the_paper_does_not_have_is_empty_in_its_panel():
-    table = _table(
-        {"mbl": {"skane": 5.0}, "dtl_i_global": {"skane": 9.0}}, "delta_rmse"
-    )
-    theirs = plots.plot_delta(table, paper=reported()).axes[1]
-    assert np.isnan([bars[0].get_width() for bars in theirs.containers]).all()
-    assert "not run" not in _texts(theirs)
-
-
 def test_more_than_four_sites_are_points_each_with_a_look_of_its_own():
     sites = {
         f"site {number}": 5.0 * number - 200.0 * (number > 9) for number in range(12)
@@ -135,18 +121,30 @@ def test_more_than_four_sites_are_points_each_with_a_look_of_its_own():
     )  # 50 - 200 and 55 - 200: the worst, and one more
 
 
-def test_one_site_has_no_mean():
-    axes = plots.plot_delta(_table({"mbl": {"skane": 5.0}}, "delta_rmse")).axes[0]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["skane"]
-    assert "mean" not in _texts(axes)
+# fmt: off
+REFUSED = {
+    "besides 'local', got none": lambda delta, *_:
+        plots.plot_delta(delta[delta["method"] == "local"]),
+    "'local' at 'skane' has more": lambda delta, *_:
+        plots.plot_delta(pd.concat([delta, delta[delta["method"] == "local"]])),
+    "'scores' must have the method 'local', got": lambda _, rmse, __:
+        plots.plot_sites(rmse[rmse["method"] != "local"], summary=over_sites(rmse)),
+    "got 'mbl' twice": lambda _, rmse, __:
+        plots.plot_sites(rmse, summary=pd.concat([over_sites(rmse)] * 2)),
+    "'chosen' must be one of local, dtl_i_global": lambda *given:
+        plots.plot_choice(given[2], chosen="mbl", margin=0.05),
+    "'table' must have the method 'local', got": lambda *given:
+        plots.plot_choice(given[2][:1], chosen="dtl_i_global", margin=0),
+    r"below 1, got 5\. Use a share": lambda *given:
+        plots.plot_choice(given[2], chosen="local", margin=5),
+}
+# fmt: on
 
 
-def test_changes_that_cannot_be_drawn_are_refused(delta):
-    with pytest.raises(ValueError, match="besides 'local', got none"):
-        plots.plot_delta(delta[delta["method"] == "local"])
-    with pytest.raises(ValueError, match="'local' at 'skane' has more"):
-        plots.plot_delta(pd.concat([delta, delta[delta["method"] == "local"]]))
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_drawn_is_refused(delta, rmse, nested, message):
+    with pytest.raises(ValueError, match=message):
+        REFUSED[message](delta, rmse, nested)
 
 
 @pytest.fixture
@@ -189,14 +187,6 @@ def test_site_without_the_reference_is_left_out_of_the_ratios(rmse):
     only = rmse[~((rmse["method"] == "local") & (rmse["site"] == "c"))]
     axes = plots.plot_sites(only, summary=over_sites(rmse)).axes[0]
     assert "1 of 2" in _texts(axes)
-    with pytest.raises(ValueError, match="'scores' must have the method 'local', got"):
-        plots.plot_sites(rmse[rmse["method"] != "local"], summary=over_sites(rmse))
-
-
-def test_summary_of_two_kinds_of_repetition_is_refused(rmse):
-    summary = pd.concat([over_sites(rmse)] * 2)
-    with pytest.raises(ValueError, match="got 'mbl' twice"):
-        plots.plot_sites(rmse, summary=summary)
 
 
 def test_learning_curve_joins_means_and_shows_every_run():
@@ -247,12 +237,3 @@ def test_choice_without_test_samples_shows_none(nested):
     axes = plots.plot_choice(table, chosen="dtl_i_global", margin=0.05).axes[0]
     assert not [line for line in axes.lines if "test" in str(line.get_label())]
     assert axes.get_xlim()[1] < 0.6  # other columns do not widen it
-
-
-def test_choice_of_what_was_not_tried_is_refused(nested):
-    with pytest.raises(ValueError, match="'chosen' must be one of local, dtl_i_global"):
-        plots.plot_choice(nested, chosen="mbl", margin=0.05)
-    with pytest.raises(ValueError, match="'table' must have the method 'local', got"):
-        plots.plot_choice(nested[:1], chosen="dtl_i_global", margin=0)
-    with pytest.raises(ValueError, match=r"below 1, got 5\. Use a share"):
-        plots.plot_choice(nested, chosen="local", margin=5)

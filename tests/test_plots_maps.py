@@ -1,20 +1,10 @@
 """Maps: honest distances, and a refusal where nothing is known of a place."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from soilnb import plots
-
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -51,6 +41,10 @@ def test_map_shows_sources_by_colour_and_counts_what_it_cannot_show(library, fie
     star = next(line for line in axes.lines if line.get_marker() == "*")
     np.testing.assert_allclose(star.get_xydata(), [[16.1, 60.05]])
     assert axes.texts[0].get_text() == "farm"
+    table = library.assign(group="one farm")
+    axes = plots.plot_map(table, {"farm": field}, colour_by="group").axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["one farm (32)"]
 
 
 def test_map_of_a_field_is_as_wide_as_it_is_and_names_the_sides(field):
@@ -69,18 +63,6 @@ def test_map_of_the_whole_earth_stays_on_it(field):
     axes = plots.plot_map(table, {"farm": field}).axes[0]
     assert axes.get_xlim() == (-180, 180)
     assert axes.get_ylim() == (-90, 90)
-
-
-def test_map_colours_by_another_column(library, field):
-    table = library.assign(group="one farm")
-    axes = plots.plot_map(table, {"farm": field}, colour_by="group").axes[0]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["one farm (32)"]
-
-
-def test_map_without_any_coordinates_is_refused(library):
-    with pytest.raises(ValueError, match=r"has coordinates.*Leave the map out\."):
-        plots.plot_map(library[["source"]], {"vaud": pd.DataFrame({"soc": [1.0]})})
 
 
 def test_points_lie_in_metres_from_the_south_western_edge(field):
@@ -120,10 +102,14 @@ def test_points_without_coordinates_are_counted_or_refused(field):
     table.loc[2] = [np.nan, np.nan, 2.0]
     axes = plots.plot_point_map({"farm": table}).axes[0]
     assert axes.get_title() == "farm (2 of 3 samples)"
-    with pytest.raises(ValueError, match="No sample of 'vaud' has coordinates"):
-        plots.plot_point_map({"vaud": pd.DataFrame({"predicted": [1.0]})})
-    with pytest.raises(ValueError, match=r"^No sample has coordinates.*Leave the map"):
-        plots.plot_point_map(pd.DataFrame({"predicted": [1.0]}))
+    none = pd.DataFrame({"predicted": [1.0], "soc": 1.0, "source": "a"})
+    for plot, given, message in (
+        (plots.plot_point_map, [{"vaud": none}], "No sample of 'vaud' has coordinates"),
+        (plots.plot_point_map, [none], r"^No sample has coordinates.*Leave the map"),
+        (plots.plot_map, [none, {"vaud": none}], r"has coordinates.*Leave the map out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plot(*given)
 
 
 def test_one_located_sample_is_enough_for_a_map(library, field):

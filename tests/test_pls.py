@@ -26,17 +26,6 @@ def reference(X, y, X_new, n_components):
     return np.array([model.predict(X_new).ravel() for model in models])
 
 
-def test_random_data_agrees_with_scikit_learn(rng):
-    X, y, X_new = (
-        rng.normal(size=(60, 80)),
-        rng.normal(size=60),
-        rng.normal(size=(9, 80)),
-    )
-    ours = PLS1(20).fit(X + 5, y).predict_all(X_new + 5)
-    difference = np.abs(ours - reference(X + 5, y, X_new + 5, 20)).max()
-    assert difference < 1e-10 * y.std()
-
-
 def test_real_spectra_agree_with_scikit_learn(nirsoil):
     known = np.isfinite(nirsoil["Ciso"])
     X, y = nirsoil["absorbance"][known], nirsoil["Ciso"][known]
@@ -51,13 +40,6 @@ def single_precision(X, y, X_new):
     coef, intercept, n_fitted = fit_path(X.astype("f4"), y.astype("f4"), 10)
     assert (coef.dtype, intercept.dtype, n_fitted) == (np.float32, np.float32, 10)
     return coef.astype(float) @ X_new.T + intercept[:, np.newaxis]
-
-
-@pytest.mark.parametrize("shape", [(60, 80), (100, 211), (103, 50)])
-def test_single_precision_agrees_on_random_data(rng, shape):
-    X, y = rng.normal(size=shape) + 0.5, rng.normal(size=shape[0])
-    difference = single_precision(X, y, X[:9]) - reference(X, y, X[:9], 10)
-    assert np.abs(difference).max() < 1e-4 * y.std()
 
 
 def test_single_precision_agrees_on_subsets_of_real_spectra(nirsoil, rng):
@@ -94,9 +76,6 @@ def test_all_components_equal_least_squares(rng):
     model = PLS1(5).fit(X, y)
     np.testing.assert_allclose(model.coef_, solution[:5], atol=1e-12)
     assert model.intercept_ == pytest.approx(solution[5], abs=1e-12)
-
-
-def test_one_wavelength_by_hand():
     # Slope (sum of xy) / (sum of xx) about the means: (2 + 0 + 4) / 2 = 3.
     model = PLS1(1).fit([[1.0], [2.0], [3.0]], [0.0, 2.0, 6.0])
     assert model.coef_ == pytest.approx(3)
@@ -143,6 +122,11 @@ def test_one_sample_is_predicted_for_all(rng):
     assert intercept.tolist() == [4.0, 4.0, 4.0]
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         PLS1(1).fit(X, [4.0])
+    # An estimator of nothing predicts the mean and has no scores.
+    model = PLS1(3).fit(np.ones((5, 4)), np.arange(5.0))
+    assert model.n_components_fitted_ == 0
+    np.testing.assert_allclose(model.predict_all(np.eye(4)), 2.0)
+    assert model.transform(np.eye(4)).shape == (4, 0)
 
 
 def test_duplicate_rows_count_as_one_direction(rng):
@@ -153,13 +137,6 @@ def test_duplicate_rows_count_as_one_direction(rng):
     # Three distinct spectra, two components: each gets the mean of its five values.
     means = np.repeat(y.reshape(3, 5).mean(axis=1), 5)
     np.testing.assert_allclose(X @ coef[-1] + intercept[-1], means, atol=1e-12)
-
-
-def test_an_estimator_of_nothing_predicts_the_mean_and_has_no_scores():
-    model = PLS1(3).fit(np.ones((5, 4)), np.arange(5.0))
-    assert model.n_components_fitted_ == 0
-    np.testing.assert_allclose(model.predict_all(np.eye(4)), 2.0)
-    assert model.transform(np.eye(4)).shape == (4, 0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -232,9 +209,3 @@ def test_parsimonious_size_is_the_smallest_within_one_standard_error(seed):
     expected = min(size for size in range(1, 9) if means[size - 1] <= limit)
     assert choose_n_components(X, y, folds, 8, rule="one_se") == expected
     assert choose_n_components(X, y, folds, 8) == lowest + 1 >= expected
-
-
-def test_an_unknown_rule_is_refused():
-    X = np.arange(8.0).reshape(4, 2)
-    with pytest.raises(ValueError, match="Unknown rule 'one_sd'"):
-        choose_n_components(X, X[:, 0], [0, 1, 0, 1], 2, rule="one_sd")

@@ -59,17 +59,15 @@ def test_copies_agree_with_all_pairs(rng):
     assert 0 < (earlier >= 0).sum() < 500
 
 
-def test_being_a_copy_is_not_passed_on():
-    spectra = np.array([[0.3], [0.3001], [0.3002], [0.30005]]) + np.zeros(5)
-    assert duplicated_spectra(spectra).tolist() == [-1, 0, 1, 0]
-
-
 def test_only_rows_measured_at_the_same_bands_are_compared():
     full = np.linspace(0.2, 0.4, 20)
     short = np.where(np.arange(20) < 15, full, np.nan)
     nothing = np.full(20, np.nan)
     spectra = [full, short, full, short, nothing, nothing]
     assert duplicated_spectra(spectra).tolist() == [-1, -1, 0, 1, -1, -1]
+    # Being a copy is not passed on.
+    spectra = np.array([[0.3], [0.3001], [0.3002], [0.30005]]) + np.zeros(5)
+    assert duplicated_spectra(spectra).tolist() == [-1, 0, 1, 0]
 
 
 def test_many_identical_rows_are_no_burden():
@@ -80,7 +78,8 @@ def test_many_identical_rows_are_no_burden():
     assert (earlier[2:] == np.arange(63_998) % 2).all()
 
 
-def test_the_farms_hold_one_copy_and_no_false_one():
+def test_the_farms_hold_one_copy_and_no_false_one(nirsoil):
+    assert (duplicated_spectra(10 ** -nirsoil["absorbance"]) == -1).all()
     # Two soils of Santa Catarina have the same spectrum in the source, to the digit.
     farms = load_farms()
     copies = duplicated_spectra(farms.reflectance)
@@ -91,8 +90,14 @@ def test_the_farms_hold_one_copy_and_no_false_one():
     np.testing.assert_array_equal(first, second)
 
 
-def test_different_scans_of_real_soils_are_not_called_copies(nirsoil):
-    assert (duplicated_spectra(10 ** -nirsoil["absorbance"]) == -1).all()
+def test_rounding_to_three_decimals_is_neither_a_step_nor_without_noise(rng):
+    nm = np.arange(900.0, 1100.0)
+    spectra = smooth_spectra(rng, 300, nm).round(3)
+    assert detector_steps(spectra, nm, at=range(950, 1050)).is_step.mean() < 2e-3
+    # Slopes of 0.1 per 1000 bands: ten bands share a value, most differences are 0.
+    nm = np.arange(400.0, 2500.0)
+    level = noise(smooth_spectra(rng, 100, nm).round(3), nm)
+    assert 1e-5 < np.median(level) < 3e-4
 
 
 # Steps between detectors
@@ -172,12 +177,6 @@ def test_spectra_without_a_step_have_no_joint(nirsoil):
     assert len(found) == 0
 
 
-def test_rounding_to_three_decimals_is_not_called_a_step(rng):
-    nm = np.arange(900.0, 1100.0)
-    spectra = smooth_spectra(rng, 300, nm).round(3)
-    assert detector_steps(spectra, nm, at=range(950, 1050)).is_step.mean() < 2e-3
-
-
 def test_what_is_not_measured_has_no_step(rng):
     spectra = smooth_spectra(rng, 3, NM)
     spectra[1, NM < 1000] = np.nan
@@ -218,13 +217,6 @@ def test_bad_spectra_do_not_raise_the_noise(rng):
     level = noise(spectra, NM).mean()
     spectra[::10] += rng.normal(0, 0.1, (40, len(NM)))
     assert noise(spectra, NM).mean() == pytest.approx(level, rel=0.2)
-
-
-def test_noise_of_a_coarsely_rounded_file_is_not_zero(rng):
-    # Slopes of 0.1 per 1000 bands: ten bands share a value, most differences are 0.
-    nm = np.arange(400.0, 2500.0)
-    level = noise(smooth_spectra(rng, 100, nm).round(3), nm)
-    assert 1e-5 < np.median(level) < 3e-4
 
 
 def test_rows_that_are_not_measured_are_passed_over(rng):

@@ -1,10 +1,8 @@
 """Reading a user's file: its format, its columns, and the report on it."""
 
 import csv
-import time
 
 import numpy as np
-import pandas as pd
 import pytest
 from readers_helpers import BANDS, assert_refused, put
 
@@ -35,10 +33,13 @@ def test_a_good_file_gives_back_the_farm_it_was_made_from(write_csv):
     assert library.name == "farm"
     assert set(library.info["group"]) == {"farm"}
     assert set(library.info["country"]) == {""}
-
-
-def test_sample_ids_stay_text(write_csv):
-    assert read_file(write_csv()).info["sample_id"][6] == "007"
+    assert library.info["sample_id"][6] == "007"  # it stays text
+    parquet = read_file(write_csv(name="farm.parquet"))
+    assert np.array_equal(parquet.reflectance, library.reflectance)
+    assert parquet.info.equals(library.info)
+    for name in ("farm.csv", "farm.parquet"):
+        path = write_csv(lambda frame: frame.iloc[:0], name=name)
+        assert_refused(path, "has a header but no samples")
 
 
 @pytest.mark.parametrize(
@@ -97,17 +98,13 @@ def test_decimal_commas_are_read_in_the_header_and_not_in_text(write_csv):
     assert set(library.info["group"]) == {"field 1,2"}
 
 
-def test_parquet_reads_the_same_as_csv(write_csv):
-    library = read_file(write_csv(name="farm.parquet"))
-    good = read_file(write_csv())
-    assert np.array_equal(library.reflectance, good.reflectance)
-    assert library.info.equals(good.info)
-
-
 def test_blank_lines_are_skipped(write_csv):
     path = write_csv()
     path.write_text(path.read_text() + "\n" + "," * (len(BANDS) + 1) + "\n")
     assert len(read_file(path)) == 30
+    path = write_csv(sep=";", decimal=",")  # a line tells Excel the separator
+    path.write_text("sep=;\n" + path.read_text())
+    assert len(read_file(path, quantity="reflectance")) == 30
 
 
 def test_known_columns_match_in_any_case_and_are_kept(write_csv):
@@ -310,12 +307,6 @@ def test_a_spoilt_end_of_a_file_is_refused(write_csv, more, message):
     assert_refused(path, message)
 
 
-def test_a_header_without_samples_is_refused(write_csv):
-    for name in ("farm.csv", "farm.parquet"):
-        path = write_csv(lambda frame: frame.iloc[:0], name=name)
-        assert_refused(path, "has a header but no samples")
-
-
 def test_text_in_another_encoding_is_refused(write_csv):
     path = write_csv(put("sample_id", 20, "Åker"), encoding="latin-1")
     assert_refused(path, r"is not UTF-8 text \(byte 0xc5\)\. Save it as 'CSV UTF-8'")
@@ -329,9 +320,7 @@ def test_a_missing_file_is_reported(tmp_path):
 
 
 def test_unknown_options_are_refused(write_csv):
-    with pytest.raises(
-        ValueError, match=r"Unknown quantity 'absorbence'\. Did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"Unknown quantity 'absorbence'. Did you m"):
         read_file(write_csv(), quantity="absorbence")
     with pytest.raises(ValueError, match="Unknown soc_unit 'percent'"):
         inspect_file(write_csv(), soc_unit="percent")
@@ -370,24 +359,3 @@ def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
     )
     assert len(report.problems) == 3
     assert report.lines()[-3:] == [f"  {problem}" for problem in report.problems]
-
-
-def test_reading_leaves_no_warning_and_is_quick_on_a_wide_file(tmp_path):
-    rng = np.random.default_rng(5)
-    frame = pd.DataFrame(
-        rng.uniform(0.02, 0.6, (200, 2151)),
-        columns=[str(nm) for nm in range(350, 2501)],
-    )
-    frame.insert(0, "soc", rng.uniform(1, 3, 200))
-    frame.insert(0, "sample_id", [f"s{number}" for number in range(200)])
-    path = tmp_path / "wide.csv"
-    frame.to_csv(path, index=False)
-    start = time.perf_counter()
-    assert len(read_file(path)) == 200
-    assert time.perf_counter() - start < 5
-
-
-def test_line_that_tells_excel_the_separator_is_skipped(write_csv):
-    path = write_csv(sep=";", decimal=",")
-    path.write_text("sep=;\n" + path.read_text())
-    assert len(read_file(path, quantity="reflectance")) == 30

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from soilnb.cnn import Architecture, ConvBlock, FoldModels, build
-from soilnb.datasets import SITES, TWIN_SITES, load_library, load_site
+from soilnb.datasets import SITES, TWIN_SITES, load_site
 from soilnb.selection import random_folds
 from soilnb.study import RULE_SITES, fit_models, prepare
 from soilnb.study.nested import PLAIN, Nest
@@ -27,13 +27,8 @@ SOME = (*CANDIDATES[:4], "dtl_i_country")  # one of every kind
 
 
 @pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
-
-
-@pytest.fixture(scope="module")
-def skane(farms):
-    return prepare(farms, load_site("skane"), n_folds=3, wavelength_range=(1000, 2400))
+def skane(short_skane):
+    return short_skane
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +90,7 @@ def made_up(**errors):
     return pd.concat(tables, ignore_index=True)
 
 
-def test_every_local_sample_is_predicted_once_by_every_candidate(skane, table):
+def test_every_local_sample_is_predicted_once_by_every_candidate(skane, nested, table):
     assert list(table) == ["candidate", "sample_id", "fold", "measured", "predicted"]
     assert table["candidate"].unique().tolist() == list(SOME)
     ids = skane.site.info["sample_id"].to_numpy()[skane.local]
@@ -104,9 +99,6 @@ def test_every_local_sample_is_predicted_once_by_every_candidate(skane, table):
         np.testing.assert_array_equal(part["measured"], skane.samples("local").y)
         np.testing.assert_array_equal(part["fold"], skane.local_folds)
     assert np.isfinite(table["predicted"]).all()
-
-
-def test_table_of_some_candidates_is_part_of_the_table(nested, table):
     some = nested.table(["dtl_i_country", "local"])
     expected = table[table["candidate"].isin(["local", "dtl_i_country"])]
     pd.testing.assert_frame_equal(some, expected.reset_index(drop=True))
@@ -242,42 +234,8 @@ def test_without_networks_plain_models_local_and_instances_are_candidates(vaud):
     assert [step[:2] for step in told] == steps
 
 
-def test_a_country_candidate_needs_a_country_library(vaud):
-    possible = ", ".join([*PLAIN, "local", "dtl_i_global"])
-    with pytest.raises(ValueError, match=f"some of {possible} for the site 'vaud' and"):
-        nested_predictions(vaud, {}, {}, candidates=["dtl_i_country"])
-
-
-def test_a_network_of_a_library_that_is_not_there_is_refused(vaud, networks):
-    with pytest.raises(ValueError, match="'library' must be 'global' for the site 'va"):
-        nested_predictions(vaud, {}, {"country": networks["global"]})
-
-
-def test_representations_need_the_network_of_their_library(skane, networks):
-    given = {"country": networks["global"]}
-    with pytest.raises(ValueError, match=r"got 'dtl_ir_global'. Give the network of"):
-        nested_predictions(skane, {}, given, candidates=["dtl_ir_global"])
-
-
-def test_unknown_names_are_refused(skane):
-    with pytest.raises(ValueError, match=r"Unknown candidate 'dtl_global'\. Did you m"):
-        nested_predictions(skane, {}, {}, candidates=["dtl_global"])
-    with pytest.raises(ValueError, match=r"Unknown architecture 'dtl_r_global'"):
-        nested_predictions(skane, {"dtl_r_global": TINY}, {})
-
-
-def test_at_least_one_candidate_is_needed(skane):
-    with pytest.raises(ValueError, match="'candidates' must hold at least one name"):
-        nested_predictions(skane, {}, {}, candidates=[])
-
-
-@pytest.mark.parametrize("n_networks", [0, 4])
-def test_number_of_networks_is_checked(skane, n_networks):
-    with pytest.raises(ValueError, match=f"1 and 3 .the folds of.*, got {n_networks}"):
-        nested_predictions(skane, {}, {}, n_networks=n_networks)
-
-
 def test_rule_worked_by_hand():
+    assert set(TWIN_SITES) < set(RULE_SITES) < set(SITES)  # that shaped the rule
     # RMSE: local sqrt((9 + 16) / 2) = 3.536; DTL-I sqrt((4 + 9) / 2) = 2.550, ratio
     # 0.721; DTL-R sqrt((1 + 9) / 2) = 2.236, ratio 0.632: the lowest, and low enough.
     nested = made_up(local=[3, -4], dtl_i_global=[2, 3], dtl_r_global=[-1, 3])
@@ -295,60 +253,67 @@ def test_rule_worked_by_hand():
     )
 
 
-def test_a_gain_just_below_the_margin_is_not_said_to_reach_it():
-    choice = choose(made_up(local=[1, -1], dtl_i_global=[0.9002, 0.9002]), margin=0.1)
-    assert (
-        "DTL-I global, is 9.9 % below that of CNN local; at least 10 %" in choice.reason
-    )
-
-
 @pytest.mark.parametrize(
-    ("error", "method"), [(0.91, "local"), (0.89, "dtl_i_global"), (1.2, "local")]
+    ("errors", "method", "reason"),
+    [
+        ({"dtl_i_global": 0.91}, "local", "DTL-I global, is 9.0 % below"),
+        # Just below the margin is not said to reach it.
+        ({"dtl_i_global": 0.9002}, "local", "is 9.9 % below that of CNN local; at lea"),
+        ({"dtl_i_global": 0.89}, "dtl_i_global", "is 11.0 % below that of CNN local"),
+        (
+            {"dtl_i_global": 1.2},
+            "local",
+            "CNN local: the lowest other nested RMSE, of DTL-I global, is 20.0 % above "
+            "that of CNN local; at least 10 % below is needed.",
+        ),
+        ({}, "local", "CNN local: there is no other candidate."),
+        # Equal candidates: the first.
+        ({"dtl_r_global": 0.5, "dtl_i_global": 0.5}, "dtl_r_global", "50.0 % below"),
+    ],
 )
-def test_a_gain_below_the_margin_is_not_worth_it(error, method):
-    nested = made_up(local=[1, -1], dtl_i_global=[error, error])
-    choice = choose(nested, margin=0.1)
+def test_a_gain_below_the_margin_is_not_worth_it(errors, method, reason):
+    both = {name: [error, error] for name, error in errors.items()}
+    choice = choose(made_up(local=[1, -1], **both), margin=0.1)
     assert choice.method == method
+    assert reason in choice.reason
     assert choice.table.index[choice.table["chosen"]].tolist() == [method]
 
 
-def test_reason_says_what_was_missing():
-    choice = choose(made_up(local=[1, 1], dtl_i_global=[1.2, 1.2]), margin=0.1)
-    assert choice.reason == (
-        "CNN local: the lowest other nested RMSE, of DTL-I global, is 20.0 % above "
-        "that of CNN local; at least 10 % below is needed."
-    )
+ALONE = made_up(local=[1, 2])
+PAIR = made_up(local=[1, 2, 3], dtl_i_global=[1, 2, 3])
+MISSING = PAIR.assign(predicted=PAIR["predicted"].mask(PAIR.index == 4))
+POSSIBLE = ", ".join([*PLAIN, "local", "dtl_i_global"])
+# fmt: off
+REFUSED = {
+    f"some of {POSSIBLE} for the site 'vaud' and": lambda _, vaud, __:
+        nested_predictions(vaud, {}, {}, candidates=["dtl_i_country"]),
+    "'library' must be 'global' for the site 'va": lambda _, vaud, networks:
+        nested_predictions(vaud, {}, {"country": networks["global"]}),
+    r"got 'dtl_r_global'. Give the network of":
+        lambda skane, *_: nested_predictions(skane, {}, {}, candidates=list(SOME)),
+    r"Unknown candidate 'dtl_global'\. Did you m": lambda skane, *_:
+        nested_predictions(skane, {}, {}, candidates=["dtl_global"]),
+    r"Unknown architecture 'dtl_r_global'": lambda skane, *_:
+        nested_predictions(skane, {"dtl_r_global": TINY}, {}),
+    "'candidates' must hold at least one name": lambda skane, *_:
+        nested_predictions(skane, {}, {}, candidates=[]),
+    "1 and 3 .the folds of.*, got 0":
+        lambda skane, *_: nested_predictions(skane, {}, {}, n_networks=0),
+    "1 and 3 .the folds of.*, got 4":
+        lambda skane, *_: nested_predictions(skane, {}, {}, n_networks=4),
+    "'margin' must be a fraction.*got -0.1": lambda *_: choose(ALONE, margin=-0.1),
+    "'margin' must be a fraction.*got 1.0": lambda *_: choose(ALONE, margin=1.0),
+    "'margin' must be a fraction.*got nan": lambda *_: choose(ALONE, margin=np.nan),
+    r"'local', got .'dtl_i_global'":
+        lambda *_: choose(PAIR[PAIR["candidate"] != "local"]),
+    "got 2 for 'dtl_i_global' and 3 for 'local'": lambda *_: choose(PAIR[:5]),
+    "must have the column 'measured'": lambda *_: choose(PAIR.drop(columns="measured")),
+    r"got nan for 's1' by 'dtl_i_global'. Leave": lambda *_: choose(MISSING),
+}
+# fmt: on
 
 
-def test_a_single_candidate_is_chosen():
-    choice = choose(made_up(local=[1, 2]))
-    assert choice.method == "local"
-    assert choice.reason == "CNN local: there is no other candidate."
-
-
-def test_equal_candidates_go_to_the_first():
-    nested = made_up(local=[1, 1], dtl_r_global=[0.5, 0.5], dtl_i_global=[0.5, 0.5])
-    assert choose(nested).method == "dtl_r_global"
-
-
-def test_sites_that_shaped_the_rule_are_known_ones_and_all_of_the_twin():
-    assert set(TWIN_SITES) < set(RULE_SITES) < set(SITES)
-
-
-@pytest.mark.parametrize("margin", [-0.1, 1.0, 5, np.nan])
-def test_margin_is_a_fraction(margin):
-    with pytest.raises(ValueError, match=f"'margin' must be a fraction.*got {margin}"):
-        choose(made_up(local=[1, 2]), margin=margin)
-
-
-def test_nested_predictions_that_cannot_be_compared_are_refused():
-    nested = made_up(local=[1, 2, 3], dtl_i_global=[1, 2, 3])
-    with pytest.raises(ValueError, match=r"'local', got .'dtl_i_global'"):
-        choose(nested[nested["candidate"] != "local"])
-    with pytest.raises(ValueError, match="got 2 for 'dtl_i_global' and 3 for 'local'"):
-        choose(nested[:5])
-    with pytest.raises(ValueError, match="must have the column 'measured'"):
-        choose(nested.drop(columns="measured"))
-    nested.loc[4, "predicted"] = np.nan
-    with pytest.raises(ValueError, match=r"got nan for 's1' by 'dtl_i_global'. Leave"):
-        choose(nested)
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_predicted_or_chosen_is_refused(skane, vaud, networks, message):
+    with pytest.raises(ValueError, match=message):
+        REFUSED[message](skane, vaud, networks)

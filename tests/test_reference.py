@@ -146,20 +146,13 @@ def test_reference_results_that_come_with_the_notebooks_belong_together():
         assert {(row.library, row.site) for row in table.itertuples()} == places
 
 
-def test_copy_without_reference_results_says_so(tmp_path, monkeypatch):
+def test_reference_results_that_are_not_whole_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(collected, "REFERENCE", tmp_path)
     with pytest.raises(ValueError, match="are no reference results in this copy of"):
         read_reference("over_sites")
-
-
-def test_scores_without_a_column_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(collected, "REFERENCE", tmp_path)
     SCORES.drop(columns="seed").to_csv(tmp_path / "scores.csv", index=False)
     with pytest.raises(ValueError, match="must have the column 'seed', got library,"):
         read_reference("scores")
-
-
-def test_nothing_is_collected_where_no_site_is_complete(tmp_path):
     (tmp_path / "farms" / "a" / "01_data").mkdir(parents=True)
     with pytest.raises(ValueError, match="'results' must hold a complete run"):
         collect_results(tmp_path, tmp_path / "tables")

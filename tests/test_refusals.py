@@ -22,10 +22,11 @@ from soilnb.cnn import (
 )
 from soilnb.cnn.shapes import tail_shapes
 from soilnb.cnn.tuning.space import Space
+from soilnb.datasets.coordinates import degrees_from_utm
 from soilnb.datasets.twin import make_library, make_site
 from soilnb.datasets.twin.optics import absorption
 from soilnb.metrics import ccc, delta_rmse, evaluate, mean_error, r2, rmse, rpiq
-from soilnb.pls import PLS1, cross_validated_rmse
+from soilnb.pls import PLS1, choose_n_components, cross_validated_rmse
 from soilnb.preprocessing import (
     absorbance,
     band_depth,
@@ -45,7 +46,13 @@ from soilnb.quality import (
     noisy_edges,
 )
 from soilnb.rslocal import select_instances, selection_size
-from soilnb.selection import kennard_stone, random_folds
+from soilnb.selection import (
+    draw_samples,
+    kennard_stone,
+    random_folds,
+    spectral_strata,
+)
+from soilnb.study import cv_plus
 
 RNG = np.random.default_rng(1)
 NAN = np.nan
@@ -54,6 +61,7 @@ BAND = ([[0.4, 0.36, 0.6]], [2150.0, 2190.0, 2250.0])  # and its wavelengths
 ROWS = RNG.normal(size=(20, 6))
 PLANE = RNG.normal(size=(40, 2)) @ RNG.normal(size=(2, 8))
 SMOOTH = np.linspace(0.2, 0.4, len(NM)) + RNG.uniform(0, 0.1, (9, 1))
+LINE = np.arange(9.0)[:, None]
 X6, Y6 = np.arange(12.0).reshape(6, 2), np.arange(6.0)
 REGIONS = make_regions(300, seed=1)
 (XL, YL), (XS, YS) = REGIONS["library"], REGIONS["local"]
@@ -125,6 +133,15 @@ VALUES = {
         lambda: derivative(np.ones((1, 9)), window_length=5, polyorder=5),
     # selection
     r"'n_samples' must be between 2 and 3 \(rows": lambda: kennard_stone(np.eye(3), 4),
+    r"even and at least 4 .* got 7\. Give an even number, or use the":
+        lambda: draw_samples(LINE, 7),
+    "at least 4 for the design 'stratified'": lambda: draw_samples(LINE, 2),
+    r"'n_samples' must be between 2 and 9 \(rows of 'X'\), got 10":
+        lambda: draw_samples(LINE, 10),
+    "Unknown design 'strata'. Did you mean 'stratified'":
+        lambda: draw_samples(LINE, 4, design="strata"),
+    "'seed' must be at least 0, got -3": lambda: draw_samples(LINE, 4, seed=-3),
+    r"between 1 and 3 \(rows of 'X'\), got 4": lambda: spectral_strata(np.eye(3), 4),
     "'X' has 1 missing": lambda: kennard_stone([[0.0], [NAN]], 2),
     "'n_folds' must be between 2 and 5 .* got 6": lambda: random_folds(5, 6, seed=1),
     "'seed' must be at least 0, got -1": lambda: random_folds(5, 2, seed=-1),
@@ -167,6 +184,8 @@ VALUES = {
     "'n_components' must be at least 1, got 0": lambda: PLS1(0).fit(X6, Y6),
     "Input y contains NaN": lambda: PLS1(2).fit(X6, spoilt(Y6, 5, NAN)),
     "'folds' must be 6 whole numbers": lambda: cross_validated_rmse(X6, Y6, [0, 1], 2),
+    "Unknown rule 'one_sd'":
+        lambda: choose_n_components(X6, Y6, np.arange(6) % 2, 2, rule="one_sd"),
     "at least 2 different folds":
         lambda: cross_validated_rmse(X6, Y6, np.zeros(6, int), 2),
     "'X' has 6 rows but 'y' has 5":
@@ -234,6 +253,12 @@ VALUES = {
     "weights, but 'max_weights' is 30,000": lambda: start(),
     "'X' has 30 columns but 'wavelengths' has 29":
         lambda: first_filters(network(), np.ones((6, 30)), NM[:29]),
+    "'residuals' has 9 rows but 'places' has 8":
+        lambda: cv_plus(np.ones(9), np.zeros(8, int), [[1.0]]),
+    "'residuals' has 1 missing or infinite":
+        lambda: cv_plus([1.0, NAN], [0, 0], [[1.0]]),
+    "'zone' must be between 1 and 60, got 61":
+        lambda: degrees_from_utm([5e5], [1e6], 61, is_south=False),
     "'n_repeats' must be at least 1, got 0":
         lambda: band_importance(None, np.ones((6, 30)), NM[:30], n_repeats=0),
     # twin
@@ -244,6 +269,8 @@ VALUES = {
     "Unknown end-member 'gold'": lambda: absorption("gold", [500.0]),
 }
 KINDS = {
+    "'zone' must be a whole number":
+        lambda: degrees_from_utm([5e5], [1e6], 22.5, is_south=False),
     "'n_samples' must be a whole number": lambda: kennard_stone(np.eye(3), 2.0),
     "'n_components' must be a whole number": lambda: PLS1(2.5).fit(X6, Y6),
     "'n_components' must .* got 2.0": lambda: SpectralOutliers(2.0).fit(ROWS),

@@ -3,19 +3,15 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from command_helpers import browse
 from farm_helpers import BULK_DENSITY, DEPTH, farm_answer, without_intervals
 
 from soilnb.datasets import load_site
 from soilnb.workflow.report import write_geojson, write_report
-
-mpl.use("Agg")
 
 FACTS = {
     "site": "skane",
@@ -122,10 +118,7 @@ def test_nothing_is_loaded_from_elsewhere_and_the_page_is_small(skane, page):
         "data:image/"
     }
     assert len(source) < 1_500_000
-
-
-def test_the_same_answer_is_the_same_file(skane, page):
-    assert page(skane)[0] == page(skane)[0]
+    assert source == page(skane)[0]  # the same answer is the same file
 
 
 def test_names_of_users_are_text(skane, page):
@@ -207,9 +200,6 @@ def test_tables_that_were_files_give_the_same_page(skane, page, tmp_path):
         known = {"dtype": {"sample_id": str}, "keep_default_na": False}
         files.append(pd.read_csv(file, na_values=[""], **known))
     assert page(files)[1] == page(skane)[1]
-
-
-def test_facts_that_lack_something_are_refused(skane, tmp_path):
     facts = {name: value for name, value in FACTS.items() if name != "seed"}
     with pytest.raises(ValueError, match="'facts' lacks seed"):
         write_report(tmp_path / "report.html", *skane, facts=facts)
@@ -238,38 +228,8 @@ def test_geojson_has_points_of_what_has_a_place_and_null_for_what_is_missing(tmp
         for name in ("soc", "lower", "next"):
             assert (told[name] is None) == pd.isna(row[name])
         assert told["in_domain"] is bool(row["in_domain"])
-
-
-def test_geojson_of_metres_from_a_corner_is_empty(skane, tmp_path):
-    file = tmp_path / "farm.geojson"
-    write_geojson(file, skane[0])
+    write_geojson(file, farm_answer("skane")[0])  # metres from a corner
     assert json.loads(file.read_text())["features"] == []
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """The path of a Chromium."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    return pytest.skip("no Chromium on the PATH")
-
-
-def _browse(browser, folder, address, *flags):
-    """Open an address without a window; return what the browser wrote."""
-    always = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync "
-        "--disable-background-networking --disable-component-update "
-        f"--user-data-dir={folder}/profile"
-    ).split()
-    done = subprocess.run(
-        [browser, *always, *flags, address],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout
 
 
 @pytest.mark.slow
@@ -282,7 +242,7 @@ def test_page_prints_on_two_sheets(browser, skane, page, tmp_path, case):
     page(tables, spectra, **facts)
     printed = tmp_path / "report.pdf"
     address = (tmp_path / "report.html").as_uri()
-    _browse(browser, tmp_path, address, f"--print-to-pdf={printed}")
+    browse(browser, tmp_path, address, f"--print-to-pdf={printed}")
     content = printed.read_bytes()
     assert len(re.findall(rb"/Type\s*/Page\b", content)) == 2
     # A4 is 595 by 842 points.
@@ -302,7 +262,7 @@ def test_page_is_no_wider_than_a_phone(browser, skane, page, tmp_path, case):
         f'<iframe onload="{measure}" style="width: 360px; height: 800px; border: 0" '
         f'srcdoc="{html.escape(source)}"></iframe>'
     )
-    dom = _browse(
+    dom = browse(
         browser, tmp_path, frame.as_uri(), "--virtual-time-budget=5000", "--dump-dom"
     )
     assert int(re.search(r'title="(\d+)"', dom).group(1)) <= 360

@@ -34,49 +34,33 @@ def test_gain_is_the_difference_of_rmse_and_eq_1():
 
 def test_interval_of_equal_methods_is_zero_and_of_chance_spans_zero():
     rng = np.random.default_rng(1)
-    measured = np.arange(100.0)
+    ids = {"sample_id": range(100), "measured": np.arange(100.0)}
     frames = [
-        pd.DataFrame(
-            {
-                "sample_id": range(100),
-                "method": method,
-                "measured": measured,
-                "predicted": measured + rng.normal(size=100),
-            }
+        pd.DataFrame({"method": name, **ids, "predicted": ids["measured"] + errors})
+        for name, errors in zip(
+            ("local", "global"), rng.normal(size=(2, 100)), strict=True
         )
-        for method in ("local", "global")
     ]
     table = compare(pd.concat(frames))
     assert table.loc["local", ["gain", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc["global", "low"] < 0 < table.loc["global", "high"]
+    with pytest.raises(ValueError, match="'reference' must be one of global"):
+        compare(frames[1])
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [(0.01, 0.2, "was better"), (-0.2, -0.01, "was worse"), (-0.1, 0.1, "cannot tell")],
+    ("low", "high", "n_test", "words"),
+    [
+        (0.01, 0.2, 30, "was better"),
+        (-0.2, -0.01, 30, "was worse"),
+        (-0.1, 0.1, 30, "cannot tell"),
+        # At 29 the interval is too narrow to believe, whatever it says.
+        (0.01, 0.2, 29, "29 test samples: so few cannot tell DTL-I and local mo"),
+    ],
 )
-def test_verdict_follows_the_interval(low, high, word):
-    gain = pd.Series({"low": low, "high": high, "n_test": 30})
-    assert word in verdict(gain, "DTL-I")
-
-
-def test_verdict_of_few_test_samples_never_tells():
-    """At 29 the interval is too narrow to believe, whatever it says."""
-    gain = pd.Series({"low": 0.01, "high": 0.2, "n_test": 29})
-    assert verdict(gain, "DTL-I") == (
-        "There are 29 test samples: so few cannot tell DTL-I and local modelling apart."
-    )
-
-
-def test_comparison_without_its_reference_is_refused():
-    with pytest.raises(ValueError, match="'reference' must be one of rf_local"):
-        compare(_predictions(rf_local=[0, 0, 0, 1]))
-
-
-def test_comparison_counts_the_test_samples():
-    gains = compare(_predictions(local=[1, -1, 1, -1], dtl_i_global=[0, 1, 0, 1]))
-    assert gains["n_test"].tolist() == [4, 4]
-    assert "so few cannot tell" in verdict(gains.loc["dtl_i_global"], "DTL-I")
+def test_verdict_follows_the_interval(low, high, n_test, words):
+    gain = pd.Series({"low": low, "high": high, "n_test": n_test})
+    assert words in verdict(gain, "DTL-I")
 
 
 @pytest.mark.parametrize("at_once", [5_000_000, 100, 1])
@@ -101,33 +85,16 @@ def test_interval_is_that_of_all_draws_at_once(monkeypatch, at_once):
     np.testing.assert_allclose(table.loc["global", ["low", "high"]], expected, 1e-12)
 
 
-def test_draws_in_parts_change_no_bit(monkeypatch):
-    squares = np.random.default_rng(2).random((13, 3))
-    whole = scoring._resampled_rmse(squares, 1001, 5)
-    monkeypatch.setattr(scoring, "RESAMPLED_MOST", 40)  # one draw at a time
-    np.testing.assert_array_equal(scoring._resampled_rmse(squares, 1001, 5), whole)
-    monkeypatch.setattr(scoring, "RESAMPLED_MOST", 1000)  # 25 at a time
-    np.testing.assert_array_equal(scoring._resampled_rmse(squares, 1001, 5), whole)
-
-
 def test_winners_are_named_where_there_are_samples_enough():
-    scores = pd.DataFrame(
-        {"method": ["mbl", "local", "rf_local", "recommended"], "rmse": [1, 1, 2, 0.5]}
-    )
-    gains = pd.DataFrame(
-        {"low": [0.1, 0, -2], "high": [0.2, 0, -1], "n_test": 30},
-        index=["mbl", "local", "rf_local"],
-    )
-    found = winners(scores, gains)
-    assert found == {
-        "lowest": ["local", "mbl"],
-        "better": ["mbl"],
-        "worse": ["rf_local"],
-    }
-    assert winners(scores, gains.assign(n_test=29)) == found | {
-        "better": [],
-        "worse": [],
-    }
+    names = ["mbl", "local", "rf_local"]
+    scores = pd.DataFrame({"method": [*names, "recommended"], "rmse": [1, 1, 2, 0.5]})
+    ends = {"low": [0.1, 0, -2], "high": [0.2, 0, -1], "n_test": 30}
+    gains = pd.DataFrame(ends, index=names)
+    lowest = {"lowest": ["local", "mbl"]}
+    sure = {"better": ["mbl"], "worse": ["rf_local"]}
+    assert winners(scores, gains) == lowest | sure
+    none = {"better": [], "worse": []}
+    assert winners(scores, gains.assign(n_test=29)) == lowest | none
 
 
 def test_best_plain_method_is_said_to_win_only_where_it_does():

@@ -82,15 +82,11 @@ def test_kernel_of_one_ordered_group_is_the_matern_of_scikit_learn():
     ours = BlockMatern(["a"] * 4, np.zeros(4, bool), np.array([0.7]))
     theirs = Matern(length_scale=0.7 * 4**0.5, nu=2.5)  # of the sum, not of the mean
     np.testing.assert_allclose(ours(points), theirs(points), rtol=1e-12)
-
-
-def test_choices_are_the_same_or_not_however_far_apart_in_their_list():
+    # Choices are the same or not, however far apart in their list.
     kernel = BlockMatern(["a", "b"], np.array([True, False]), np.array([1.0, 1.0]))
     near, far = kernel(np.array([[0.1, 0.5]]), np.array([[0.3, 0.5], [0.9, 0.5]]))[0]
     assert near == far < 1
-
-
-def test_hyperparameters_of_all_conv_blocks_share_a_length_scale():
+    # All Conv-blocks share a length scale.
     names = ["n_conv", "n_fc", "conv1_filters", "conv2_rate", "fc1_nodes", "epochs"]
     groups = ["blocks", "blocks", "conv", "conv", "fc", "epochs"]
     assert group_names(names) == groups
@@ -210,15 +206,6 @@ def test_no_trial_is_infeasible_or_tried_twice(quick, tmp_path, method):
     assert found.trials["architecture"].nunique() == 25
     assert found.best_trial.score == found.trials["score"].min()
     assert found.trials["best"].iloc[-1] == found.score
-
-
-def test_same_seed_same_path_and_another_seed_another(quick, tmp_path):
-    first, again, other = (
-        search(X, Y, FOLDS, 14, tmp_path / name, seed=seed)
-        for name, seed in [("a", 4), ("b", 4), ("c", 5)]
-    )
-    assert path(first) == path(again)
-    assert first.tried[0].values != other.tried[0].values
 
 
 def test_guided_search_begins_as_the_random_one(quick, tmp_path):

@@ -4,11 +4,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from command_helpers import python
 
 from soilnb import _files
 from soilnb.workflow import params, places, run, stamps, step
@@ -24,9 +23,29 @@ def test_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in place.iterdir()] == ["fresh"]
 
 
-def test_step_without_its_upstream_says_what_to_run(tmp_path):
-    namespace = {"site": "skane", "results": str(tmp_path)}
-    with pytest.raises(ValueError, match="cannot run: there are no results of 01_data"):
+def test_names_that_the_notebook_itself_made_are_no_parameters(tmp_path):
+    """Run All a second time in JupyterLab, without a new kernel."""
+    namespace = {"results": str(tmp_path), "notes": [], "first": 420.0, "_hidden": 1}
+    step.begin("01_data", namespace)
+    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
+        step.begin("01_data", namespace | {"sede": 2})
+
+
+@pytest.mark.parametrize(
+    ("given", "stamp", "message"),
+    [
+        ({}, None, "cannot run: there are no results of 01_data"),
+        ({"seed": 2}, {}, "'seed' is 2, but the results of 01_data"),
+        ({}, {"data": {"site a.csv": "SHA-256 0"}}, "01_data was made from other data"),
+    ],
+)
+def test_step_that_does_not_fit_what_it_reads_is_refused(
+    tmp_path, given, stamp, message
+):
+    if stamp is not None:
+        _stamp(tmp_path / "farms" / "skane", "01_data", **stamp)
+    namespace = {"site": "skane", "results": str(tmp_path)} | given
+    with pytest.raises(ValueError, match=message):
         step.begin("02_benchmarks", namespace)
 
 
@@ -42,20 +61,6 @@ def _stamp(folder, name, **changes):
         "results": name,
     } | changes
     (folder / name / "step.json").write_text(json.dumps(facts))
-
-
-def test_step_with_another_seed_than_the_study_is_refused(tmp_path):
-    _stamp(tmp_path / "farms" / "skane", "01_data")
-    namespace = {"site": "skane", "results": str(tmp_path), "seed": 2}
-    with pytest.raises(ValueError, match="'seed' is 2, but the results of 01_data"):
-        step.begin("02_benchmarks", namespace)
-
-
-def test_step_after_another_file_of_the_same_name_is_refused(tmp_path):
-    _stamp(tmp_path / "farms" / "skane", "01_data", data={"site a.csv": "SHA-256 0"})
-    namespace = {"site": "skane", "results": str(tmp_path)}
-    with pytest.raises(ValueError, match="01_data was made from other data"):
-        step.begin("02_benchmarks", namespace)
 
 
 def test_advice_keeps_the_parameters_of_the_earlier_run(tmp_path):
@@ -107,12 +112,11 @@ def test_step_that_another_process_runs_is_refused(tmp_path):
         "from soilnb.workflow import begin;"
         f"begin('01_data', {{'site': 'skane', 'results': {str(tmp_path)!r}}})"
     )
-    other = [sys.executable, "-c", code]
-    done = subprocess.run(other, capture_output=True, text=True, check=False)
+    done = python(code)
     assert "is being run by another process. Wait" in done.stderr
     assert (first.folder / "half.csv").exists()
     step.begin("01_data", namespace).finish()  # again in the same kernel
-    assert subprocess.run(other, check=False).returncode == 0
+    assert python(code).returncode == 0
 
 
 def test_step_notes_what_it_read_when_it_began(tmp_path):
@@ -183,47 +187,27 @@ def test_files_that_a_step_shows_are_in_its_stamp_but_not_in_its_data(
     assert stamps.expected("16_results", values)["files"] != before["files"]
 
 
-def test_results_of_two_studies_are_told_apart(tmp_path):
-    _stamp(tmp_path, "01_data")
-    _stamp(tmp_path, "02_benchmarks", study="y")
-    assert stamps.find_mismatch(tmp_path, ["01_data"]) is None
-    assert stamps.find_mismatch(tmp_path, ["01_data", "02_benchmarks", "03"]) == (
-        "02_benchmarks",
-        "the results of 02_benchmarks belong to another study",
-    )
-
-
-def test_step_that_is_older_than_what_it_read_is_told(tmp_path):
+def test_results_that_do_not_fit_together_are_told(tmp_path):
+    steps = ["01_data", "03_rs_local"]
     _stamp(tmp_path, "01_data")
     _stamp(tmp_path, "03_rs_local", upstream={"01_data": "01_data"})
-    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) is None
+    assert stamps.find_mismatch(tmp_path, steps) is None
+    assert stamps.find_mismatch(tmp_path, [*steps, "04"])[0] == "04"
     _stamp(tmp_path, "01_data", results="other results")
-    assert stamps.find_mismatch(tmp_path, ["01_data", "03_rs_local"]) == (
+    assert stamps.find_mismatch(tmp_path, steps) == (
         "03_rs_local",
         "01_data was run again after 03_rs_local",
     )
-
-
-def test_notes_that_cannot_be_read_are_told_not_raised(tmp_path):
-    _stamp(tmp_path, "01_data")
+    _stamp(tmp_path, "03_rs_local", study="y")
+    assert stamps.find_mismatch(tmp_path, steps) == (
+        "03_rs_local",
+        "the results of 03_rs_local belong to another study",
+    )
     (tmp_path / "01_data" / "step.json").write_text('{"study": ')
-    assert stamps.find_mismatch(tmp_path, ["01_data"]) == (
+    assert stamps.find_mismatch(tmp_path, steps) == (
         "01_data",
         "the notes of 01_data (step.json) cannot be read",
     )
-
-
-def test_names_that_the_notebook_itself_made_are_no_parameters(tmp_path):
-    """Run All a second time in JupyterLab, without a new kernel."""
-    namespace = {"results": str(tmp_path), "notes": [], "first": 420.0}
-    step.begin("01_data", namespace)
-    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
-        step.begin("01_data", namespace | {"sede": 2})
-
-
-def test_unknown_name_in_a_notebook_is_refused():
-    with pytest.raises(ValueError, match="Unknown parameter 'sede'"):
-        step.begin("02_benchmarks", {"site": "skane", "sede": 2, "_hidden": 1})
 
 
 def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):

@@ -8,19 +8,9 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
-from soilnb.datasets import SpectralLibrary, load_library, load_site
+from soilnb.datasets import SpectralLibrary, load_site
 from soilnb.study import Fits, Study, predict_with, prepare
 from soilnb.study.prepared import _select_local
-
-
-@pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
-
-
-@pytest.fixture(scope="module")
-def skane(farms):
-    return prepare(farms, load_site("skane"))
 
 
 def test_local_and_test_samples_are_the_whole_site_once(skane):
@@ -29,19 +19,26 @@ def test_local_and_test_samples_are_the_whole_site_once(skane):
     assert len(skane.local) == 30
 
 
-def test_split_does_not_depend_on_soc(farms, skane):
-    site = load_site("skane")
-    shuffled = site.take(np.arange(len(site)))
-    object.__setattr__(shuffled, "soc", site.soc[::-1].copy())
-    assert prepare(farms, shuffled).local.tolist() == skane.local.tolist()
-
-
 def test_library_has_no_row_of_the_site_and_covers_the_grid(skane):
     assert "SL.125" not in set(skane.library.info["group"])
     assert len(skane.library) == 896 - 125 - 1  # the copy in SC.93
     assert np.isfinite(skane.library.reflectance).all()
     assert skane.wavelengths[[0, -1]].tolist() == [420, 2480]
     assert len(skane.wavelengths) == 207
+    # The country library is the other Swedish farm.
+    assert set(skane.library.info["group"].iloc[skane.country_rows]) == {"UL.120"}
+    assert len(skane.country_rows) == len(skane.country_folds) == 120
+
+
+def test_grid_is_cut_to_the_sites_range_and_a_small_country_is_not_used(farms):
+    note = "5 of 30 rows have no SOC and are left out."
+    study = prepare(replace(farms, notes=(note,)), load_site("rhineland"))
+    assert study.wavelengths[[0, -1]].tolist() == [1000, 2400]
+    assert {"SA.112", "SL.125"} <= set(study.library.info["group"])
+    assert note in study.notes  # what the library said reaches the study
+    vaud = prepare(farms, load_site("vaud"))
+    assert len(vaud.country_rows) == 0
+    assert any("The country models are not run" in note for note in vaud.notes)
 
 
 def test_copy_of_a_spectrum_is_left_out_and_said(farms):
@@ -70,22 +67,19 @@ def test_library_group_that_is_the_site_is_left_out_but_not_for_one_like_soil(fa
     assert (study.library.info["group"] == "UL.120").sum() == 119
 
 
-def test_soc_of_the_site_does_not_decide_which_library_rows_are_used(farms, skane):
+@pytest.mark.parametrize("split", ["kennard_stone", "random"])
+def test_soc_decides_neither_the_split_nor_the_library_rows(farms, split):
+    """With another name, so that the site's own rows are found by their spectra."""
     site = load_site("skane")
     absurd = np.linspace(1, 50, len(site))
     info = site.info.assign(group="mine", source="mine")
-    for soc in (site.soc, absurd):
-        study = prepare(farms, replace(site, soc=soc, info=info))
-        np.testing.assert_array_equal(
-            study.samples("global").X, skane.samples("global").X
-        )
-        assert study.local.tolist() == skane.local.tolist()
-
-
-def test_what_was_left_out_of_the_library_reaches_the_study(farms):
-    library = replace(farms, notes=("5 of 30 rows have no SOC and are left out.",))
-    study = prepare(library, load_site("skane"))
-    assert "5 of 30 rows have no SOC and are left out." in study.notes
+    found = [
+        prepare(farms, replace(site, soc=soc, info=info), split=split)
+        for soc in (site.soc, absurd)
+    ]
+    for name in ("local", "test", "local_folds", "library_folds"):
+        np.testing.assert_array_equal(*[getattr(one, name) for one in found])
+    np.testing.assert_array_equal(*[one.samples("global").X for one in found])
 
 
 def test_drawn_rows_are_at_most_so_many_and_the_seeds(skane):
@@ -109,20 +103,23 @@ def test_localised_samples_are_the_selected_rows_then_the_local_ones(skane):
     assert folds.tolist() == skane.localised_folds(2).tolist()
 
 
-def test_samples_that_a_study_does_not_have_are_refused(farms, skane):
-    with pytest.raises(ValueError, match="Unknown library 'countries'"):
-        skane.samples("countries")
-    with pytest.raises(ValueError, match="'library' must be 'global' for the site 'va"):
-        prepare(farms, load_site("vaud")).samples("country")
-
-
-@pytest.fixture(scope="module")
-def partly(farms):
-    """Skane, of which every fifth sample was not analysed."""
-    site = load_site("skane")
+def some_measured(site):
+    """A site, of which every fifth sample was not analysed."""
     soc = site.soc.copy()
     soc[::5] = np.nan
     return replace(site, soc=soc)
+
+
+def without_bands(site, first, last):
+    """A site that was not measured between two wavelengths."""
+    kept = (site.wavelengths < first) | (site.wavelengths > last)
+    bands = {"wavelengths": site.wavelengths[kept]}
+    return replace(site, reflectance=site.reflectance[:, kept], **bands)
+
+
+@pytest.fixture(scope="module")
+def partly():
+    return some_measured(load_site("skane"))
 
 
 def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
@@ -147,11 +144,6 @@ def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
     drawn = study.resplit(split="random", n_local=40)
     assert not np.isin(drawn.local, study.unmeasured).any()
     assert len(drawn.test) == 60
-
-
-def test_only_measured_samples_count_as_enough(farms, partly):
-    with pytest.raises(ValueError, match="= 101 samples, got 100 with SOC among 125"):
-        prepare(farms, partly, n_local=96)
 
 
 def test_few_measured_samples_are_all_local(farms, partly, tmp_path):
@@ -194,23 +186,6 @@ def test_synthetic_data_is_known_as_such_after_reading(farms, skane, tmp_path):
     assert again.is_synthetic
     assert set(again.site.info["province"]) == {"Sweden-3"}
     assert not skane.is_synthetic
-
-
-def test_country_library_is_the_other_swedish_farm(skane):
-    assert set(skane.library.info["group"].iloc[skane.country_rows]) == {"UL.120"}
-    assert len(skane.country_rows) == len(skane.country_folds) == 120
-
-
-def test_country_without_fifty_rows_is_not_used_and_said(farms):
-    vaud = prepare(farms, load_site("vaud"))
-    assert len(vaud.country_rows) == 0
-    assert any("The country models are not run" in note for note in vaud.notes)
-
-
-def test_grid_is_cut_to_the_sites_own_range(farms):
-    study = prepare(farms, load_site("rhineland"))
-    assert study.wavelengths[[0, -1]].tolist() == [1000, 2400]
-    assert {"SA.112", "SL.125"} <= set(study.library.info["group"])
 
 
 def test_saved_study_is_the_same_when_read(skane, tmp_path):
@@ -262,64 +237,75 @@ def test_plsr_row_can_be_recomputed_from_the_saved_tables(skane, tmp_path):
     assert scores.loc[0, "rmse"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_models_do_not_see_the_test_soc(farms, skane):
-    """With other SOC in the test samples, a fitted model is the same."""
-    site = load_site("skane")
-    soc = site.soc.copy()
-    soc[skane.test] = np.linspace(40, 50, len(skane.test))
-    changed = site.take(np.arange(len(site)))
-    object.__setattr__(changed, "soc", soc)
-    study = prepare(farms, changed)
-    np.testing.assert_array_equal(study.samples("local").y, skane.samples("local").y)
-    np.testing.assert_array_equal(study.samples("local").X, skane.samples("local").X)
-    assert study.local_folds.tolist() == skane.local_folds.tolist()
+def partly_flat(study):
+    """The study with one SOC in its first ten local samples."""
+    soc = study.site.soc.copy()
+    soc[study.local[:10]] = 1.5
+    return replace(study, site=replace(study.site, soc=soc))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"n_local": 121}, r"at least n_local \+ 5 = 126 samples, got 125"),
-        ({"n_local": 3}, "'n_local' must be at least 10, got 3"),
-        ({"n_folds": 31}, "'n_folds' must be between 2 and 30"),
-        ({"wavelength_range": (2490, 2600)}, "420"),
-    ],
-)
-def test_study_that_cannot_be_prepared_says_why(farms, options, message):
+# fmt: off
+REFUSED = {
+    r"at least n_local \+ 5 = 126 samples, got 125":
+        lambda farms, site, _: prepare(farms, site, n_local=121),
+    "= 101 samples, got 100 with SOC among 125":
+        lambda farms, site, _: prepare(farms, some_measured(site), n_local=96),
+    "'n_local' must be at least 10, got 3":
+        lambda farms, site, _: prepare(farms, site, n_local=3),
+    "'n_folds' must be between 2 and 30":
+        lambda farms, site, _: prepare(farms, site, n_folds=31),
+    "2490": lambda farms, site, _: prepare(farms, site, wavelength_range=(2490, 2600)),
+    "Unknown split 'kennard-stone'. Did you mean":
+        lambda farms, site, _: prepare(farms, site, split="kennard-stone"),
+    "at least 50 rows that cover":
+        lambda _, site, __: prepare(load_site("rhineland"), site),
+    "at least 35 different spectra, got 25 among": lambda farms, site, _: prepare(
+        farms, replace(site, reflectance=site.reflectance[np.arange(125) % 25])
+    ),
+    "got none between 899 and 1701 nm":
+        lambda farms, site, _: prepare(farms, without_bands(site, 900, 1700)),
+    "must vary among the 30 local samples":
+        lambda farms, site, _: prepare(farms, replace(site, soc=np.full(125, 2.0))),
+    "must vary among the 10 local samples":
+        lambda _, __, study: partly_flat(study).first_local(10),
+    "Unknown library 'countries'": lambda _, __, study: study.samples("countries"),
+    "'library' must be 'global' for the site 'va":
+        lambda farms, *_: prepare(farms, load_site("vaud")).samples("country"),
+    r"between 10 and 30 \(the local samples\), .* 9":
+        lambda _, __, study: study.first_local(9),
+    "'n' must be between 10 and 30 .* 31": lambda _, __, study: study.first_local(31),
+    "'n' must be between 20 and 30":
+        lambda farms, site, _: prepare(farms, site, n_folds=20).first_local(19),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_studied_is_refused(farms, skane, message):
     with pytest.raises(ValueError, match=message):
-        prepare(farms, load_site("skane"), **options)
-
-
-def test_library_that_does_not_cover_the_site_is_refused():
-    with pytest.raises(ValueError, match="at least 50 rows that cover"):
-        prepare(load_site("rhineland"), load_site("skane"))
-
-
-def test_library_group_that_holds_spectra_of_the_site_is_left_out(farms, skane):
-    """A farm of the library, sent in as somebody's file under another name."""
-    farm = load_site("skane")
-    info = farm.info.assign(group="my-farm", source="my-farm")
-    reflectance = farm.reflectance.round(3)
-    site = SpectralLibrary("my-farm", reflectance, farm.wavelengths, farm.soc, info)
-    study = prepare(farms, site)
-    assert "SL.125" not in set(study.library.info["group"])
-    assert len(study.library) == len(skane.library)
-    note = "Library rows that are samples of the site, by spectrum, left out: 125"
-    assert f"{note} (SL.125)." in study.notes
+        REFUSED[message](farms, load_site("skane"), skane)
 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda values: 0.97 * values, lambda values: 10 ** np.log(values)],
-    ids=["another white reference", "natural logarithm taken for the decadic one"],
+    [
+        lambda values: values.round(3),
+        lambda values: (0.97 * values).round(5),
+        lambda values: (10 ** np.log(values)).round(5),
+    ],
+    ids=["rounded", "another white reference", "natural logarithm for the decadic"],
 )
-def test_copies_are_found_in_the_space_of_the_models(farms, skane, change):
+def test_a_farm_of_the_library_under_another_name_is_left_out(farms, skane, change):
     farm = load_site("skane")
     info = farm.info.assign(group="my-farm", source="my-farm")
-    reflectance = change(farm.reflectance.astype(float)).round(5)
-    site = SpectralLibrary("my-farm", reflectance, farm.wavelengths, farm.soc, info)
-    study = prepare(farms, site)
+    study = prepare(
+        farms,
+        replace(farm, reflectance=change(farm.reflectance.astype(float)), info=info),
+    )
     assert "SL.125" not in set(study.library.info["group"])
     assert len(study.library) == len(skane.library)
+    note = "Library rows that are samples of the site, by spectrum, left out: 125"
+    assert f"{note} (SL.125)." in study.notes
 
 
 def test_every_copy_of_a_site_row_is_left_out_of_a_library_without_groups(farms):
@@ -336,46 +322,24 @@ def test_every_copy_of_a_site_row_is_left_out_of_a_library_without_groups(farms)
     assert distance.min() > 0.005
 
 
-def test_country_is_found_whatever_its_capitals(farms, skane):
-    farm = load_site("skane")
-    info = farm.info.assign(country="sweden")
-    site = SpectralLibrary("s", farm.reflectance, farm.wavelengths, farm.soc, info)
-    assert len(prepare(farms, site).country_rows) == len(skane.country_rows)
-
-
-def test_site_of_few_different_spectra_is_refused(farms):
-    farm = load_site("skane")
-    spectra = np.repeat(farm.reflectance[:25], 5, axis=0)
-    site = SpectralLibrary("s", spectra, farm.wavelengths, farm.soc, farm.info)
-    with pytest.raises(ValueError, match="at least 35 different spectra, got 25 among"):
-        prepare(farms, site)
-
-
-def test_gap_in_the_wavelengths_is_refused_not_interpolated(farms):
-    farm = load_site("skane")
-    kept = (farm.wavelengths < 900) | (farm.wavelengths > 1700)
-    site = SpectralLibrary(
-        "s", farm.reflectance[:, kept], farm.wavelengths[kept], farm.soc, farm.info
-    )
-    with pytest.raises(ValueError, match="got none between 899 and 1701 nm"):
-        prepare(farms, site)
-
-
 def test_sample_may_be_called_na(farms, tmp_path):
     farm = load_site("skane")
     info = farm.info.assign(sample_id=["NA", "null", *farm.info["sample_id"][2:]])
-    site = SpectralLibrary("s", farm.reflectance, farm.wavelengths, farm.soc, info)
-    study = prepare(farms, site)
+    study = prepare(farms, replace(farm, info=info))
     study.save(tmp_path)
     assert Study.load(tmp_path).fingerprint == study.fingerprint
 
 
-def test_constant_local_soc_is_refused(farms):
+def test_country_is_found_whatever_its_capitals_and_tells_studies_apart(farms, skane):
     site = load_site("skane")
-    changed = site.take(np.arange(len(site)))
-    object.__setattr__(changed, "soc", np.full(len(site), 2.0))
-    with pytest.raises(ValueError, match="must vary among the 30 local samples"):
-        prepare(farms, changed)
+    names = ("sweden", "Brazil")
+    same, other = (
+        prepare(farms, replace(site, info=site.info.assign(country=name)))
+        for name in names
+    )
+    assert len(same.country_rows) == len(skane.country_rows)
+    assert other.local.tolist() == skane.local.tolist()
+    assert other.fingerprint != skane.fingerprint
 
 
 def test_prediction_with_no_library_rows_is_that_of_plsr_local(skane):
@@ -390,25 +354,27 @@ def fewer(skane):
     return skane.first_local(12)
 
 
-def test_first_local_keeps_the_test_samples_and_the_library(skane, fewer):
+def test_first_local_keeps_the_test_samples_and_the_library(skane, fewer, tmp_path):
     assert fewer.local.tolist() == skane.local[:12].tolist()
-    np.testing.assert_array_equal(
-        fewer.samples("local").X, skane.samples("local").X[:12]
-    )
-    np.testing.assert_array_equal(
-        fewer.samples("local").y, skane.samples("local").y[:12]
-    )
+    for name in ("X", "y"):
+        few, whole = (getattr(one.samples("local"), name) for one in (fewer, skane))
+        np.testing.assert_array_equal(few, whole[:12])
     assert fewer.test.tolist() == skane.test.tolist()
     np.testing.assert_array_equal(fewer.samples("global").X, skane.samples("global").X)
     assert fewer.library_folds.tolist() == skane.library_folds.tolist()
     assert fewer.country_folds.tolist() == skane.country_folds.tolist()
     assert "Of 30 local samples only the first 12 are used." in fewer.notes
     assert len(skane.local) == 30
-
-
-def test_first_local_has_fresh_folds_of_even_size(fewer):
+    # Fresh folds of even size.
     assert np.bincount(fewer.local_folds).tolist() == [2, 2, *[1] * 8]
     assert len(fewer.localised_folds(5)) == 17
+    # Another study, unless it keeps all; the same when it was saved.
+    assert fewer.fingerprint != skane.fingerprint == skane.first_local(30).fingerprint
+    fewer.save(tmp_path)
+    again = Study.load(tmp_path)
+    assert again.fingerprint == fewer.fingerprint
+    assert again.test.tolist() == fewer.test.tolist()
+    assert again.notes == fewer.notes
 
 
 def test_first_local_samples_are_those_that_kennard_stone_selects_first(farms, skane):
@@ -418,47 +384,6 @@ def test_first_local_samples_are_those_that_kennard_stone_selects_first(farms, s
     assert first.local_folds.tolist() == small.local_folds.tolist()
     # Only the test samples differ: 95 and 115.
     assert first.fingerprint != small.fingerprint
-
-
-def test_site_of_another_country_is_another_study(farms, skane):
-    site = load_site("skane")
-    info = site.info.assign(country="Brazil")
-    elsewhere = prepare(farms, replace(site, info=info))
-    assert elsewhere.local.tolist() == skane.local.tolist()
-    assert elsewhere.fingerprint != skane.fingerprint
-
-
-def test_first_local_is_another_study_unless_it_keeps_all(skane, fewer):
-    assert len({skane.fingerprint, fewer.fingerprint}) == 2
-    assert skane.first_local(30).fingerprint == skane.fingerprint
-
-
-def test_first_local_is_the_same_when_saved_and_read(fewer, tmp_path):
-    fewer.save(tmp_path)
-    again = Study.load(tmp_path)
-    assert again.fingerprint == fewer.fingerprint
-    assert again.test.tolist() == fewer.test.tolist()
-    assert again.notes == fewer.notes
-
-
-@pytest.mark.parametrize("n", [9, 31])
-def test_first_local_out_of_range_is_refused(skane, n):
-    with pytest.raises(
-        ValueError,
-        match=rf"'n' must be between 10 and 30 \(the local samples\), .* {n}",
-    ):
-        skane.first_local(n)
-
-
-def test_first_local_needs_a_sample_for_each_fold_and_soc_that_varies(farms, skane):
-    many = prepare(farms, load_site("skane"), n_folds=20)
-    with pytest.raises(ValueError, match="'n' must be between 20 and 30"):
-        many.first_local(19)
-    soc = skane.site.soc.copy()
-    soc[skane.local[:10]] = 1.5
-    flat = replace(skane, site=replace(skane.site, soc=soc))
-    with pytest.raises(ValueError, match="must vary among the 10 local samples"):
-        flat.first_local(10)
 
 
 def test_random_split_is_that_of_its_seed(farms, skane):
@@ -488,17 +413,3 @@ def test_random_splits_hold_every_sample_about_as_often(farms):
     assert np.abs(counts - 48).max() < 5 * 6.04
     # Chi-squared with 124 degrees of freedom, mean 124 x (1 - 30/125): sd below 13.
     assert np.sum((counts - 48) ** 2 / 48) < 94 + 5 * 13
-
-
-def test_random_split_does_not_depend_on_soc(farms):
-    site = load_site("skane")
-    absurd = replace(site, soc=np.linspace(1, 50, len(site)))
-    found = [prepare(farms, one, split="random").local for one in (site, absurd)]
-    assert found[0].tolist() == found[1].tolist()
-
-
-def test_unknown_split_is_refused(farms):
-    with pytest.raises(
-        ValueError, match=r"Unknown split 'kennard-stone'. Did you mean"
-    ):
-        prepare(farms, load_site("skane"), split="kennard-stone")

@@ -148,13 +148,10 @@ def test_what_reaches_the_layers_after_each_cut_is_counted_by_hand():
     after = [layer.layer for layer in tail_shapes(DEEP, 31, 3)[1] if layer.weights]
     assert after == ["Fully-connected", "Fully-connected"]
     assert tail_shapes(DEEP, 31, 0)[1] == layer_shapes(DEEP, 31)
-
-
-def test_layers_before_and_after_a_cut_are_all_layers():
-    for n_frozen in range(5):
-        after = tail_shapes(DEEP, 31, n_frozen)[1]
+    for n_frozen in range(5):  # layers before and after a cut are all layers
         names = DEEP.block_names[:n_frozen]
         before = [layer for layer in layer_shapes(DEEP, 31) if layer.block in names]
+        after = tail_shapes(DEEP, 31, n_frozen)[1]
         assert len(before) + len(after) == len(layer_shapes(DEEP, 31))
 
 
@@ -218,6 +215,9 @@ def test_the_whole_models_predict_what_the_layers_after_the_cut_did(
 
 def test_nothing_frozen_is_the_whole_network_trained_on(cuts, site, library):
     cut = cuts[0]
+    assert cut.network.n_trained == n_weights_that_train(cut.base)
+    # FC-block 2 has 6 * 4 + 4 weights; the output 4 and a bias.
+    assert [cuts[n].network.n_trained for n in (3, 4)] == [28 + 5, 5]
     parts = [replace(fold, scaling=library.scaling) for fold in cut.parts]
     whole = train_folds(
         cut.network.architecture,
@@ -266,12 +266,6 @@ def test_units_do_not_matter_where_the_scaling_of_the_base_has_them(library, sit
     for one, ten in zip(*runs, strict=True):
         np.testing.assert_allclose(ten.predicted, one.predicted * 10, rtol=1e-4)
         np.testing.assert_allclose(ten.history, one.history * 10, rtol=1e-4)
-
-
-def test_counted_weights_are_all_that_train_down_to_the_output_alone(cuts):
-    assert cuts[0].network.n_trained == n_weights_that_train(cuts[0].base)
-    # FC-block 2 has 6 * 4 + 4 weights; the output 4 and a bias.
-    assert [cuts[n].network.n_trained for n in (3, 4)] == [28 + 5, 5]
 
 
 def test_a_model_of_double_precision_is_retrained_in_it(site):

@@ -11,7 +11,7 @@ from scipy import stats
 
 from soilnb.baselines import fit_plsr
 from soilnb.cnn import SMALL
-from soilnb.datasets import load_library, load_site
+from soilnb.datasets import load_site
 from soilnb.study import (
     Case,
     Fits,
@@ -35,16 +35,6 @@ CASES = [
     Case("learning_curve", 1, 10),
 ]
 SETTINGS = {"max_epochs": 60, "architecture": SMALL}
-
-
-@pytest.fixture(scope="module")
-def farms():
-    return load_library("farms")
-
-
-@pytest.fixture(scope="module")
-def skane(farms):
-    return prepare(farms, load_site("skane"))
 
 
 class Fitter:
@@ -119,6 +109,10 @@ def test_cases_of_a_site_have_a_curve_where_it_is_large_enough(skane, monkeypatc
         *(Case("random_splits", seed, 30) for seed in (3, 4)),
         *(Case("learning_curve", 3, n) for n in (10, 50)),
     ]
+    # A curve is tested on the same samples.
+    studies = [Case("learning_curve", 1, n).of(skane) for n in (10, 50)]
+    assert studies[0].test.tolist() == studies[1].test.tolist()
+    assert studies[0].local.tolist() == studies[1].local[:10].tolist()
     monkeypatch.setattr(repeats_module, "CURVE_SITE_MIN", 126)
     assert plan_cases(skane, (3, 4), (3,), (10, 50)) == cases[:4]
 
@@ -161,57 +155,82 @@ def test_more_cases_are_added_and_only_those_asked_for_are_returned(tmp_path, sk
     assert fit.studies == []
 
 
-def test_file_of_other_settings_is_refused(tmp_path, skane):
-    file = tmp_path / "skane.parquet"
-    run(file, skane, Fitter(), cases=CASES[:1])
+@pytest.mark.parametrize(
+    ("site", "settings", "message"),
+    [
+        ("skane", {"max_epochs": 40}, "other settings: max_epochs was 60, is 40"),
+        ("vaud", {}, r"'some.parquet' holds another study"),
+        ("", {}, r"'some.parquet' was not written by 'repeat'"),
+    ],
+)
+def test_file_of_something_else_is_refused_and_not_overwritten(
+    tmp_path, farms, skane, site, settings, message
+):
+    file = tmp_path / "some.parquet"
+    if site:
+        run(file, skane, Fitter(), cases=CASES[:1])
+    else:
+        pd.DataFrame({"a": [1]}).to_parquet(file)
+    study = prepare(farms, load_site(site)) if site == "vaud" else skane
     before, fit = file.read_bytes(), Fitter()
-    with pytest.raises(
-        ValueError,
-        match=r"'skane.parquet' was made with other settings: max_epochs was 60, is 40",
-    ):
-        run(file, skane, fit, settings=SETTINGS | {"max_epochs": 40})
+    with pytest.raises(ValueError, match=message):
+        run(file, study, fit, cases=CASES[:2], settings=SETTINGS | settings)
     assert fit.studies == []
     assert file.read_bytes() == before
 
 
-def test_file_of_another_study_is_refused(tmp_path, farms, skane):
-    file = tmp_path / "site.parquet"
-    run(file, skane, Fitter(), cases=CASES[:1])
-    vaud = prepare(farms, load_site("vaud"))
-    with pytest.raises(ValueError, match=r"'site.parquet' holds another study"):
-        run(file, vaud, Fitter(), cases=CASES[:2])
-
-
-def test_file_of_something_else_is_refused_and_not_overwritten(tmp_path, skane):
-    file = tmp_path / "mine.parquet"
-    pd.DataFrame({"a": [1]}).to_parquet(file)
-    with pytest.raises(ValueError, match=r"'mine.parquet' was not written by 'repeat'"):
-        run(file, skane, Fitter())
-    assert list(pd.read_parquet(file)) == ["a"]
-
-
-def test_setting_that_cannot_be_compared_is_refused(tmp_path, skane):
-    with pytest.raises(TypeError, match=r"'settings' must hold plain values .* object"):
-        run(tmp_path / "a.parquet", skane, Fitter(), settings={"a": object()})
-
-
-def test_no_case_is_refused(tmp_path, skane):
-    with pytest.raises(ValueError, match="'cases' must hold at least one case"):
-        run(tmp_path / "a.parquet", skane, Fitter(), cases=[])
-
-
-def test_learning_curve_needs_ninety_samples_with_soc(skane):
-    soc = skane.site.soc.copy()
+def few(study):
+    """The study, of whose samples 89 have SOC."""
+    soc = study.site.soc.copy()
     soc[:36] = np.nan
-    few = replace(skane, site=replace(skane.site, soc=soc))
-    with pytest.raises(ValueError, match="90 samples for a learning curve, got 89"):
-        Case("learning_curve", 1, 10).of(few)
+    return replace(study, site=replace(study.site, soc=soc))
 
 
-def test_learning_curve_is_tested_on_the_same_samples(skane):
-    studies = [Case("learning_curve", 1, n).of(skane) for n in (10, 50)]
-    assert studies[0].test.tolist() == studies[1].test.tolist()
-    assert studies[0].local.tolist() == studies[1].local[:10].tolist()
+# RMSE of three methods at four sites with two seeds.
+SCORES = pd.DataFrame(
+    product(["a", "b", "c", "d"], [1, 2], ["local", "mbl", "rf_local"]),
+    columns=["site", "seed", "method"],
+).assign(rmse=np.random.default_rng(3).uniform(0.2, 1.0, 24))
+
+
+def two_seeds():
+    """Predictions of a site, by `local` with two seeds, by `mbl` with one."""
+    first = table("a", 1, local=[1] * 4, mbl=[2] * 4)
+    return pd.concat([first, table("a", 2, local=[1] * 4)])
+
+
+# fmt: off
+REFUSED = {
+    "'settings' must hold plain values .* object":
+        lambda study: run("a.parquet", study, Fitter(), settings={"a": object()}),
+    "'cases' must hold at least one case":
+        lambda study: run("a.parquet", study, Fitter(), cases=[]),
+    "90 samples for a learning curve, got 89":
+        lambda study: Case("learning_curve", 1, 10).of(few(study)),
+    "Unknown kind 'seed'. Did you mean 'seeds'": lambda _: Case("seed", 1, 30),
+    "of 'mbl' at 'a' .* got 4 rows for 8. Keep": lambda _: paired(two_seeds()),
+    "'reference' must be one of mbl at 'a'":
+        lambda _: paired(table("a", 1, mbl=[1] * 4)),
+    "'predictions' must have the column 'site'":
+        lambda _: paired(two_seeds().drop(columns="site")),
+    "'rmse' must be above 0, got 0": lambda _: over_sites(SCORES.assign(rmse=0.0)),
+    "two of 'local' at 'a' with seed 1":
+        lambda _: over_sites(pd.concat([SCORES, SCORES[:1]])),
+    "'reference' must be one of mbl, rf_":
+        lambda _: over_sites(SCORES.query("method != 'local'")),
+    "must have the column 'seed', got":
+        lambda _: over_sites(SCORES.drop(columns="seed")),
+    "'scores' must have at least one row, got none":
+        lambda _: over_sites(SCORES[:0]),
+    "'n_sites' must be at least 1, got 0": lambda _: smallest_p(0),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_repeated_or_compared_is_refused(skane, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        REFUSED[message](skane)
 
 
 @pytest.mark.parametrize("name", ["skane", "vaud"])
@@ -233,11 +252,6 @@ def test_case_is_the_study_that_would_have_been_prepared(farms, tmp_path, name):
         assert found.fingerprint == prepared.fingerprint
         assert sorted(found.notes) == sorted(prepared.notes)
         np.testing.assert_array_equal(found.country_folds, prepared.country_folds)
-
-
-def test_unknown_kind_of_case_is_refused():
-    with pytest.raises(ValueError, match=r"Unknown kind 'seed'. Did you mean 'seeds'"):
-        Case("seed", 1, 30)
 
 
 def table(site, seed, **errors):
@@ -304,34 +318,10 @@ def test_sites_and_sizes_are_compared_apart():
     assert found == [["a", 10, -1], ["a", 30, 0], ["b", 10, 2]]
 
 
-def test_method_without_all_seeds_is_refused():
-    both = pd.concat(
-        [table("a", 1, local=[1] * 4, mbl=[2] * 4), table("a", 2, local=[1] * 4)]
-    )
-    with pytest.raises(ValueError, match=r"of 'mbl' at 'a' .* got 4 rows for 8. Keep"):
-        paired(both)
-
-
-def test_paired_without_its_reference_or_a_column_is_refused():
-    with pytest.raises(ValueError, match="'reference' must be one of mbl at 'a'"):
-        paired(table("a", 1, mbl=[1] * 4))
-    with pytest.raises(ValueError, match="'predictions' must have the column 'site'"):
-        paired(table("a", 1, mbl=[1] * 4).drop(columns="site"))
-
-
-@pytest.fixture
-def scores():
-    """RMSE of two methods at four sites with two seeds."""
-    rng = np.random.default_rng(3)
-    rows = product(["a", "b", "c", "d"], [1, 2], ["local", "mbl", "rf_local"])
-    frame = pd.DataFrame(rows, columns=["site", "seed", "method"])
-    return frame.assign(rmse=rng.uniform(0.2, 1.0, len(frame)))
-
-
-def test_ratio_over_sites_agrees_with_numpy_and_scipy(scores):
-    cube = scores["rmse"].to_numpy().reshape(4, 2, 3)  # site, seed, method
+def test_ratio_over_sites_agrees_with_numpy_and_scipy():
+    cube = SCORES["rmse"].to_numpy().reshape(4, 2, 3)  # site, seed, method
     by_site = np.log(cube[:, :, 2] / cube[:, :, 0]).mean(axis=1)
-    row = over_sites(scores).set_index("method").loc["rf_local"]
+    row = over_sites(SCORES).set_index("method").loc["rf_local"]
     assert row["ratio"] == pytest.approx(np.exp(by_site.mean()))
     interval = stats.ttest_1samp(by_site, 0).confidence_interval(0.95)
     assert row["low"] == pytest.approx(np.exp(interval.low))
@@ -342,10 +332,10 @@ def test_ratio_over_sites_agrees_with_numpy_and_scipy(scores):
     assert row["smallest_p"] == 0.125
 
 
-def test_site_counts_once_however_many_seeds_it_has(scores):
-    more = scores[scores["site"] == "a"].assign(seed=lambda part: part["seed"] + 2)
-    again = over_sites(pd.concat([scores, more]))
-    np.testing.assert_allclose(again["ratio"], over_sites(scores)["ratio"])
+def test_site_counts_once_however_many_seeds_it_has():
+    more = SCORES[SCORES["site"] == "a"].assign(seed=lambda part: part["seed"] + 2)
+    again = over_sites(pd.concat([SCORES, more]))
+    np.testing.assert_allclose(again["ratio"], over_sites(SCORES)["ratio"])
     assert set(again["n_sites"]) == {4}
 
 
@@ -358,38 +348,21 @@ def test_halving_and_doubling_cancel():
     assert row["p_value"] == 1
 
 
-def test_method_that_a_site_lacks_has_fewer_sites(scores):
-    lacking = (scores["site"] == "b") & (scores["method"] == "mbl")
-    sites = over_sites(scores[~lacking]).set_index("method")["n_sites"]
+def test_method_that_a_site_lacks_has_fewer_sites():
+    lacking = (SCORES["site"] == "b") & (SCORES["method"] == "mbl")
+    sites = over_sites(SCORES[~lacking]).set_index("method")["n_sites"]
     assert sites.to_dict() == {"mbl": 3, "rf_local": 4}
-
-
-def test_one_site_has_no_interval_and_a_p_value_of_one(scores):
-    row = over_sites(scores[scores["site"] == "a"]).iloc[0]
+    # One site has no interval, and a p-value of one.
+    row = over_sites(SCORES[SCORES["site"] == "a"]).iloc[0]
     assert np.isnan([row["low"], row["high"]]).all()
     assert row["p_value"] == row["smallest_p"] == 1
 
 
-def test_numbers_of_local_samples_are_summarised_apart(scores):
-    fewer = scores.assign(n_local=10, rmse=scores["rmse"] ** 2)
-    both = over_sites(pd.concat([scores.assign(n_local=30), fewer]))
+def test_numbers_of_local_samples_are_summarised_apart():
+    fewer = SCORES.assign(n_local=10, rmse=SCORES["rmse"] ** 2)
+    both = over_sites(pd.concat([SCORES.assign(n_local=30), fewer]))
     assert both["n_local"].tolist() == [30, 30, 10, 10]
     np.testing.assert_allclose(both["ratio"][2:], both["ratio"][:2] ** 2)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.assign(rmse=0.0), "'rmse' must be above 0, got 0"),
-        (lambda t: pd.concat([t, t[:1]]), "two of 'local' at 'a' with seed 1"),
-        (lambda t: t[t["method"] != "local"], "'reference' must be one of mbl, rf_"),
-        (lambda t: t.drop(columns="seed"), "must have the column 'seed', got"),
-        (lambda t: t[:0], "'scores' must have at least one row, got none"),
-    ],
-)
-def test_scores_that_cannot_be_compared_are_refused(scores, change, message):
-    with pytest.raises(ValueError, match=message):
-        over_sites(change(scores))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -407,13 +380,9 @@ def test_sign_flip_by_hand():
     assert sign_flip_test([1, -1, 4]) == 6 / 8
     assert sign_flip_test([0.1, 0.2, 0.3, 0.1]) == 2 / 16
     assert sign_flip_test([0.0, 0.0]) == 1
-
-
-def test_equal_differences_in_another_order_give_the_same_p_value():
     values = [0.1, 0.2, 0.3, -0.4, 0.7]  # many sums are equal but for rounding
     orders = [np.random.default_rng(seed).permutation(values) for seed in range(20)]
-    found = {sign_flip_test(order) for order in orders}
-    assert len(found) == 1
+    assert len({sign_flip_test(order) for order in orders}) == 1
 
 
 @pytest.mark.parametrize("n_sites", range(1, 13))
@@ -421,16 +390,7 @@ def test_no_sites_that_all_agree_go_below_the_smallest_p(n_sites):
     assert sign_flip_test(np.arange(1, n_sites + 1)) == smallest_p(n_sites)
 
 
-def test_three_sites_never_go_below_a_quarter():
-    assert smallest_p(3) == 0.25
-
-
 def test_many_values_are_sampled_and_close_to_the_exact_p_value():
     values = np.tile([1.0, -1.0, 1.0], 7)  # 7 of 21 are -1: |sum| >= 7
     as_far = sum(math.comb(21, k) for k in range(22) if abs(21 - 2 * k) >= 7)
     assert sign_flip_test(values) == pytest.approx(as_far / 2**21, rel=0.03)
-
-
-def test_no_sites_are_refused():
-    with pytest.raises(ValueError, match="'n_sites' must be at least 1, got 0"):
-        smallest_p(0)
