@@ -10,18 +10,11 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Method:
-    """A way to estimate soil organic carbon.
+    """A way to estimate soil organic carbon: name in files, label for people, kind.
 
-    Parameters
-    ----------
-    name : str
-        As files name it.
-    label : str
-        As tables and figures name it.
-    kind : str
-        "plain" (no network), "fixed" (a network of a given architecture), "network"
-        (of an architecture that was searched for), "transfer" (from such a network or
-        with selected rows) or "chosen" (one of the others).
+    Kinds: "plain" (no network), "fixed" and "network" (architecture given or searched
+    for), "transfer" (from such a network or with selected rows), "chosen" (of the
+    others).
     """
 
     name: str
@@ -86,8 +79,6 @@ LOCAL = (
 def label(name: str) -> str:
     """Return a method as people name it; a name that is not known stays.
 
-    Examples
-    --------
     >>> label("dtl_i_global"), label("mine")
     ('DTL-I global', 'mine')
     """
@@ -97,8 +88,6 @@ def label(name: str) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Return methods once each, known ones in their order, then the unknown ones.
 
-    Examples
-    --------
     >>> in_order(["mine", "dtl_i_global", "mbl", "mine"])
     ['mbl', 'dtl_i_global', 'mine']
     """
@@ -108,20 +97,11 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table to be shown: its methods by their labels.
+    """Return a table to be shown: methods by their labels.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Methods in the column, the index or the level of the index named "method" or
-        "candidate".
+    They stand in the column, the index or the level of the index named "method" or
+    "candidate".
 
-    Returns
-    -------
-    DataFrame
-
-    Examples
-    --------
     >>> labelled(pd.DataFrame({"method": ["mbl"], "rmse": [0.3]}))["method"].item()
     'memory-based'
     """
@@ -136,21 +116,10 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_site(table: pd.DataFrame, column: str, name: str = "table") -> pd.DataFrame:
-    """Return methods in rows, in their order, and sites in columns.
+    """Return a column of a table (method, site, `column`): methods by sites.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method, site and `column`, one row for each pair.
-    column : str
-        What to show.
-    name : str, default "table"
-        What the refusal calls the table.
-
-    Raises
-    ------
-    ValueError
-        If a method is there twice at a site.
+    Raises ValueError, which calls the table `name`, if a method is there twice at a
+    site.
     """
     twice = table.duplicated(["method", "site"])
     if twice.any():

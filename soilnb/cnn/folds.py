@@ -83,10 +83,7 @@ def make_folds(
     stopping: str = "validation",
     seed: int = 1,
 ) -> list[Fold]:
-    """Return the folds in the order of their numbers, each with its own scaling.
-
-    Stopping "inner" watches a random fifth of the other rows, which does not train.
-    """
+    """Return the folds in the order of their numbers, each with its own scaling."""
     parts = []
     for position, number in enumerate(np.unique(folds)):
         train, held_out = (
@@ -124,10 +121,7 @@ def generator(seed: int, position: int, purpose: int) -> np.random.Generator:
 def initial_weights(
     architecture: Architecture, n_wavelengths: int, rng: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield first weights in the order of `keras.Model.get_weights`.
-
-    Kernels are Glorot-uniform, biases and shifts 0, scales 1, moments 0 and 1.
-    """
+    """Yield first weights in Keras's order: Glorot-uniform kernels, zero biases."""
     for layer in layer_shapes(architecture, n_wavelengths):
         if layer.normalises:
             yield from (

@@ -31,22 +31,8 @@ class LayerShape(NamedTuple):
 def layer_shapes(architecture: Architecture, n_wavelengths: int) -> list[LayerShape]:
     """Return the layers that have weights or change the size, in order.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-
-    Returns
-    -------
-    list of LayerShape
-        Convolutions, batch normalisations, poolings, "Flatten", fully connected layers.
-
-    Raises
-    ------
-    ValueError
-        If a filter or a pool is longer than what reaches it; the message names it.
+    Convolutions, batch normalisations, poolings, "Flatten", fully connected layers. A
+    ValueError names the filter or pool that is longer than what reaches it.
 
     Examples
     --------
@@ -134,24 +120,10 @@ def tail_shapes(
 
 
 def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
-    """Return the number of weights, as Keras counts them.
+    """Return the number of weights for spectra of so many bands, as Keras counts them.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
-
-    Returns
-    -------
-    int
-        Kernels, biases (one in every layer) and batch normalisations.
-
-    Raises
-    ------
-    ValueError
-        If the architecture does not fit the number of wavelengths.
+    Kernels, biases (one in every layer) and batch normalisations. A ValueError if the
+    architecture does not fit the number of wavelengths.
 
     Examples
     --------
@@ -170,19 +142,7 @@ def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
 
 
 def feasible(architecture: Architecture, n_wavelengths: int) -> bool:
-    """Return whether spectra of `n_wavelengths` bands are long enough.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum, at least 1.
-
-    Returns
-    -------
-    bool
-        False where `check_fit` raises for a filter or a pool.
+    """Return whether spectra of `n_wavelengths` bands are long enough for all layers.
 
     Examples
     --------

@@ -115,13 +115,9 @@ def _ratio_axis(axes: Axes, ratios: npt.NDArray) -> tuple[float, float]:
 def plot_learning_curve(table: pd.DataFrame) -> Figure:
     """Plot RMSE against the number of local samples, for each method.
 
-    Lines join the means over the seeds; dots are the runs, the band is their range.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method, n_local, seed, rmse (% SOC of one fixed test set); a row for
-        each run.
+    `table` has the columns method, n_local, seed and rmse (% SOC of one fixed test
+    set), a row for each run. Lines join the means over the seeds; dots are the runs,
+    the band is their range.
     """
     figure, axes = make_figure(6.2, 3.8)
     for place, method in enumerate(methods.in_order(table["method"])):

@@ -43,8 +43,9 @@ GREY: dict[str, Any] = {"s": 8, "color": "#BBBBBB", "lw": 0}
 def plot_farm_map(estimates: pd.DataFrame) -> Figure:
     """Plot measured SOC, estimate and uncertainty of each sample where it was taken.
 
-    The first two panels share one scale of colours. Distances are from the western and
-    southern edge of the samples.
+    Three panels; the first two share one scale of colours. Distances are from the
+    western and southern edge of the samples. A ring: outside the domain. A number: the
+    place in the order of the samples to be measured next.
 
     Parameters
     ----------
@@ -53,12 +54,6 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
         none), in_domain (bool), next (1, 2, ... for the samples to be measured next, NA
         of the others), and longitude and latitude in degrees or easting and northing in
         metres (at least one sample has them).
-
-    Returns
-    -------
-    Figure
-        Three panels. A ring: outside the domain. A number: the place in the order of
-        the samples to be measured next.
     """
     figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
     for axes in panels:
@@ -267,11 +262,8 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
 def plot_blend_weights(weights: pd.DataFrame) -> Figure:
     """Plot what share each candidate has in the estimates, the largest on top.
 
-    Parameters
-    ----------
-    weights : DataFrame
-        Columns candidate, weight (share, they sum to 1) and nested_rmse (% SOC), which
-        stands beside the bars.
+    `weights` has the columns candidate, weight (share, they sum to 1) and nested_rmse
+    (% SOC), which stands beside the bars.
     """
     rows = weights.sort_values(
         ["weight", "nested_rmse"], ascending=[False, True], ignore_index=True
@@ -290,19 +282,16 @@ def plot_blend_weights(weights: pd.DataFrame) -> Figure:
 def plot_draws(draws: pd.DataFrame) -> Figure:
     """Plot how the answer for each farm fares over many draws.
 
+    Three panels with a row for each farm: RMSE of the blend over that of the local
+    network (a dot for each draw, a diamond for their geometric mean), the share of
+    intervals that hold a sample, and that of intervals that hold the farm's mean, with
+    spectra and by the laboratory alone.
+
     Parameters
     ----------
     draws : DataFrame
         Columns site, design, draw, method ("blend", "local" and "plsr_one_se"), rmse,
         coverage, mean_covered and lab_covered; one row for each.
-
-    Returns
-    -------
-    Figure
-        Three panels with a row for each farm: RMSE of the blend over that of the local
-        network (a dot for each draw, a diamond for their geometric mean), the share of
-        intervals that hold a sample, and that of intervals that hold the farm's mean,
-        with spectra and by the laboratory alone.
     """
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = rmse["blend"] / rmse["local"]

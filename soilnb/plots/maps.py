@@ -85,8 +85,6 @@ def plot_map(
 def has_coordinates(table: pd.DataFrame) -> bool:
     """Return whether samples have longitude and latitude, or easting and northing.
 
-    Examples
-    --------
     >>> has_coordinates(pd.DataFrame({"longitude": [16.1], "latitude": [60.0]}))
     True
     >>> has_coordinates(pd.DataFrame({"longitude": [16.1]}))
@@ -164,11 +162,7 @@ def _count(n_known: int, n_all: int, without: Sequence[str]) -> str:
 def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot where the samples of each site lie, coloured by measured SOC.
 
-    Parameters
-    ----------
-    sites : mapping
-        Name to a table with the columns longitude and latitude in degrees and soc
-        in %.
+    `sites` are tables by name, with longitude and latitude in degrees and soc in %.
     """
     figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):

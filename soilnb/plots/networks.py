@@ -26,12 +26,8 @@ TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
 def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     """Plot validation RMSE against epoch: thin the folds, thick what is kept of them.
 
-    The thick line is the mean over the folds of each fold's lowest RMSE so far.
-
-    Parameters
-    ----------
-    histories : mapping
-        Method to validation RMSE (epochs, n_folds) in % SOC.
+    `histories` are validation RMSE in % SOC (epochs, n_folds), by method. The thick
+    line is the mean over the folds of each fold's lowest RMSE so far.
     """
     figure, panels = make_figure(
         3.2 * len(histories), 3, ncols=len(histories), squeeze=False
@@ -107,10 +103,7 @@ def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
 def plot_trials(trials: pd.DataFrame) -> Figure:
     """Plot the score of each trial of a search and the best so far.
 
-    Parameters
-    ----------
-    trials : DataFrame
-        Of `soilnb.cnn.search`: number, score, status and best, RMSE in % SOC.
+    `trials` are those of `soilnb.cnn.search`: number, score, status and best (% SOC).
     """
     figure, axes = make_figure(6.5, 3.4)
     ended = trials["status"] == "completed"
@@ -130,10 +123,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
 def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot how much each range of bands moves the prediction of networks.
 
-    Parameters
-    ----------
-    changes : mapping
-        Name to a table of `soilnb.cnn.explain.band_importance`, change in % SOC.
+    `changes` are tables of `soilnb.cnn.explain.band_importance` by name, in % SOC.
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(changes))
@@ -154,11 +144,8 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
 def plot_filters(filters: pd.DataFrame) -> Figure:
     """Plot where on the spectrum the filters of a network tell samples apart.
 
-    Parameters
-    ----------
-    filters : DataFrame
-        Of `soilnb.cnn.explain.first_filters`: filters in rows, wavelengths (nm) in
-        columns; drawn by the wavelength of their maximum, each divided by it.
+    `filters` are those of `soilnb.cnn.explain.first_filters`, with wavelengths (nm) in
+    columns; drawn by the wavelength of their maximum, each divided by it.
     """
     figure, axes = make_figure(7, 4)
     peaks = filters.max(axis=1)

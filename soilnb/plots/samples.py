@@ -27,6 +27,8 @@ def plot_spectra(
 ) -> Figure:
     """Plot the mean and the middle 90 % of the spectra of each set (Fig. 1b).
 
+    Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength.
+
     Parameters
     ----------
     wavelengths : array-like of shape (n_wavelengths,)
@@ -37,11 +39,6 @@ def plot_spectra(
         Sets without a colour in `COLOURS` get one.
     label : str, default "reflectance"
         What the spectra are; reflectance as a fraction.
-
-    Returns
-    -------
-    Figure
-        Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength.
     """
     figure, axes = make_figure(7, 3.8)
     palette = sns.color_palette("colorblind", len(sets))
@@ -73,14 +70,8 @@ def plot_curves(
 ) -> Figure:
     """Plot single spectra; the first is the reference that the others differ from.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    curves : mapping
-        Name to spectrum (n_wavelengths,).
-    label : str, default "reflectance"
-        What the spectra are; reflectance as a fraction.
+    `curves` are spectra (n_wavelengths,) by name, `label` says of what; as of
+    `plot_spectra`.
     """
     figure, axes = make_figure(7, 3.8)
     palette = [(0, 0, 0), *sns.color_palette("colorblind", len(curves) - 1)]
@@ -93,13 +84,7 @@ def plot_curves(
 
 
 def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
-    """Plot the distribution of SOC of each set as a density (Fig. 3a).
-
-    Parameters
-    ----------
-    sets : mapping
-        Name to SOC in %.
-    """
+    """Plot the distribution of SOC (%) of each set, by name, as a density (Fig. 3a)."""
     figure, axes = make_figure(6, 3.4)
     for name, soc in sets.items():
         sns.kdeplot(
@@ -121,12 +106,8 @@ def plot_scores_pairs(
 ) -> Figure:
     """Plot the first three principal components in pairs (Fig. 3b).
 
-    Parameters
-    ----------
-    scores : mapping
-        Name to principal component scores (n_samples, at least 3).
-    explained : sequence of float
-        Share of the variance that each component explains.
+    `scores` (n_samples, at least 3) are by name; `explained` are the shares of the
+    variance.
     """
     figure, panels = make_figure(9, 3.2, ncols=3)
     for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
@@ -152,13 +133,8 @@ def plot_outliers(
 ) -> Figure:
     """Plot T2 against Q of the spectra of each set, with the limits of both.
 
-    Parameters
-    ----------
-    measures : mapping
-        Name to a table with the columns t2 and q, from
-        `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
-    t2_limit, q_limit : float
-        Limits of T2 (dimensionless) and Q (SNV absorbance squared).
+    `measures` are tables by name, with the columns t2 (no unit) and q (SNV absorbance
+    squared), of `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
     """
     figure, axes = make_figure(6, 4.4)
     for name, rows in measures.items():
@@ -192,15 +168,8 @@ def plot_noise(
 ) -> Figure:
     """Plot the noise of each set at each band, with the joints between detectors.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    noise : mapping
-        Name to standard deviations (n_wavelengths,), from `soilnb.quality.noise`;
-        sets without a colour in `COLOURS` get one.
-    label : str, default "reflectance"
-        What the noise is of; reflectance as a fraction.
+    `noise` are standard deviations (n_wavelengths,) by name, from
+    `soilnb.quality.noise`; wavelengths, label and colours are as of `plot_spectra`.
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(noise))

@@ -45,6 +45,10 @@ def check_spectra(
 ) -> pd.DataFrame:
     """Return what every check finds in one set of spectra, as a table.
 
+    Steps are sought in reflectance, where detectors are matched; the number after
+    "above" is the median of their limits: smaller steps would not show. Noise is that
+    of absorbance, log10(1 / reflectance), because that is what models see.
+
     Parameters
     ----------
     reflectance : array-like of shape (n_samples, n_wavelengths)
@@ -63,29 +67,15 @@ def check_spectra(
         or bands where the check is of bands) and share. A joint that no spectrum is
         measured across has no row.
 
-    Raises
-    ------
-    ValueError
-        Where one of the checks does.
-
-    Notes
-    -----
-    Steps are sought in reflectance, where detectors are matched, and the number after
-    "above" is the median of their limits: smaller steps would not show. Noise is
-    that of absorbance, log10(1 / reflectance), because that is what models see.
-
     Examples
     --------
     >>> spectra = 0.3 + 1e-4 * np.random.default_rng(1).normal(size=(30, 20))
     >>> nm = np.arange(990, 1010)
     >>> outliers = SpectralOutliers(n_components=2).fit(spectra)
     >>> measures = outliers.measure(spectra, is_new=False)
-    >>> check_spectra(spectra + 0.01 * (nm > 1000), nm, measures, at=[1000]).loc[3]
-    check    step at 1000 nm, above 0.001
-    found                              30
-    of                                 30
-    share                             1.0
-    Name: 3, dtype: object
+    >>> found = check_spectra(spectra + 0.01 * (nm > 1000), nm, measures, at=[1000])
+    >>> found.loc[3, "check"], float(found.loc[3, "share"])
+    ('step at 1000 nm, above 0.001', 1.0)
     """
     copies = duplicated_spectra(reflectance) >= 0
     check_rows(measures.to_numpy(), "measures", copies, "reflectance")

@@ -72,8 +72,6 @@ def blend(
         What the candidates predict by models made without each fold.
     candidates : sequence of str, optional
         Some of its candidates; by default all.
-    shrinkage : float, default 0.1
-        Pull towards equal weights, at least 0: see Notes.
 
     Returns
     -------
@@ -84,14 +82,14 @@ def blend(
     -----
     The weights w are not negative, sum to one and minimise
 
-    mean((E w)^2) + shrinkage * s^2 * m * sum((w - 1/m)^2)
+    mean((E w)^2) + 0.1 * s^2 * m * sum((w - 1/m)^2)
 
     with the nested errors E (n, m) and their mean square s^2. This is stacking (Breiman
-    1996, Machine Learning 24, 49-64), shrunk: with thirty errors, weights that fit them
-    alone would fit their noise. The weights of a fold come from the errors of the other
-    folds, so no sample's own error has a say in its prediction. (The models that made
-    those other errors have seen it; without it all would be trained once for each pair
-    of folds.) Predictions below 0 are set to 0.
+    1996, Machine Learning 24, 49-64), shrunk towards equal weights: with thirty errors,
+    weights that fit them alone would fit their noise. The weights of a fold come from
+    the errors of the other folds, so no sample's own error has a say in its prediction.
+    (The models that made those other errors have seen it; without it all would be
+    trained once for each pair of folds.) Predictions below 0 are set to 0.
     """
     names = list(candidates or nested.local)
     study = nested.study
@@ -115,12 +113,8 @@ def blend(
 def stacking_weights(errors: npt.ArrayLike, shrinkage: float) -> Floats:
     """Return the weights of candidates from their errors (n_samples, m).
 
-    Examples
-    --------
     >>> stacking_weights([[1.0, -1.0], [1.0, -1.0]], 0.0).round(6).tolist()
     [0.5, 0.5]
-    >>> stacking_weights([[0.0, 1.0], [0.0, -1.0]], 0.0).round(6).tolist()
-    [1.0, 0.0]
     """
     E = np.asarray(errors, dtype=np.float64)
     n, m = E.shape

@@ -92,10 +92,7 @@ class Nested:
     test: dict[str, npt.NDArray[np.float64]]
 
     def table(self, candidates: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a row per candidate and local sample.
-
-        Columns candidate, sample_id, fold, measured and predicted (SOC in %).
-        """
+        """Return rows of candidate, sample_id, fold, measured, predicted (% SOC)."""
         study = self.study
         ids = study.site.info["sample_id"].to_numpy()[study.local]
         known = {"fold": study.local_folds, "measured": study.samples("local").y}
@@ -122,8 +119,7 @@ class _Rows:
 class Nest:
     """Everything that predicts the folds of a study from outside of them.
 
-    All networks of a candidate and depth are trained together. The position of one is
-    the place of its fold times `study.n_folds`, plus its number in the fold.
+    All networks of a candidate and depth are trained together, fold after fold.
     """
 
     study: Study

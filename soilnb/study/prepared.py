@@ -65,10 +65,8 @@ class Study:
         measured.
     local_folds, library_folds, country_folds : ndarray of int
         Fold of each local, library and country row.
-    n_folds : int
-        Number of folds.
-    seed : int
-        Seed of the folds and of every model.
+    n_folds, seed : int
+        Number of folds; seed of the folds and of every model.
     notes : tuple of str
         What was left out on the way, in sentences.
     """
@@ -122,13 +120,8 @@ class Study:
     def samples(self, part: str, n_most: int | None = None) -> Samples:
         """Return SNV absorbance, SOC in % and folds of samples that models learn from.
 
-        Parameters
-        ----------
-        part : str
-            "local", in order of selection, "global" or "country"; a study may have no
-            country library.
-        n_most : int, optional
-            At most so many, drawn by the study's seed.
+        `part` is "local", in order of selection, "global" or "country" (which a study
+        may not have); more than `n_most` are drawn by the study's seed.
         """
         if part == "local":
             rows, folds = self.local, self.local_folds
@@ -233,9 +226,8 @@ class Study:
         """Return the same study with fewer local samples and the same test samples.
 
         The first `n` that were selected are kept, at least 10 and the number of folds:
-        Kennard-Stone selects one sample after the other, so they are the `n` it would
-        have selected; the first `n` of a random order are a random sample too. The
-        samples that are left over are in neither set.
+        those that Kennard-Stone would have selected, or a random sample. Those that are
+        left over are in neither set.
         """
         n_local = len(self.local)
         lowest = max(N_LOCAL_MIN, self.n_folds)
@@ -471,11 +463,12 @@ def prepare(
 ) -> Study:
     """Return the study of one site with one library.
 
-    The site is put on the working grid and split into `n_local` local and
-    N - `n_local` test samples, without a look at their SOC. The global library is
-    every library row that shares no group and no spectrum with the site and covers
-    the grid; the country library is its rows from the site's country, where there are
-    at least 50.
+    The site is put on the working grid and split into `n_local` local and N - `n_local`
+    test samples, without a look at their SOC. The global library is every library row
+    that shares no group and no spectrum with the site and covers the grid; the country
+    library is its rows from the site's country, where there are at least 50. A
+    ValueError says what is wrong: too few samples, SOC that does not vary, no common
+    range, an option out of its own.
 
     Parameters
     ----------
@@ -495,15 +488,6 @@ def prepare(
         drawn by the seed, to see how much a result owes to one split.
     seed : int, default 1
         Seed of the folds, and of the random split.
-
-    Raises
-    ------
-    ValueError
-        Too few samples, SOC that does not vary, no common range, an unknown split.
-
-    See Also
-    --------
-    Study.first_local : Fewer local samples, the same test samples.
     """
     _check_split(site, split, n_local, n_folds, seed)
     grid = working_grid(site.wavelengths, wavelength_range)

@@ -58,15 +58,8 @@ def write_answer(
 
     Writes estimates.csv, farm.csv, weights.csv, report.html and, where there are
     degrees, estimates.geojson. The sentences are `mean`, `error`, `alone`, `library`,
-    `design` and `next`.
-
-    Parameters
-    ----------
-    step : Step
-        The running step.
-    farm, mix, estimates, table, facts
-        As of `make_farm`, `blend`, `estimate_samples`, `estimate_farm` and
-        `summarise_farm`.
+    `design` and `next`; the tables are those of `estimate_samples` and `estimate_farm`,
+    the facts those of `summarise_farm`.
     """
     values, study = step.values, step.study
     weights = mix.table.reset_index()
@@ -231,10 +224,7 @@ def read_answer(place: Path) -> list[str]:
 def choose_samples(
     given: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
 ) -> list[str]:
-    """Write which samples of a file to measure; return what to say of the draw.
-
-    `given` are parameters of the first step, the file as `site` among them.
-    """
+    """Write which samples of a file to measure; return what to say of the draw."""
     file = given["site"]
     _check_choice(given, n_samples, out)
     values = check_parameters(by_role("prepares"), given)

@@ -73,10 +73,8 @@ Floats = npt.NDArray[np.float64]
 def make_library(seed: int = 1) -> SpectralLibrary:
     """Return the synthetic library of 50,422 soils of 38 provinces.
 
-    Parameters
-    ----------
-    seed : int, default 1
-        At least 1; the same seed gives the same bytes.
+    It takes a few seconds and about 0.3 GB. The same `seed`, at least 1, gives the same
+    bytes; on another kind of processor the last digit of a reflectance may differ.
 
     Returns
     -------
@@ -84,16 +82,6 @@ def make_library(seed: int = 1) -> SpectralLibrary:
         Named "twin": 211 bands, 400-2500 nm. `info` has beside the usual columns
         `province` (also the group), `soil_type` and `laboratory`; country is China,
         Sweden, USA or "rest of the world".
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `seed` is not a whole number, or below 1.
-
-    Notes
-    -----
-    It takes a few seconds and about 0.3 GB. On another kind of processor the last
-    digit of a reflectance may differ.
     """
     check_int(seed, "seed", 1)
     samples = [_library_samples(country, seed) for country in COUNTRIES]
@@ -105,10 +93,9 @@ def make_site(name: str, seed: int = 1) -> SpectralLibrary:
 
     Parameters
     ----------
-    name : str
-        One of `TWIN_SITES`: "twin-china", "twin-sweden" or "twin-usa".
-    seed : int, default 1
-        At least 1, that of the library.
+    name, seed : str, int
+        One of `TWIN_SITES`: "twin-china", "twin-sweden" or "twin-usa"; the seed, at
+        least 1, is that of the library.
 
     Returns
     -------
@@ -117,11 +104,6 @@ def make_site(name: str, seed: int = 1) -> SpectralLibrary:
         columns `province` (the library's rows of that province share its minerals and
         its relation of SOC to spectra), `soil_type`, `laboratory`, `latitude` and
         `longitude` (degrees, on a field of the paper's area).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no such site, or `seed` is not a whole number or below 1.
 
     Examples
     --------
