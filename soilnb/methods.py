@@ -1,9 +1,10 @@
-"""Every method of the study: its name in files, its label for people, its order."""
+"""Every method, and every design of a draw: names in files, words for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -74,6 +75,42 @@ LOCAL = (
     "cnn_published",
     "local",
 )
+
+
+class Design(NamedTuple):
+    """How samples were drawn: its label, what was done, and what holds after it."""
+
+    label: str
+    words: str
+    says: str
+
+
+DESIGNS = {
+    "stratified": Design(
+        "stratified",
+        "chosen by chance within groups of similar spectra (stratified)",
+        "The draw is random within strata of similar spectra. It serves the models and "
+        "the mean, and its intervals hold.",
+    ),
+    "random": Design(
+        "random",
+        "chosen by chance (random)",
+        "The draw is simply random. Its intervals hold; spectra help its mean most.",
+    ),
+    "kennard_stone": Design(
+        "Kennard-Stone",
+        "chosen to be unlike each other (Kennard-Stone)",
+        "Kennard-Stone covers the spectra evenly, without chance. That is good for a "
+        "model; the mean has no interval after it, and those of the samples tend to be "
+        "too wide and are not guaranteed.",
+    ),
+    "unknown": Design(
+        "unknown design",
+        "chosen in a way that is not known",
+        "How the measured samples were drawn is not known. The mean has no interval, "
+        "and those of the samples hold only if they are like the others.",
+    ),
+}
 
 
 def label(name: str) -> str:

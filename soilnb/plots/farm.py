@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.maps import lay_out
 from soilnb.plots.style import (
     COLOURS,
@@ -23,13 +24,6 @@ from soilnb.plots.style import (
     method_rows,
 )
 
-# How the measured samples were chosen, in words.
-DESIGNS = {
-    "stratified": "stratified",
-    "random": "random",
-    "kennard_stone": "Kennard-Stone",
-    "unknown": "unknown design",
-}
 POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
 # From a column of the table of the farm's means to what it is called.
 SOURCES = {"lab_": "laboratory alone", "": "with spectra"}
@@ -249,8 +243,9 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
     if np.isfinite(lower) and np.isfinite(upper):
         axes.hlines(place, lower, upper, color=colour, lw=2.5)
         return
+    known = methods.DESIGNS.get(row["design"])
     axes.annotate(
-        f"no interval: {DESIGNS.get(row['design'], row['design'])}",
+        f"no interval: {known.label if known else row['design']}",
         (mean, place),
         xytext=(8, 0),
         textcoords="offset points",

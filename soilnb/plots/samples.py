@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb.plots.style import (
@@ -112,20 +113,28 @@ def plot_scores_pairs(
     figure, panels = make_figure(9, 3.2, ncols=3)
     for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
         for name, values in scores.items():
-            axes.scatter(
-                values[:, first],
-                values[:, second],
-                s=8 if name in ("library", "country") else 18,
-                color=COLOURS[name],
-                alpha=0.5 if name in ("library", "country") else 0.9,
-                label=name,
-                lw=0,
-                rasterized=len(values) > MANY_POINTS,
-            )
+            _draw_set(axes, values[:, first], values[:, second], name, name)
         labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
         axes.set(xlabel=labels[0], ylabel=labels[1])
     panels[0].legend(markerscale=1.5)
     return figure
+
+
+def _draw_set(
+    axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, name: str, label: str
+) -> None:
+    """Draw the samples of a set as points, those of a library small and pale."""
+    is_many = name in ("library", "country")
+    axes.scatter(
+        x,
+        y,
+        s=8 if is_many else 18,
+        color=COLOURS[name],
+        alpha=0.5 if is_many else 0.9,
+        label=label,
+        lw=0,
+        rasterized=np.size(x) > MANY_POINTS,
+    )
 
 
 def plot_outliers(
@@ -138,16 +147,7 @@ def plot_outliers(
     """
     figure, axes = make_figure(6, 4.4)
     for name, rows in measures.items():
-        axes.scatter(
-            rows["t2"],
-            rows["q"],
-            s=8 if name in ("library", "country") else 18,
-            color=COLOURS[name],
-            alpha=0.5 if name in ("library", "country") else 0.9,
-            label=f"{name} (n = {len(rows)})",
-            lw=0,
-            rasterized=True,  # a library has tens of thousands
-        )
+        _draw_set(axes, rows["t2"], rows["q"], name, f"{name} (n = {len(rows)})")
     axes.axvline(t2_limit, color="black", lw=0.8, ls="--", label="limits")
     axes.axhline(q_limit, color="black", lw=0.8, ls="--")
     axes.set(

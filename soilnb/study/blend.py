@@ -58,12 +58,7 @@ class Blend:
         return self.test.mean(axis=0)
 
 
-def blend(
-    nested: Nested,
-    candidates: Sequence[str] | None = None,
-    *,
-    shrinkage: float = SHRINKAGE,
-) -> Blend:
+def blend(nested: Nested, candidates: Sequence[str] | None = None) -> Blend:
     """Weight candidates by their nested errors, for each fold by those of the others.
 
     Parameters
@@ -98,7 +93,7 @@ def blend(
     own, test, weights = np.empty(len(local)), [], []
     for place, number in enumerate(np.unique(study.local_folds)):
         of_fold = study.local_folds == number
-        weights.append(stacking_weights(errors[~of_fold], shrinkage))
+        weights.append(stacking_weights(errors[~of_fold], SHRINKAGE))
         own[of_fold] = local[of_fold] @ weights[-1]
         each = np.array([np.maximum(nested.test[name][place], 0.0) for name in names])
         test.append(weights[-1] @ each)

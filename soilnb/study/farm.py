@@ -18,7 +18,8 @@ from soilnb.study.blend import Blend
 from soilnb.study.domain import find_domain
 from soilnb.study.drawn import UNKNOWN, new_draw, read_draw
 from soilnb.study.intervals import cv_plus
-from soilnb.study.prepared import N_LOCAL_MIN, N_TEST_MIN, Study
+from soilnb.study.prepared import Study
+from soilnb.study.split import N_LOCAL_MIN, N_TEST_MIN
 
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
 N_NEXT = 10  # samples that are named to be measured next

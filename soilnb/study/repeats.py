@@ -21,7 +21,7 @@ from soilnb.metrics import evaluate
 from soilnb.study.blend import blend
 from soilnb.study.models import fit_models
 from soilnb.study.networks import library_networks
-from soilnb.study.prepared import N_TEST_MIN, ConstantSocError, Study
+from soilnb.study.prepared import Study
 from soilnb.study.recommend import (
     BLENDED,
     CANDIDATES,
@@ -29,6 +29,7 @@ from soilnb.study.recommend import (
     nested_predictions,
 )
 from soilnb.study.scoring import Fits
+from soilnb.study.split import N_TEST_MIN, ConstantSocError
 
 KINDS = ("seeds", "random_splits", "learning_curve")
 CURVE_N_LOCAL = 50  # split of a learning curve, of which fewer samples are used

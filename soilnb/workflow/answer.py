@@ -11,10 +11,11 @@ import pandas as pd
 
 from soilnb._files import replacing
 from soilnb.datasets import SITES, folder_name
+from soilnb.methods import DESIGNS
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
 from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed, stock_of
-from soilnb.study.prepared import N_LOCAL_MIN, UNTESTED
+from soilnb.study.split import N_LOCAL_MIN, UNTESTED
 from soilnb.workflow.data import read_site
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.report import write_geojson, write_report
@@ -23,17 +24,6 @@ from soilnb.workflow.stamps import run_command
 from soilnb.workflow.step import Step
 from soilnb.workflow.steps import STEPS, by_role
 
-DESIGN_SAYS = {
-    "stratified": "The draw is random within strata of similar spectra. It serves the "
-    "models and the mean, and its intervals hold.",
-    "random": "The draw is simply random. Its intervals hold; spectra help its mean "
-    "most.",
-    "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance. That is "
-    "good for a model; the mean has no interval after it, and those of the samples "
-    "tend to be too wide and are not guaranteed.",
-    "unknown": "How the measured samples were drawn is not known. The mean has no "
-    "interval, and those of the samples hold only if they are like the others.",
-}
 # What may change the spectra that are chosen from, and where results go.
 _OF_SCANS = (
     "quantity",
@@ -125,7 +115,7 @@ def _sentences(
             f" Intervals of {level:.0%} need {needed} drawn samples, and there are "
             f"{n_drawn}: none is given."
         )
-    told["design"] = DESIGN_SAYS[farm.draw.design]
+    told["design"] = DESIGNS[farm.draw.design].says
     told["alone"] = (
         "Without chance in the draw nobody can say how many values would be enough."
         if np.isnan(facts["n_alone"])
@@ -212,7 +202,7 @@ def read_answer(place: Path) -> list[str]:
         lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha{ends}")
     lines += [
         f"Design of the draw: {table['design'].iloc[0]}. "
-        + DESIGN_SAYS[table["design"].iloc[0]],
+        + DESIGNS[table["design"].iloc[0]].says,
         f"Estimates: {len(rest)}, of which {n_in} are within the domain.",
         f"To be measured next: {', '.join(ordered['sample_id'])}",
         f"Report: {place / 'report.html'}",
@@ -247,7 +237,7 @@ def choose_samples(
     return [
         f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
         f"{out}.",
-        DESIGN_SAYS[design],
+        DESIGNS[design].says,
         f"Fill in its column soc, then: {shlex.join(words)}",
     ]
 

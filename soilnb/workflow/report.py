@@ -24,13 +24,6 @@ from soilnb import methods, plots
 from soilnb._files import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
-# How the samples for the laboratory were chosen, in a sentence.
-DESIGN_WORDS = {
-    "stratified": "chosen by chance within groups of similar spectra (stratified)",
-    "random": "chosen by chance (random)",
-    "kennard_stone": "chosen to be unlike each other (Kennard-Stone)",
-    "unknown": "chosen in a way that is not known",
-}
 MAX_SVG = 400_000  # bytes; a larger figure (thousands of samples) becomes a bitmap
 ABBREVIATIONS = {
     "PLSR": "partial least squares regression",
@@ -71,7 +64,7 @@ def write_report(
         **_counts(estimates),
         farm={row["population"]: row for row in farm.to_dict("records")},
         populations=plots.POPULATIONS,
-        designs=DESIGN_WORDS,
+        designs={name: one.words for name, one in methods.DESIGNS.items()},
         mean_figure=_inline(plots.plot_farm_mean(farm)),
         figures=_figures(estimates, spectra),
         **_blend(weights),
