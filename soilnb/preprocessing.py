@@ -81,8 +81,6 @@ def reflectance(absorbance: npt.ArrayLike) -> Floats:
     Absorbance, dimensionless, and reflectance, a fraction, are (n_samples,
     n_wavelengths); a ValueError if the input is not 2D or has missing values.
 
-    Examples
-    --------
     >>> reflectance([[1.0, 0.0]])
     array([[0.1, 1. ]])
     """
@@ -199,21 +197,14 @@ def check_wavelength_range(
 
 
 def working_grid(
-    wavelengths: npt.ArrayLike,
-    wavelength_range: tuple[float, float] = DEFAULT_RANGE_NM,
+    wavelengths: npt.ArrayLike, wavelength_range: tuple[float, float] = DEFAULT_RANGE_NM
 ) -> Floats:
     """Return the multiples of 10 nm inside both a range and the site's own range.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths at which the site was measured, in nm, strictly increasing.
-    wavelength_range : (float, float)
-        Lowest and highest wavelength wanted, in nm, both included. A ValueError if they
-        do not increase, or fewer than 20 bands remain.
+    `wavelengths` are those of the site, nm, strictly increasing; `wavelength_range` the
+    lowest and highest wanted, both included. A ValueError if they do not increase, or
+    fewer than 20 bands remain.
 
-    Examples
-    --------
     >>> working_grid([1000, 2400])[[0, 1, -1]]
     array([1000., 1010., 2400.])
     """

@@ -15,11 +15,7 @@ N_COMMITTEES = 5  # models of Cubist whose predictions are averaged
 
 
 def fit_random_forest(
-    X: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    seed: int,
-    n_trees: int = 500,
+    X: npt.ArrayLike, y: npt.ArrayLike, *, seed: int, n_trees: int = 500
 ) -> RandomForestRegressor:
     """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 

@@ -23,15 +23,7 @@ INITIAL, SHUFFLE, DROPOUT, INNER = 1, 2, 3, 4  # purposes of the generators
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Mean and standard deviation of each band and of the soil property.
-
-    Parameters
-    ----------
-    band_mean, band_sd : array of shape (n_wavelengths,)
-        In the unit of the spectra (SNV: none).
-    y_mean, y_sd : float
-        In the unit of the soil property.
-    """
+    """Mean and sd of each band and of the soil property, in their own units."""
 
     band_mean: npt.NDArray[np.float64]
     band_sd: npt.NDArray[np.float64]

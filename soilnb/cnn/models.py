@@ -27,17 +27,9 @@ def predict_one(model: keras.Model, X: npt.NDArray) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class FoldModels:
-    """The models of the folds; their mean is the prediction.
+    """The models of the folds, in their order, for the same wavelengths; at least one.
 
-    Parameters
-    ----------
-    models : list of keras.Model
-        One per fold, in the order of the fold numbers, all for the same wavelengths.
-
-    Raises
-    ------
-    ValueError
-        If there is no model.
+    Their mean is the prediction.
     """
 
     models: list[keras.Model]

@@ -9,10 +9,7 @@ from soilnb.cnn.folds import Scaling
 from soilnb.cnn.shapes import check_fit
 
 DTYPES = ("float32", "float64")
-_POOLINGS = {
-    "max": keras.layers.MaxPooling1D,
-    "average": keras.layers.AveragePooling1D,
-}
+_POOLINGS = {"max": keras.layers.MaxPooling1D, "average": keras.layers.AveragePooling1D}
 
 
 def build(

@@ -34,8 +34,6 @@ def layer_shapes(architecture: Architecture, n_wavelengths: int) -> list[LayerSh
     Convolutions, batch normalisations, poolings, "Flatten", fully connected layers. A
     ValueError names the filter or pool that is longer than what reaches it.
 
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock
     >>> for layer in layer_shapes(Architecture((ConvBlock(4, 9, 3),), ()), 21):
     ...     print(layer.layer, layer.output, layer.weights)
@@ -125,8 +123,6 @@ def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
     Kernels, biases (one in every layer) and batch normalisations. A ValueError if the
     architecture does not fit the number of wavelengths.
 
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock, FCBlock
     >>> tiny = Architecture(conv=(ConvBlock(4, 9, stride=3),), fc=(FCBlock(2),))
     >>> n_weights(tiny, n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
@@ -144,8 +140,6 @@ def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
 def feasible(architecture: Architecture, n_wavelengths: int) -> bool:
     """Return whether spectra of `n_wavelengths` bands are long enough for all layers.
 
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock
     >>> [feasible(Architecture((ConvBlock(4, 9),), ()), n) for n in (8, 9)]
     [False, True]

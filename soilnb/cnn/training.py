@@ -76,8 +76,7 @@ def cross_validate(
     ----------
     architecture : Architecture
         Blocks and training settings.
-    X, y, folds : array-like of shape (n_samples, n_wavelengths), (n_samples,),
-    (n_samples,)
+    X, y, folds : array-like (n_samples, n_wavelengths), (n_samples,), (n_samples,)
         SNV absorbance, soil property, in its own unit, and fold number of each sample;
         the folds may differ in size.
     seed : int, default 1

@@ -25,14 +25,8 @@ SHIFTED_COLUMN = "x_dummy_4326"  # degrees, moved by the source to hide the farm
 class Farm:
     """One farm of LimeSoDa.
 
-    Attributes
-    ----------
-    set_name, country : str
-        Name of the data set, which ends with its count of samples; its country.
-    site : str
-        Name of the farm as a site, or "" if it is part of the library only.
-    condition : str
-        What differs from dry soil in a laboratory, or "".
+    `set_name` ends with its count of samples; `site` is "" if it is part of the library
+    only; `condition` is what differs from dry soil in a laboratory, or "".
     """
 
     set_name: str

@@ -198,8 +198,6 @@ def describe(soc: npt.ArrayLike) -> pd.Series:
     has missing values. Table 1: Shen et al. (2022),
     doi:10.1016/j.isprsjprs.2022.04.009.
 
-    Examples
-    --------
     >>> describe([1.0, 2.0, 3.0])[["n", "sd", "q1"]].to_list()
     [3.0, 1.0, 1.5]
     """

@@ -29,17 +29,11 @@ def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
     """Plot the RMSE of each method relative to `local`, one dot for each site.
 
     Beside each row stands at how many sites the method is better than `local`, and at
-    how many it is `local` (`recommended` may be).
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns site, method, rmse and, where there are several, seed; one row for each.
-        The logarithms of the ratios are averaged over the seeds. A site without
-        `local` is left out.
-    summary : DataFrame
-        Columns method, ratio, low and high, as of `soilnb.study.over_sites`, one row
-        for each method: the mean ratio (diamond) and its 95 % interval (line).
+    how many it is `local` (`recommended` may be). `scores` has the columns site,
+    method, rmse and, where there are several, seed, over which the logarithms of the
+    ratios are averaged; a site without `local` is left out. `summary`, of
+    `soilnb.study.over_sites`, has method, ratio, low and high: the mean ratio (diamond)
+    and its 95 % interval (line).
     """
     ratios = _site_ratios(scores)
     if summary["method"].duplicated().any():
@@ -139,17 +133,11 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
 def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     """Plot what a method is chosen on: its nested cross-validated RMSE.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method and rmse (% SOC): the RMSE on held-out local samples, with every
-        choice repeated without them. Where it has the column test_rmse, that of the
-        test samples is drawn as well; it decided nothing.
-    chosen : str
-        The method that was recommended, filled; like `local`, in the table.
-    margin : float
-        Share, from 0 to below 1, by which a method must be below `local` to be chosen
-        over it; the dashed line.
+    `table` has the columns method and rmse (% SOC), on held-out local samples, with
+    every choice repeated without them, and maybe test_rmse, that of the test samples,
+    which decided nothing. `chosen`, the method that was recommended, is filled.
+    `margin`, from 0 to below 1, is the share by which one must be below `local`; the
+    dashed line.
     """
     rows = table.set_index("method").pipe(lambda t: t.loc[methods.in_order(t.index)])
     if "local" not in rows.index:

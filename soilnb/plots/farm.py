@@ -39,15 +39,10 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
 
     Three panels; the first two share one scale of colours. Distances are from the
     western and southern edge of the samples. A ring: outside the domain. A number: the
-    place in the order of the samples to be measured next.
-
-    Parameters
-    ----------
-    estimates : DataFrame
-        One row per sample: soc, estimate, lower, upper (% SOC, NaN where there is
-        none), in_domain (bool), next (1, 2, ... for the samples to be measured next, NA
-        of the others), and longitude and latitude in degrees or easting and northing in
-        metres (at least one sample has them).
+    place in the order of the samples to be measured next. `estimates` has a row per
+    sample: soc, estimate, lower, upper (% SOC, NaN where there is none), in_domain
+    (bool), next (NA of those not to be measured next), and longitude and latitude in
+    degrees or easting and northing in metres (at least one sample has them).
     """
     figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
     for axes in panels:
@@ -140,15 +135,11 @@ def _free_sides(places: npt.NDArray) -> npt.NDArray[np.float64]:
 def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> Figure:
     """Plot the estimates in increasing order, with their intervals.
 
-    Parameters
-    ----------
-    estimates : DataFrame
-        One row per sample: sample_id, soc, estimate, lower, upper (% SOC, NaN where
-        there is none), level (share of true values that intervals are made to hold) and
-        in_domain (bool). A measured sample stands where its estimate would.
-    truth : Series, optional
-        True SOC in % by sample_id, where it is known after all: a cross for each sample
-        without a measurement, in another colour where its interval misses it.
+    `estimates` has a row per sample: sample_id, soc, estimate, lower, upper (% SOC, NaN
+    where there is none), level (share of true values that intervals are made to hold)
+    and in_domain (bool). A measured sample stands where its estimate would. `truth` is
+    SOC in % by sample_id, where it is known after all: a cross for each sample without
+    a measurement, in another colour where its interval misses it.
     """
     rows = estimates.sort_values("estimate", kind="stable").reset_index(drop=True)
     rows.index += 1
@@ -206,17 +197,12 @@ def _draw_truth(axes: Axes, rows: pd.DataFrame, truth: pd.Series) -> None:
             )
 
 
-def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
+def plot_farm_mean(farm: pd.DataFrame) -> Figure:
     """Plot the means of the scanned samples and of the field with 95 % intervals.
 
-    Parameters
-    ----------
-    farm : DataFrame
-        Rows "scans" and "field" (column population): mean, lower, upper, lab_mean,
-        lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
-        measured samples were chosen. A mean without an interval is the point alone.
-    truth : float, optional
-        True mean SOC in %, where it is known after all; a line.
+    `farm` has rows "scans" and "field" (column population): mean, lower, upper,
+    lab_mean, lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
+    measured samples were chosen. A mean without an interval is the point alone.
     """
     figure, axes = make_figure(5.4, 2.7)
     names = []
@@ -224,9 +210,6 @@ def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
         for source, name in SOURCES.items():
             names.append(f"{POPULATIONS[row['population']]},\n{name}")
             _draw_mean(axes, len(names) - 1, row, source)
-    if truth is not None:
-        axes.axvline(truth, color=TRUE, lw=1, ls="--", label="true mean")
-        legend_below(axes, 1)
     method_rows(axes, names)
     low, high = axes.dataLim.intervalx
     room = max(0.15 * (high - low), 0.05 * high)  # points alone are no axis
@@ -280,13 +263,8 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
     Three panels with a row for each farm: RMSE of the blend over that of the local
     network (a dot for each draw, a diamond for their geometric mean), the share of
     intervals that hold a sample, and that of intervals that hold the farm's mean, with
-    spectra and by the laboratory alone.
-
-    Parameters
-    ----------
-    draws : DataFrame
-        Columns site, design, draw, method ("blend", "local" and "plsr_one_se"), rmse,
-        coverage, mean_covered and lab_covered; one row for each.
+    spectra and by the laboratory alone. `draws` is the table of
+    `soilnb.study.repeat_draws`.
     """
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = rmse["blend"] / rmse["local"]

@@ -38,20 +38,11 @@ def plot_map(
 ) -> Figure:
     """Plot where the samples of a library and the sites lie on Earth (Fig. 1a).
 
-    On the graticule a degree of longitude has its true length at the middle latitude.
-    There is no coastline.
-
-    Parameters
-    ----------
-    library : DataFrame
-        One row per sample: longitude and latitude in degrees (WGS 84), as in
-        `soilnb.datasets.SpectralLibrary.info`, and the column `colour_by`. Samples
-        without coordinates are not drawn; below the map stands how many are.
-    sites : mapping
-        Name to a table with longitude and latitude; a star in the middle of each. Sites
-        without coordinates are named below the map; library or sites must have some.
-    colour_by : str, default "source"
-        Column that colours the discs: its five commonest values, then "other".
+    `library` and `sites` (tables by name, each a star in its middle) have longitude and
+    latitude in degrees (WGS 84); one of them must have some. What has no coordinates is
+    not drawn but told below the map. Discs have the colours of the five commonest
+    values of the column `colour_by`. On the graticule a degree of longitude has its
+    true length at the middle latitude. There is no coastline.
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
@@ -188,17 +179,9 @@ def plot_point_map(
 
     Distances are from the western and southern edge of the samples, so that the map
     holds also where a source has moved a farm to hide it. Colours are each panel's own.
-
-    Parameters
-    ----------
-    tables : DataFrame or mapping
-        A table, or name to a table, one row per sample: longitude and latitude in
-        degrees, or easting and northing in metres (at least one sample has them), and
-        the column `value`. Samples with is_local, used for modelling, have a ring.
-    value : str, default "predicted"
-        Column that is drawn.
-    label : str, default "estimated SOC / %"
-        What the values are, with their unit.
+    `tables`, one or several by name, have longitude and latitude in degrees, or easting
+    and northing in metres (at least one sample has them), and the column `value`, which
+    `label` names with its unit. Samples with is_local, used for modelling, have a ring.
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}

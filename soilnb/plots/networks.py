@@ -12,12 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from soilnb import methods
-from soilnb.plots.style import (
-    COLOURS,
-    make_figure,
-    mark_features,
-    plain_numbers,
-)
+from soilnb.plots.style import COLOURS, make_figure, mark_features, plain_numbers
 
 # Of a logarithmic axis of SOC errors.
 TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
@@ -45,33 +40,22 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     return figure
 
 
-def plot_depths(
-    depths: Mapping[str, pd.DataFrame], *, reference: float | None = None
-) -> Figure:
+def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot cross-validated RMSE against how many layers stay as the library made them.
 
-    Parameters
-    ----------
-    depths : mapping
-        Name of a method, for example dtl_r_global, to `depths` of
-        `soilnb.transfer.Retraining`: n_frozen, frozen, n_trained, rmse (% SOC). The
-        row in which no weight trains is the library's network as it is, a square (or,
-        where it is off the scale, an arrow and its number); the lowest RMSE of the
-        others has a ring.
-    reference : float, optional
-        RMSE of the local network on the same folds, a dashed line.
+    `depths` are those of `soilnb.transfer.Retraining` by method: n_frozen, frozen,
+    n_trained, rmse (% SOC). The row in which no weight trains is the library's network
+    as it is, a square (or, where it is off the scale, an arrow and its number); the
+    lowest RMSE of the others has a ring.
     """
     figure, panels = make_figure(
         0.6 + 3.4 * len(depths), 3.9, ncols=len(depths), sharey=True, squeeze=False
     )
     everything = pd.concat(depths.values())
     trained = everything["rmse"][everything["n_trained"] > 0]
-    highest = 1.3 * max(trained.max(), reference or 0)
+    highest = 1.3 * trained.max()
     for axes, (name, table) in zip(panels[0], depths.items(), strict=True):
         _draw_depths(axes, table, highest)
-        if reference is not None:
-            style = {"color": "black", "ls": "--", "lw": 1}
-            axes.axhline(reference, label=methods.label("local"), **style)
         axes.set(title=methods.label(name), xlabel="frozen, up to and including")
     panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
     figure.legend(

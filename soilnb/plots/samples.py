@@ -11,12 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilnb.plots.style import (
-    COLOURS,
-    MANY_POINTS,
-    SOC_LABEL,
-    make_figure,
-)
+from soilnb.plots.style import COLOURS, MANY_POINTS, SOC_LABEL, make_figure
 from soilnb.quality import DETECTOR_JUMPS_NM
 
 
@@ -28,18 +23,11 @@ def plot_spectra(
 ) -> Figure:
     """Plot the mean and the middle 90 % of the spectra of each set (Fig. 1b).
 
-    Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength.
-
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    sets : mapping
-        Name to spectra (n_samples, n_wavelengths), for example library, country and
-        site; a later one is drawn over an earlier one, one without rows is left out.
-        Sets without a colour in `COLOURS` get one.
-    label : str, default "reflectance"
-        What the spectra are; reflectance as a fraction.
+    Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength (nm).
+    `sets` are spectra (n_samples, n_wavelengths) by name, for example library, country
+    and site; a later one is drawn over an earlier one, one without rows is left out,
+    one without a colour in `COLOURS` gets one. `label` says what the spectra are;
+    reflectance as a fraction.
     """
     figure, axes = make_figure(7, 3.8)
     palette = sns.color_palette("colorblind", len(sets))
@@ -64,22 +52,18 @@ def plot_spectra(
 
 
 def plot_curves(
-    wavelengths: npt.ArrayLike,
-    curves: Mapping[str, npt.NDArray],
-    *,
-    label: str = "reflectance",
+    wavelengths: npt.ArrayLike, curves: Mapping[str, npt.NDArray]
 ) -> Figure:
     """Plot single spectra; the first is the reference that the others differ from.
 
-    `curves` are spectra (n_wavelengths,) by name, `label` says of what; as of
-    `plot_spectra`.
+    `curves` are reflectance, a fraction, (n_wavelengths,), by name.
     """
     figure, axes = make_figure(7, 3.8)
     palette = [(0, 0, 0), *sns.color_palette("colorblind", len(curves) - 1)]
     for number, (name, curve) in enumerate(curves.items()):
         width = 1.3 if number else 2.2
         axes.plot(wavelengths, curve, color=palette[number], lw=width, label=name)
-    axes.set(xlabel="wavelength / nm", ylabel=label)
+    axes.set(xlabel="wavelength / nm", ylabel="reflectance")
     axes.legend(fontsize=8)
     return figure
 

@@ -170,8 +170,6 @@ def selection_size(n_library: int, n_selected: int = 100) -> int:
     least 4) where it has fewer than twice that. TypeError or ValueError for other
     numbers.
 
-    Examples
-    --------
     >>> selection_size(50_422), selection_size(120)
     (100, 60)
     """

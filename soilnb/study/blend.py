@@ -24,17 +24,11 @@ Floats = npt.NDArray[np.float64]
 class Blend:
     """The weighted mean of candidates, made once without each fold.
 
-    Parameters
-    ----------
-    study : Study
-        The study whose samples are estimated.
-    table : DataFrame
-        Index candidate; columns nested_rmse (% SOC) and weight, the mean over folds.
-    local : array of shape (n_local,)
-        SOC (%) of the local samples, in order of selection, by models that have not
-        seen the sample's fold and weights from the errors of the other folds.
-    test : array of shape (n_folds, n_test)
-        SOC (%) of the test samples by the models and weights of each fold.
+    `table` has the index candidate, columns nested_rmse (% SOC) and weight, the mean
+    over folds. `local`, (n_local,), is SOC (%) of the local samples, in order of
+    selection, by models that have not seen the sample's fold and weights from the
+    errors of the other folds; `test`, (n_folds, n_test), that of the test samples by
+    those of each fold.
     """
 
     study: Study

@@ -227,14 +227,10 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
 def stock_of(farm: Farm, given: Mapping[str, Any]) -> dict[str, float]:
     """Return what a stock needs, from what is given and from the site's columns.
 
-    Parameters
-    ----------
-    farm : Farm
-        The farm; its site may have the columns bulk_density (g/cm3) and depth_cm.
-    given : mapping
-        bulk_density, bulk_density_sd, depth_cm, depth_sd as of `soilnb.sampling.stock`.
-        What is 0 or left out is the mean of the column, or its standard error; a
-        ValueError if there is a bulk density and no depth.
+    `given` has bulk_density, bulk_density_sd, depth_cm, depth_sd as of
+    `soilnb.sampling.stock`. What is 0 or left out is the mean of the site's column
+    bulk_density (g/cm3) or depth_cm, or its standard error; a ValueError if there is a
+    bulk density and no depth.
     """
     names = ("bulk_density", "bulk_density_sd", "depth_cm", "depth_sd")
     found = {name: float(given[name]) for name in names if name in given}
@@ -260,21 +256,12 @@ def summarise_farm(
 ) -> dict[str, float]:
     """Return what to say of a farm's answer in numbers.
 
-    Parameters
-    ----------
-    farm, mix, table
-        The farm, the blend of its study, and the table of `estimate_farm`.
-    target : float, default 20
-        Relative error of the mean that shall be reached, percent.
-
-    Returns
-    -------
-    dict
-        nested_rmse (% SOC, of the blend on samples it was made without), library_weight
-        (of candidates that use the library), and, NaN where the design gives no
-        interval, n_alone (values that a simple random draw without
-        spectra needs for the same half-width) and n_more (further values, drawn and
-        predicted alike, that reach the target).
+    `table` is that of `estimate_farm`; `target`, percent, the relative error of the
+    mean that shall be reached. The numbers are nested_rmse (% SOC, of the blend on
+    samples it was made without), library_weight (of candidates that use the library),
+    and, NaN where the design gives no interval, n_alone (values that a simple random
+    draw without spectra needs for the same half-width) and n_more (further values,
+    drawn and predicted alike, that reach the target).
     """
     y = farm.study.samples("local").y
     draw, scans = farm.draw, table.iloc[0]

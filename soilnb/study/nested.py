@@ -74,17 +74,10 @@ def without_fold(study: Study, number: int) -> Study:
 
 @dataclass(frozen=True, eq=False)
 class Nested:
-    """What each candidate predicts by models made without each fold.
+    """What each candidate predicts (SOC, %) by models made without each fold.
 
-    Parameters
-    ----------
-    study : Study
-        The study whose local samples were held out, fold by fold.
-    local : DataFrame
-        One row per local sample, in order of selection, and a column for each
-        candidate: SOC (%) by models without the sample's fold.
-    test : dict of str to array of shape (n_folds, n_test)
-        By candidate: SOC (%) of the test samples by the models without each fold.
+    `local` has a row for each local sample of `study`, in order of selection, and a
+    column for each candidate; `test`, by candidate, the test samples (n_folds, n_test).
     """
 
     study: Study

@@ -212,7 +212,6 @@ def search_library_network(
     n_trials: int,
     *,
     folder: Path,
-    n_initial: int | None = None,
     max_epochs: int,
     max_weights: int,
     client: Client | None = None,
@@ -224,16 +223,9 @@ def search_library_network(
     interrupted one goes on. Arguments are those of `library_network` and, from
     `n_trials` on, of `soilnb.cnn.search`.
     """
-    if n_initial is None:
-        n_initial = cnn.initial_trials(n_trials)
-    key = network_key(
-        study,
-        library,
-        LARGE_LIBRARY,
-        max_epochs=max_epochs,
-        max_weights=max_weights,
-        n_initial=n_initial,
-    )
+    limits: dict[str, Any] = {"max_epochs": max_epochs, "max_weights": max_weights}
+    limits["n_initial"] = cnn.initial_trials(n_trials)
+    key = network_key(study, library, LARGE_LIBRARY, **limits)
     place = folder / f"{library}-{key}.search"
     with locked(place.with_suffix(".lock")):
         return cnn.search(
@@ -242,9 +234,7 @@ def search_library_network(
             place,
             seed=study.seed,
             start=(cnn.SMALL,),
-            n_initial=n_initial,
-            max_epochs=max_epochs,
-            max_weights=max_weights,
             client=client,
             progress=progress,
+            **limits,
         )

@@ -42,8 +42,6 @@ def reported() -> pd.DataFrame:
     sign), ccc, and delta_rmse (percent, Eq. 1), computed from the two decimals of the
     table. The mean error and the concordance of `global` in the USA are missing.
 
-    Examples
-    --------
     >>> table = reported()
     >>> table[table["method"] == "dtl_i_global"]["delta_rmse"].round(2).tolist()
     [39.13, 4.17, 34.04]
@@ -63,22 +61,12 @@ def reported() -> pd.DataFrame:
 def average_delta(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the change in RMSE of each method, averaged over sites in two ways.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns method, site and rmse, one row for each pair, `local` at every site; a
-        ValueError if not.
+    `scores` has the columns method, site and rmse, one row for each pair, `local` at
+    every site; a ValueError if not. The columns, without `local`, are mean (of the
+    sites' ratios, as in the paper), pooled (the same ratio of summed RMSE, so that a
+    site with larger errors counts more), both in percent and positive where better than
+    `local`, and n_sites, those that have the method.
 
-    Returns
-    -------
-    DataFrame
-        Index method, without `local`; columns mean (of the sites' ratios, as in the
-        paper), pooled (the same ratio of summed RMSE, so that a site with larger
-        errors counts more), both in percent and positive where better than `local`,
-        and n_sites, those that have the method.
-
-    Examples
-    --------
     >>> average_delta(reported()).loc["dtl_i_global"].round(2).tolist()
     [25.78, 29.91, 3.0]
     """
@@ -109,8 +97,6 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
     each pair: those of this project, or of `reported`. Rows are RMSE, then ME, then
     CCC, of every method; columns are sites, missing where one has no such method.
 
-    Examples
-    --------
     >>> table_3(reported()).loc["RMSE / %"].loc["dtl_i_global"].tolist()
     [0.28, 0.23, 0.31]
     """

@@ -44,15 +44,9 @@ Progress = Callable[[int, int, str], object]
 class Choice:
     """The method recommended for a site, and why.
 
-    Parameters
-    ----------
-    method : str
-        One of the candidates.
-    table : DataFrame
-        Index candidate, in the order given; columns rmse (nested, in % SOC), ratio (to
-        that of `local`), needed (the ratio it must not exceed), chosen (True once).
-    margin : float
-        Fraction by which a method must be better than `local`.
+    `table` has the index candidate, in the order given; columns rmse (nested, in %
+    SOC), ratio (to that of `local`), needed (the ratio it must not exceed), chosen
+    (True once). `margin` is the fraction by which a method must be better than `local`.
     """
 
     method: str

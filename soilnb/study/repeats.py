@@ -22,12 +22,7 @@ from soilnb.study.blend import blend
 from soilnb.study.models import fit_models
 from soilnb.study.networks import library_networks
 from soilnb.study.prepared import Study
-from soilnb.study.recommend import (
-    BLENDED,
-    CANDIDATES,
-    choose,
-    nested_predictions,
-)
+from soilnb.study.recommend import BLENDED, CANDIDATES, choose, nested_predictions
 from soilnb.study.scoring import Fits
 from soilnb.study.split import N_TEST_MIN, ConstantSocError
 
@@ -40,17 +35,12 @@ Progress = Callable[[int, int, str], object]
 
 @dataclass(frozen=True)
 class Case:
-    """One repetition of a study.
+    """One repetition of a study, with its seed and number of local samples.
 
-    Parameters
-    ----------
-    kind : str
-        "seeds": the Kennard-Stone split; other selections, first weights and folds.
-        "random_splits": the local samples are drawn by the seed as well.
-        "learning_curve": the first `n_local` of 50 Kennard-Stone samples, all sizes
-        tested on the same samples.
-    seed, n_local : int
-        Seed of the study, and number of local samples; at least 1.
+    Kinds: "seeds" (the Kennard-Stone split; other selections, first weights and folds),
+    "random_splits" (the local samples are drawn by the seed as well), "learning_curve"
+    (the first `n_local` of 50 Kennard-Stone samples, all sizes tested on the same
+    samples).
     """
 
     kind: str

@@ -186,8 +186,6 @@ def verdict(gain: pd.Series, name: str) -> str:
     Takes a row of `compare` and what to call the method. Fewer than 30 test samples
     never tell: their interval is too narrow.
 
-    Examples
-    --------
     >>> verdict(pd.Series({"low": -0.1, "high": 0.2, "n_test": 95}), "DTL-I")
     'In this run the test samples cannot tell DTL-I and local modelling apart.'
     """

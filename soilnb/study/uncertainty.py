@@ -227,8 +227,6 @@ def sign_flip_test(values: npt.ArrayLike) -> float:
     without an effect, symmetric around zero. Exact for up to 17 of them; for more, 2^17
     random patterns stand for all.
 
-    Examples
-    --------
     Of the eight sums of +-1, +-2 and +-3, two are as far from zero as 6.
 
     >>> sign_flip_test([1, 2, 3]), sign_flip_test([1, 2, -3])

@@ -85,22 +85,11 @@ class Retraining:
 def choose_base(
     library_models: FoldModels, X_local: npt.ArrayLike, y_local: npt.ArrayLike
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the library's fold-model that predicts the local samples best.
+    """Return which fold-model predicts the local samples best, and the RMSE of each.
 
-    Parameters
-    ----------
-    library_models : FoldModels
-        Networks of the library, one per fold.
-    X_local, y_local : array-like of shape (n, n_wavelengths) and (n,)
-        SNV absorbance and soil property, in the unit of the library; a ValueError if
-        shapes disagree or values are not finite.
-
-    Returns
-    -------
-    base : int
-        Its place, from 0; of equal ones the first.
-    rmse : array of shape (n_fold_models,)
-        RMSE of each fold-model on the local samples.
+    `X_local` is SNV absorbance (n, n_wavelengths), `y_local` the soil property (n,), in
+    the unit of the library; a ValueError if shapes disagree or values are not finite.
+    The model is told by its place, from 0, of equal ones the first.
     """
     X_local = check_matrix(X_local, "X_local")
     y_local = check_vector(y_local, "y_local")
@@ -252,9 +241,7 @@ class FrozenNetwork:
         features = self.features(X)
         n_features = features.shape[1]
         untouched = replace(  # the features are not scaled again
-            self._scaling(),
-            band_mean=np.zeros(n_features),
-            band_sd=np.ones(n_features),
+            self._scaling(), band_mean=np.zeros(n_features), band_sd=np.ones(n_features)
         )
         trained = train_folds(
             self.architecture,

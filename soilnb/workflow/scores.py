@@ -19,15 +19,7 @@ from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
 REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
-_OWN = {
-    "site",
-    "results",
-    "quantity",
-    "soc_unit",
-    "country",
-    "measured",
-    "scheduler",
-}
+_OWN = {"site", "results", "quantity", "soc_unit", "country", "measured", "scheduler"}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
