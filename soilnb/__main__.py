@@ -86,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch = verbs.add_parser("fetch", help="download an open file; licence, citation")
     fetch.add_argument("name", help="a set of soilnb data list")
     check = verbs.add_parser(
-        "check", help="say what is understood of a file", parents=[given]
+        "check",
+        help="say what is understood of a file",
+        description="-p: quantity, soc_unit, country or another of the first step.",
+        parents=[given],
     )
     check.add_argument("file")
     check.add_argument(
