@@ -25,8 +25,22 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = _Parser(prog="soilnb", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    given = _Parser(add_help=False)
+    given.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
+    )
+    computing = _Parser(add_help=False, parents=[given])
+    computing.add_argument("--library", default="farms", help="name or file")
+    computing.add_argument("--profile", default="quick", help="tiny, quick or full")
+    computing.add_argument(
+        "--scheduler",
+        default="",
+        help="where searches compute: local (processes) or tcp://HOST:PORT",
+    )
 
-    run = commands.add_parser("run", help="run steps; what is fresh is skipped")
+    run = commands.add_parser(
+        "run", help="run steps; what is fresh is skipped", parents=[computing]
+    )
     run.add_argument(
         "steps",
         nargs="*",
@@ -37,20 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--site", action="append", help="name or CSV/Parquet file; may be repeated"
     )
-    run.add_argument("--library", default="farms", help="name or file")
-    run.add_argument("--profile", default="quick", help="tiny, quick or full")
-    run.add_argument(
-        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
-    )
-    run.add_argument(
-        "--scheduler",
-        default="",
-        help="where searches compute: local (processes) or tcp://HOST:PORT",
-    )
     run.add_argument("-j", type=int, default=1, metavar="N", help="sites at once")
 
     choose = commands.add_parser(
-        "choose", help="say which samples to send to the laboratory"
+        "choose", help="say which samples to send to the laboratory", parents=[given]
     )
     choose.add_argument("file", help="CSV/Parquet file of spectra")
     choose.add_argument("-n", type=int, default=30, help="how many (30)")
@@ -59,45 +63,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     choose.add_argument("--seed", type=int, default=1, help="of the draw (1)")
     choose.add_argument("-o", metavar="OUT.csv", help="FILE-chosen.csv by default")
-    choose.add_argument(
-        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
-    )
 
     estimate = commands.add_parser(
-        "estimate", help="estimate what is not measured, and the farm's mean"
+        "estimate",
+        help="estimate what is not measured, and the farm's mean",
+        parents=[computing],
     )
     estimate.add_argument("file", help="CSV/Parquet file, or the name of a site")
     estimate.add_argument(
         "--measured", default="", metavar="LAB.csv", help="values of the laboratory"
     )
-    estimate.add_argument("--library", default="farms", help="name or file")
-    estimate.add_argument("--profile", default="quick", help="tiny, quick or full")
-    estimate.add_argument("--scheduler", default="", help="as of soilnb run")
-    estimate.add_argument(
-        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
-    )
 
-    book = commands.add_parser("book", help="build the book of one site")
+    book = commands.add_parser(
+        "book", help="build the book of one site", parents=[given]
+    )
     book.add_argument("--site", default="skane")
     book.add_argument("--library", default="farms")
-    book.add_argument("-p", action="append", default=[], metavar="results=FOLDER")
 
     data = commands.add_parser("data", help="what data there is; fetch or check a file")
     verbs = data.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="libraries and sites by name")
     fetch = verbs.add_parser("fetch", help="download an open file; licence, citation")
     fetch.add_argument("name", help="a set of soilnb data list")
-    check = verbs.add_parser("check", help="say what is understood of a file")
+    check = verbs.add_parser(
+        "check",
+        help="say what is understood of a file",
+        description="-p: quantity, soc_unit, country or another of the first step.",
+        parents=[given],
+    )
     check.add_argument("file")
     check.add_argument(
         "--as-library", action="store_true", help="the file is a library, not a site"
-    )
-    check.add_argument(
-        "-p",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="quantity, soc_unit, country or any parameter of the first step",
     )
     return parser
 
@@ -206,10 +202,10 @@ def _data(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Run the command; a problem is one sentence on standard error and exit code 1."""
     arguments = _parser().parse_args()
-    known = {"run": _run, "choose": _choose, "estimate": _estimate, "book": _book}
-    command = (known | {"data": _data})[arguments.command]
+    commands = (_run, _choose, _estimate, _book, _data)
+    known = {command.__name__[1:]: command for command in commands}
     try:
-        command(arguments)
+        known[arguments.command](arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

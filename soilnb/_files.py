@@ -67,10 +67,7 @@ def digest_files(files: Iterable[Path], root: Path) -> str:
 
 
 def digest_code(*parts: str) -> str:
-    """Return a digest of parts of the package, all of it where none is named.
-
-    The versions of the packages that its numbers rest on are in it.
-    """
+    """Return a digest of parts of the package (by default all) and its versions."""
     places = [PACKAGE / part for part in sorted(parts)] or [PACKAGE]
     files = [
         file

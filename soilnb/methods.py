@@ -1,27 +1,21 @@
-"""Every method of the study: its name in files, its label for people, its order."""
+"""Every method, and every design of a draw: names in files, words for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to estimate soil organic carbon.
+    """A way to estimate soil organic carbon: name in files, label for people, kind.
 
-    Parameters
-    ----------
-    name : str
-        As files name it.
-    label : str
-        As tables and figures name it.
-    kind : str
-        "plain" (no network), "fixed" (a network of a given architecture), "network"
-        (of an architecture that was searched for), "transfer" (from such a network or
-        with selected rows) or "chosen" (one of the others).
+    Kinds: "plain" (no network), "fixed" and "network" (architecture given or searched
+    for), "transfer" (from such a network or with selected rows), "chosen" (of the
+    others).
     """
 
     name: str
@@ -83,11 +77,45 @@ LOCAL = (
 )
 
 
+class Design(NamedTuple):
+    """How samples were drawn: its label, what was done, and what holds after it."""
+
+    label: str
+    words: str
+    says: str
+
+
+DESIGNS = {
+    "stratified": Design(
+        "stratified",
+        "chosen by chance within groups of similar spectra (stratified)",
+        "The draw is random within strata of similar spectra. It serves the models and "
+        "the mean, and its intervals hold.",
+    ),
+    "random": Design(
+        "random",
+        "chosen by chance (random)",
+        "The draw is simply random. Its intervals hold; spectra help its mean most.",
+    ),
+    "kennard_stone": Design(
+        "Kennard-Stone",
+        "chosen to be unlike each other (Kennard-Stone)",
+        "Kennard-Stone covers the spectra evenly, without chance. That is good for a "
+        "model; the mean has no interval after it, and those of the samples tend to be "
+        "too wide and are not guaranteed.",
+    ),
+    "unknown": Design(
+        "unknown design",
+        "chosen in a way that is not known",
+        "How the measured samples were drawn is not known. The mean has no interval, "
+        "and those of the samples hold only if they are like the others.",
+    ),
+}
+
+
 def label(name: str) -> str:
     """Return a method as people name it; a name that is not known stays.
 
-    Examples
-    --------
     >>> label("dtl_i_global"), label("mine")
     ('DTL-I global', 'mine')
     """
@@ -97,8 +125,6 @@ def label(name: str) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Return methods once each, known ones in their order, then the unknown ones.
 
-    Examples
-    --------
     >>> in_order(["mine", "dtl_i_global", "mbl", "mine"])
     ['mbl', 'dtl_i_global', 'mine']
     """
@@ -108,20 +134,11 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table to be shown: its methods by their labels.
+    """Return a table to be shown: methods by their labels.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Methods in the column, the index or the level of the index named "method" or
-        "candidate".
+    They stand in the column, the index or the level of the index named "method" or
+    "candidate".
 
-    Returns
-    -------
-    DataFrame
-
-    Examples
-    --------
     >>> labelled(pd.DataFrame({"method": ["mbl"], "rmse": [0.3]}))["method"].item()
     'memory-based'
     """
@@ -136,21 +153,10 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_site(table: pd.DataFrame, column: str, name: str = "table") -> pd.DataFrame:
-    """Return methods in rows, in their order, and sites in columns.
+    """Return a column of a table (method, site, `column`): methods by sites.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method, site and `column`, one row for each pair.
-    column : str
-        What to show.
-    name : str, default "table"
-        What the refusal calls the table.
-
-    Raises
-    ------
-    ValueError
-        If a method is there twice at a site.
+    Raises ValueError, which calls the table `name`, if a method is there twice at a
+    site.
     """
     twice = table.duplicated(["method", "site"])
     if twice.any():

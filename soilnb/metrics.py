@@ -25,17 +25,13 @@ def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     Parameters
     ----------
     y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+        Measured and predicted values, in the unit of the property. Here and below, a
+        ValueError if they are not 1D, not finite or differ in length.
 
     Returns
     -------
     float
         At least 0, in the unit of the property.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, or differ in length.
 
     Examples
     --------
@@ -49,21 +45,13 @@ def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 def mean_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Return the mean error (ME), the bias of the predictions.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+    Arguments and errors are those of `rmse`.
 
     Returns
     -------
     float
         Predicted minus measured, in the unit of the property: positive where
         predictions are too high. Some packages report the opposite sign.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, or differ in length.
 
     Examples
     --------
@@ -77,32 +65,15 @@ def mean_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 def ccc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Return Lin's concordance correlation coefficient.
 
-    One for perfect agreement; a shift or a change of scale lowers it even when
-    the correlation is perfect.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+    One for perfect agreement; a shift or a change of scale lowers it even when the
+    correlation is perfect. Arguments and errors are those of `rmse`; a ValueError, too,
+    where measured and predicted values are both the same constant.
 
     Returns
     -------
     float
-        Dimensionless, between -1 and 1.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, differ in length or are both the
-        same constant.
-
-    Notes
-    -----
-    Variances and covariance divide by n, as in [1]_ (not by n - 1).
-
-    References
-    ----------
-    .. [1] Lin (1989), Biometrics 45(1), 255-268.
+        Dimensionless, between -1 and 1. Variances and covariance divide by n, as in Lin
+        (1989), Biometrics 45(1), 255-268 (not by n - 1).
 
     Examples
     --------
@@ -125,24 +96,14 @@ def ccc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Return the coefficient of determination, 1 - SSE / SST.
 
-    Not the squared correlation, which ignores shift and scale.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+    Not the squared correlation, which ignores shift and scale. Arguments and errors are
+    those of `rmse`; a ValueError, too, where `y_true` is constant.
 
     Returns
     -------
     float
-        Dimensionless, at most 1; negative where the mean of `y_true` would
-        have predicted better.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, differ in length, or `y_true` is
-        constant.
+        Dimensionless, at most 1; negative where the mean of `y_true` would have
+        predicted better.
 
     Examples
     --------
@@ -163,31 +124,15 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 def rpiq(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Return the ratio of performance to interquartile distance.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+    (Q3 - Q1) of the *measured* values divided by the RMSE (Bellon-Maurel et al. 2010,
+    Trends in Analytical Chemistry 29(9), 1073-1081); quartiles by linear interpolation.
+    It suits skewed properties better than the ratio of standard deviation to RMSE
+    (RPD). Arguments and errors are those of `rmse`.
 
     Returns
     -------
     float
         Dimensionless, at least 0; infinite where the RMSE is 0.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, or differ in length.
-
-    Notes
-    -----
-    (Q3 - Q1) of the *measured* values divided by the RMSE [1]_; quartiles by
-    linear interpolation. It suits skewed properties better than the ratio of
-    standard deviation to RMSE (RPD).
-
-    References
-    ----------
-    .. [1] Bellon-Maurel et al. (2010), Trends in Analytical Chemistry 29(9),
-       1073-1081.
 
     Examples
     --------
@@ -205,29 +150,19 @@ def delta_rmse(
 ) -> npt.NDArray[np.float64]:
     """Return the improvement in RMSE over the local model, in percent.
 
-    Equation 1 of [1]_: (local - other) / local x 100.
+    (local - other) / local x 100, Equation 1 of Shen et al. (2022), ISPRS Journal of
+    Photogrammetry and Remote Sensing 188, 190-200.
 
     Parameters
     ----------
-    rmse_local : float or array-like
-        RMSE of the local model, above 0.
-    rmse_other : float or array-like
-        RMSE of the model to compare, same unit; shapes broadcast.
+    rmse_local, rmse_other : float or array-like
+        RMSE of the local model, above 0 (a ValueError if not), and of the model to
+        compare, same unit; shapes broadcast.
 
     Returns
     -------
     float or ndarray
         Percent of the local RMSE; positive where the other model is better.
-
-    Raises
-    ------
-    ValueError
-        If a local RMSE is not above 0.
-
-    References
-    ----------
-    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
-       188, 190-200.
 
     Examples
     --------
@@ -245,22 +180,14 @@ def delta_rmse(
 def evaluate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> pd.Series:
     """Return every score of one set of predictions.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Measured and predicted values, in the unit of the property.
+    Arguments and errors are those of `rmse`; a ValueError, too, where `y_true` is
+    constant.
 
     Returns
     -------
     pandas.Series
-        ``rmse`` and ``mean_error`` in the unit of the property; ``ccc``,
-        ``r2`` and ``rpiq`` dimensionless; ``n``, the number of samples.
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not 1D, not finite, differ in length, or `y_true` is
-        constant.
+        ``rmse`` and ``mean_error`` in the unit of the property; ``ccc``, ``r2`` and
+        ``rpiq`` dimensionless; ``n``, the number of samples.
 
     Examples
     --------

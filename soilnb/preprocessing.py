@@ -44,17 +44,13 @@ def absorbance(reflectance: npt.ArrayLike) -> Floats:
     Parameters
     ----------
     reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction, above 0 and at most 1.5.
+        Reflectance as a fraction, above 0 and at most 1.5; a ValueError if a value is
+        missing, zero or negative, or looks like percent.
 
     Returns
     -------
     ndarray of shape (n_samples, n_wavelengths)
         Absorbance, dimensionless; negative where reflectance is above 1.
-
-    Raises
-    ------
-    ValueError
-        If a value is missing, zero or negative, or looks like percent.
 
     Examples
     --------
@@ -82,23 +78,9 @@ def absorbance(reflectance: npt.ArrayLike) -> Floats:
 def reflectance(absorbance: npt.ArrayLike) -> Floats:
     """Return reflectance from apparent absorbance, 10 to the power of minus it.
 
-    Parameters
-    ----------
-    absorbance : array-like of shape (n_samples, n_wavelengths)
-        Apparent absorbance, log10(1 / reflectance), dimensionless.
+    Absorbance, dimensionless, and reflectance, a fraction, are (n_samples,
+    n_wavelengths); a ValueError if the input is not 2D or has missing values.
 
-    Returns
-    -------
-    ndarray of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction.
-
-    Raises
-    ------
-    ValueError
-        If the input is not 2D or has missing values.
-
-    Examples
-    --------
     >>> reflectance([[1.0, 0.0]])
     array([[0.1, 1. ]])
     """
@@ -114,27 +96,15 @@ def snv(spectra: npt.ArrayLike) -> Floats:
     Parameters
     ----------
     spectra : array-like of shape (n_samples, n_wavelengths)
-        Reflectance or absorbance, at least two wavelengths.
+        Reflectance or absorbance; a ValueError if a value is missing, a spectrum is
+        constant or there are fewer than two wavelengths.
 
     Returns
     -------
     ndarray of shape (n_samples, n_wavelengths)
-        Dimensionless; every row has mean 0 and standard deviation 1.
-
-    Raises
-    ------
-    ValueError
-        If a value is missing, there are fewer than two wavelengths, or a spectrum
-        is constant.
-
-    Notes
-    -----
-    The standard deviation divides by n - 1, as in [1]_ and in the R package
-    prospectr; dividing by n makes every value slightly larger.
-
-    References
-    ----------
-    .. [1] Barnes et al. (1989), Applied Spectroscopy 43(5), 772-777.
+        Dimensionless; every row has mean 0 and standard deviation 1, which divides by
+        n - 1, as in Barnes et al. (1989), Applied Spectroscopy 43(5), 772-777, and in
+        the R package prospectr; dividing by n makes every value slightly larger.
 
     Examples
     --------
@@ -161,40 +131,26 @@ def derivative(
 ) -> Floats:
     """Return the first derivative of spectra, smoothed after Savitzky and Golay.
 
-    A polynomial is fitted to the bands around each band; its slope there is the
-    result. Offsets vanish, and narrow features stand out.
+    A polynomial is fitted to the bands around each band; its slope there is the result
+    (1964, Analytical Chemistry 36(8), 1627-1639). Offsets vanish, and narrow features
+    stand out.
 
     Parameters
     ----------
     spectra : array-like of shape (n_samples, n_wavelengths)
-        Reflectance or absorbance at evenly spaced wavelengths.
+        Reflectance or absorbance at evenly spaced wavelengths, without missing values.
     window_length : int, default 11
-        Bands in the window, an odd number; 11 are 100 nm of the working grid.
+        Bands in the window, an odd number that they have; 11 are 100 nm of the working
+        grid.
     polyorder : int, default 2
         Degree of the polynomial, at least 1 and below `window_length`.
 
     Returns
     -------
     ndarray of shape (n_samples, n_wavelengths)
-        Change per band, in the unit of `spectra`.
-
-    Raises
-    ------
-    TypeError
-        If a number is not whole.
-    ValueError
-        If a value is missing, or the window is even, longer than the spectra or
-        not longer than `polyorder`.
-
-    Notes
-    -----
-    In the first and last half window the polynomial of the first or last whole
-    window is used, SciPy's mode "interp"; the R package prospectr drops those
-    bands.
-
-    References
-    ----------
-    .. [1] Savitzky and Golay (1964), Analytical Chemistry 36(8), 1627-1639.
+        Change per band, in the unit of `spectra`. In the first and last half window it
+        is that of the first or last whole window's polynomial, SciPy's mode "interp";
+        the R package prospectr drops those bands.
 
     Examples
     --------
@@ -241,30 +197,14 @@ def check_wavelength_range(
 
 
 def working_grid(
-    wavelengths: npt.ArrayLike,
-    wavelength_range: tuple[float, float] = DEFAULT_RANGE_NM,
+    wavelengths: npt.ArrayLike, wavelength_range: tuple[float, float] = DEFAULT_RANGE_NM
 ) -> Floats:
     """Return the multiples of 10 nm inside both a range and the site's own range.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths at which the site was measured, in nm, strictly increasing.
-    wavelength_range : (float, float)
-        Lowest and highest wavelength wanted, in nm, both included.
+    `wavelengths` are those of the site, nm, strictly increasing; `wavelength_range` the
+    lowest and highest wanted, both included. A ValueError if they do not increase, or
+    fewer than 20 bands remain.
 
-    Returns
-    -------
-    ndarray of shape (n_grid,)
-        Wavelengths in nm, 10 nm apart.
-
-    Raises
-    ------
-    ValueError
-        If the range is not two increasing numbers, or fewer than 20 bands remain.
-
-    Examples
-    --------
     >>> working_grid([1000, 2400])[[0, 1, -1]]
     array([1000., 1010., 2400.])
     """
@@ -296,21 +236,14 @@ def resample(
     ----------
     spectra : array-like of shape (n_samples, n_wavelengths)
         Reflectance or absorbance; NaN where a row was not measured.
-    wavelengths : array-like of shape (n_wavelengths,)
-        Wavelengths of the columns, in nm, strictly increasing.
-    grid : array-like of shape (n_grid,)
-        Wavelengths wanted, in nm.
+    wavelengths, grid : array-like of shape (n_wavelengths,) and (n_grid,)
+        Those of the columns and those wanted, in nm, strictly increasing; a ValueError
+        if not, or if the columns do not match.
 
     Returns
     -------
     ndarray of shape (n_samples, n_grid)
         Spectra on the grid, float64.
-
-    Raises
-    ------
-    ValueError
-        If the columns of `spectra` do not match `wavelengths`, or the wavelengths
-        are not strictly increasing.
 
     Examples
     --------
@@ -352,24 +285,15 @@ def band_depth(
         Fraction.
     wavelengths : array-like of shape (n_wavelengths,)
         Wavelengths of the columns, in nm, strictly increasing.
-    shoulders : tuple of two floats
-        Wavelengths beside the band, in nm, one on each side.
-    centre : float
-        Wavelength of the band, in nm.
+    shoulders, centre : tuple of two floats, float
+        Wavelengths beside the band, one on each side, and that of the band, in nm; a
+        ValueError if the three do not increase or were not measured.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        1 - reflectance / line at the centre [1]_; negative where there is no band.
-
-    Raises
-    ------
-    ValueError
-        If the three wavelengths do not increase or were not measured.
-
-    References
-    ----------
-    .. [1] Clark & Roush (1984), Journal of Geophysical Research 89, 6329-6340.
+        1 - reflectance / line at the centre (Clark and Roush 1984, Journal of
+        Geophysical Research 89, 6329-6340); negative where there is no band.
 
     Examples
     --------

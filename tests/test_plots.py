@@ -132,15 +132,14 @@ def depths():
     )
 
 
-def test_depths_mark_the_lowest_rmse_and_set_the_reference_apart(depths):
-    figure = plots.plot_depths({"dtl_r_global": depths}, reference=0.42)
+def test_depths_mark_the_lowest_rmse_and_set_the_library_network_apart(depths):
+    figure = plots.plot_depths({"dtl_r_global": depths})
     axes = figure.axes[0]
-    retrained, chosen, whole, local = axes.lines
+    retrained, chosen, whole = axes.lines
     assert retrained.get_ydata().tolist() == [0.5, 0.4, 0.45]
     assert (chosen.get_xdata().item(), chosen.get_ydata().item()) == (1, 0.4)
     assert (whole.get_xdata().item(), whole.get_ydata().item()) == (3, 0.55)
     assert whole.get_marker() == "s"
-    assert local.get_ydata()[0] == 0.42
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["none", "Conv-block 1", "FC-block 1", "Output-block"]
     assert axes.get_title() == "DTL-R global"

@@ -10,7 +10,7 @@ from sklearn.cross_decomposition import PLSRegression
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_site
 from soilnb.study import Fits, Study, predict_with, prepare
-from soilnb.study.prepared import _select_local
+from soilnb.study.split import select_local
 
 
 def test_local_and_test_samples_are_the_whole_site_once(skane):
@@ -408,7 +408,7 @@ def test_random_splits_hold_every_sample_about_as_often(farms):
     site = load_site("skane")
     counts = np.zeros(125)
     for seed in range(1, 201):
-        counts[_select_local(site.reflectance, 30, "random", seed)] += 1
+        counts[select_local(site.reflectance, 30, "random", seed)] += 1
     assert counts.sum() == 200 * 30
     assert np.abs(counts - 48).max() < 5 * 6.04
     # Chi-squared with 124 degrees of freedom, mean 124 x (1 - 30/125): sd below 13.

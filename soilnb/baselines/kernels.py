@@ -35,21 +35,16 @@ def fit_gaussian_process(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra as the model shall see them, here SNV absorbance.
-    y : array-like of shape (n_samples,)
-        Soil property.
+    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
+        Spectra as the model shall see them, here SNV absorbance, and soil property.
+        Here and in all `fit_` functions, a ValueError if they are not finite or do not
+        match.
 
     Returns
     -------
     Pipeline
         Scaling of the bands, at most 10 components, and the process, whose kernel is
         constant times RBF, plus linear, plus white noise (Rasmussen and Williams 2006).
-
-    Raises
-    ------
-    ValueError
-        If the inputs are not finite, do not match or have fewer than 2 rows.
 
     Examples
     --------

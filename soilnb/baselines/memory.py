@@ -34,19 +34,10 @@ class _Memory(BaseEstimator, ABC):
     n_neighbours_: int
 
     def fit(self, library: Pair, local: Pair) -> Self:
-        """Store the memory and choose the sizes on the local samples.
+        """Store library and local samples, and choose the sizes on the local ones.
 
-        Parameters
-        ----------
-        library, local : Samples, or pair of array-like
-            Spectra (n_samples, n_wavelengths) and soil property (n_samples,) of the
-            soil spectral library and of the site, one unit; folds are not used.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter is out of range, or the inputs are not finite, do not match
-            or cannot be compared.
+        Each a `Samples` (folds are not used) or a pair of spectra and property, one
+        unit.
         """
         check_int(self.max_components, "max_components", 1)
         self._check_parameters()
@@ -65,18 +56,7 @@ class _Memory(BaseEstimator, ABC):
         return self
 
     def predict(self, X: npt.ArrayLike) -> Floats:
-        """Predict each sample from its own neighbours.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra; refused where they do not match those of the memory.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Predictions, in the unit of the property.
-        """
+        """Predict samples (n_samples, n_wavelengths), each from its own neighbours."""
         check_is_fitted(self, "n_neighbours_")
         spectra = check_matrix(X, "X")
         check_columns(spectra, "X", self._X, "X_library")
@@ -117,10 +97,7 @@ class _Memory(BaseEstimator, ABC):
 
 
 def check_sizes(n_neighbours: Sequence[int], n_rows: int) -> list[int]:
-    """Return the numbers of neighbours, each at least 2, below the number of rows.
-
-    Increasing; one less than the rows where all are too large.
-    """
+    """Return the numbers of neighbours, each at least 2 and below the rows."""
     if not len(n_neighbours):
         msg = (
             "'n_neighbours' must hold at least one number, got none. "
@@ -162,13 +139,9 @@ class MemoryBasedLearner(_Memory):
 
     Notes
     -----
-    A spectrum-based learner in the manner of [1]_, with a fixed rule for the
-    number of principal components in place of their search with side
-    information, and unweighted PLSR.
-
-    References
-    ----------
-    .. [1] Ramirez-Lopez et al. (2013), Geoderma 195-196, 268-279.
+    A spectrum-based learner in the manner of Ramirez-Lopez et al. (2013), Geoderma
+    195-196, 268-279, with a fixed rule for the number of principal components in place
+    of their search with side information, and unweighted PLSR.
 
     Examples
     --------
@@ -233,10 +206,9 @@ class Local(_Memory):
     ----------
     n_neighbours : sequence of int, default (50, 100, 150, 200)
         As of `MemoryBasedLearner`.
-    min_components : int, default 3
-        Smallest number of PLS components in the mean.
-    max_components : int, default 15
-        Largest number; where the neighbours allow fewer, the mean ends there.
+    min_components, max_components : int, default 3 and 15
+        Smallest and largest number of PLS components in the mean; where the neighbours
+        allow fewer, it ends there.
 
     Attributes
     ----------
@@ -246,22 +218,14 @@ class Local(_Memory):
         RMSE of the local samples for each number of neighbours, in the unit of
         the property.
 
-    See Also
-    --------
-    MemoryBasedLearner : Neighbours by distance, one number of components.
-
     Notes
     -----
-    The weight of j components is 1 / (s g) [1]_: s is the root mean square of what
-    j components leave of the sample's spectrum, g that of their regression
+    The weight of j components is 1 / (s g) (Shenk, Westerhaus and Berzaghi 1997,
+    Journal of Near Infrared Spectroscopy 5(4), 223-232): s is the root mean square of
+    what j components leave of the sample's spectrum, g that of their regression
     coefficients. Few components describe the sample badly, many make coefficients
-    large; both count less. Spectra are centred, not scaled. On spectra after the
-    standard normal variate transformation, the best correlated are the nearest.
-
-    References
-    ----------
-    .. [1] Shenk, Westerhaus and Berzaghi (1997), Journal of Near Infrared
-       Spectroscopy 5(4), 223-232.
+    large. Spectra are centred, not scaled. After SNV, the best correlated are the
+    nearest.
 
     Examples
     --------

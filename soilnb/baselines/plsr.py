@@ -31,10 +31,8 @@ def fit_plsr(
     ----------
     X : array-like of shape (n_samples, n_wavelengths)
         Spectra as the model shall see them, here SNV absorbance; not scaled.
-    y : array-like of shape (n_samples,)
-        Soil property.
-    folds : array-like of int, shape (n_samples,)
-        Fold of each row.
+    y, folds : array-like of shape (n_samples,)
+        Soil property, and the fold (int) of each row.
     max_components : int, default 15
         Largest number of components to try; 25 is usual for a library.
     rule : str, default "lowest"
@@ -44,12 +42,6 @@ def fit_plsr(
     -------
     PLS1
         Its `n_components` is the number chosen.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `max_components` is not a whole number, or the inputs are not finite or do
-        not match.
 
     Examples
     --------
@@ -67,6 +59,9 @@ def fit_plsr_spiked(
 ) -> PLS1:
     """Fit PLSR on a library spiked with local samples.
 
+    All copies of a row stay in its fold, so none is predicted by its own copy; the
+    pooled RMSE that chooses the number of components counts every copy.
+
     Parameters
     ----------
     library, local : Samples
@@ -83,17 +78,6 @@ def fit_plsr_spiked(
     -------
     PLS1
         Fitted on the library and all copies.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is not whole or out of range, or the inputs are not finite or do not
-        match.
-
-    Notes
-    -----
-    All copies of a row stay in its fold, so none is predicted by its own copy; the
-    pooled RMSE that chooses the number of components counts every copy.
 
     Examples
     --------
@@ -121,23 +105,16 @@ def fit_plsr_weighted(
 ) -> PLS1:
     """Fit PLSR on a spiked library, weight and size chosen on local samples held out.
 
+    Each local fold in turn is predicted by PLSR on the whole library and the copies of
+    the other local samples; weight and number of components have the lowest RMSE
+    together. So they suit the site, not the library.
+
     Parameters
     ----------
     library, local, max_components
         As of `fit_plsr_spiked`; the library's folds are not used.
     weights : sequence of int
         Copies of each local row to try.
-
-    Returns
-    -------
-    PLS1
-        Fitted on the library and all copies.
-
-    Notes
-    -----
-    Each local fold in turn is predicted by PLSR on the whole library and the copies of
-    the other local samples; weight and number of components have the lowest RMSE
-    together. So they suit the site, not the library.
 
     Examples
     --------
@@ -188,7 +165,9 @@ def spiked_local_rmse(
     """Return the RMSE of the local samples, each held out of the spiking.
 
     Each local fold in turn is predicted by PLSR on the whole library and `weight`
-    copies of the other local samples.
+    copies of the other local samples. No library row is held out: only the local rows
+    stand for the site. With `n_components` chosen on all of them, as `fit_plsr_spiked`
+    does, the result is slightly too low.
 
     Parameters
     ----------
@@ -201,12 +180,6 @@ def spiked_local_rmse(
     -------
     float
         Pooled over the local samples, each counted once, in the unit of the property.
-
-    Notes
-    -----
-    No library row is held out: only the local rows stand for the site. With
-    `n_components` chosen on all of them, as `fit_plsr_spiked` does, the result is
-    slightly too low.
 
     Examples
     --------

@@ -15,20 +15,14 @@ N_COMMITTEES = 5  # models of Cubist whose predictions are averaged
 
 
 def fit_random_forest(
-    X: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    seed: int,
-    n_trees: int = 500,
+    X: npt.ArrayLike, y: npt.ArrayLike, *, seed: int, n_trees: int = 500
 ) -> RandomForestRegressor:
     """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra.
-    y : array-like of shape (n_samples,)
-        Soil property.
+    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
+        Spectra and soil property.
     seed : int
         Seed of the trees, at least 0.
     n_trees : int, default 500
@@ -39,12 +33,6 @@ def fit_random_forest(
     sklearn.ensemble.RandomForestRegressor
         Fitted; everything else as scikit-learn's defaults, so every tree may
         use all wavelengths at each split.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is not whole or out of range, or the inputs are not finite or do not
-        match.
 
     Examples
     --------
@@ -69,24 +57,16 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra; at least two samples.
-    y : array-like of shape (n_samples,)
-        Soil property.
+    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
+        Spectra and soil property of at least two samples.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Names for the bands and a fitted `cubist.Cubist`, everything else as the
-        package's defaults: no correction by neighbours, predictions at most 5 % of
-        the range beyond the values seen. Nothing in it is random.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If the optional package is not installed.
-    ValueError
-        If the inputs are not finite or do not match.
+        Names for the bands and a fitted `cubist.Cubist` (a ModuleNotFoundError where
+        that optional package is not installed), everything else as its defaults: no
+        correction by neighbours, predictions at most 5 % of the range beyond the values
+        seen. Nothing in it is random.
 
     References
     ----------

@@ -85,6 +85,9 @@ def _check_names(data: Mapping[str, Any], kind: type) -> None:
 class ConvBlock:
     """Convolution, batch normalisation, activation, pooling, dropout, in this order.
 
+    A TypeError or ValueError says which setting is of the wrong kind or out of its
+    range.
+
     Parameters
     ----------
     filters : int
@@ -106,11 +109,6 @@ class ConvBlock:
         Positions pooled into one, and the step between two pools.
     dropout : float, default 0.0
         Share of the outputs set to zero in training, at least 0 and below 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is of the wrong kind or out of its range.
     """
 
     filters: int
@@ -169,17 +167,8 @@ class FCBlock:
     ----------
     nodes : int
         Number of nodes, at least 1.
-    activation : str, default "silu"
-        One of "relu", "leaky_relu" (slope 0.2), "elu", "selu", "silu" (Swish).
-    batch_normalisation : bool, default False
-        Whether each node's values are normalised before the activation.
-    dropout : float, default 0.0
-        Share of the outputs set to zero in training, at least 0 and below 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is of the wrong kind or out of its range.
+    activation, batch_normalisation, dropout
+        As of `ConvBlock`, which also says what is raised.
     """
 
     nodes: int
@@ -228,15 +217,17 @@ def _check_blocks(blocks: object, name: str, kind: type) -> None:
 class Architecture:
     """Blocks of a 1D-CNN, from spectrum to soil property, and how to train them.
 
-    The blocks are Conv-blocks, then FC-blocks, then one output node, as in the
-    framework of [1]_ and [2]_.
+    The blocks are Conv-blocks, then FC-blocks, then one output node, as in Shen and
+    Viscarra Rossel (2021, Scientific Reports 11, doi:10.1038/s41598-020-80486-9) and
+    Shen et al. (2022, ISPRS Journal of Photogrammetry and Remote Sensing 188, 190-200).
+    The tables of these do not tell on which side of the activation the batch
+    normalisation works; here it comes first, as in Ioffe and Szegedy (2015, PMLR 37,
+    448-456).
 
     Parameters
     ----------
-    conv : tuple of ConvBlock
-        At least one Conv-block, in order.
-    fc : tuple of FCBlock
-        FC-blocks, in order; may be empty.
+    conv, fc : tuple of ConvBlock and tuple of FCBlock
+        At least one Conv-block, and FC-blocks or none, in order.
     epochs : int, default 150
         Most passes over the training samples.
     batch_size : int, default 16
@@ -248,25 +239,6 @@ class Architecture:
         Of the optimiser.
     patience : int, default 30
         Epochs without a lower validation RMSE after which training stops.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is of the wrong kind or range, or there is no Conv-block.
-
-    Notes
-    -----
-    The tables of [2]_ print the activation with the layer before it and do not tell on
-    which side of it the batch normalisation works. Here it comes first, as in [3]_.
-
-    References
-    ----------
-    .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11,
-       doi:10.1038/s41598-020-80486-9.
-    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
-       Sensing 188, 190-200.
-    .. [3] Ioffe and Szegedy (2015), Proceedings of Machine Learning Research 37,
-       448-456.
 
     Examples
     --------

@@ -23,41 +23,26 @@ def band_importance(
 ) -> pd.DataFrame:
     """Return how much the prediction changes when a range of bands is shuffled.
 
-    The bands of a range of 100 nm are exchanged between the samples, all others stay.
-    No measured value is needed, so the samples may be any.
+    The bands of a range of 100 nm are exchanged between the samples, all others stay,
+    after the permutation importance of Breiman (2001, Machine Learning 45, 5-32). No
+    measured value is needed, so the samples may be any. Neighbouring bands say nearly
+    the same, so the importance of one range is what the others cannot make up for.
 
     Parameters
     ----------
     models : FoldModels
         Networks whose mean is the prediction.
-    X : array-like of shape (n_samples, n_wavelengths)
-        SNV absorbance, at least two samples.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing.
-    n_repeats : int, default 20
-        Shuffles of each range.
-    seed : int, default 1
-        Of the shuffles.
+    X, wavelengths : array-like of shape (n_samples, n_wavelengths), (n_wavelengths,)
+        SNV absorbance of at least two samples, and nm, strictly increasing; a
+        ValueError if shapes do not match.
+    n_repeats, seed : int, default 20 and 1
+        Shuffles of each range, and their seed.
 
     Returns
     -------
     DataFrame
         One row per range: first_nm, last_nm, and change, the root mean square change
         of the prediction in the unit of the soil property.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match.
-
-    Notes
-    -----
-    After the permutation importance of [1]_. Neighbouring bands say nearly the same,
-    so the importance of one range is what the others cannot make up for.
-
-    References
-    ----------
-    .. [1] Breiman (2001), Machine Learning 45, 5-32.
     """
     spectra = check_matrix(X, "X")
     nm = _check_wavelengths(wavelengths, spectra)
@@ -97,11 +82,9 @@ def first_filters(
     Parameters
     ----------
     model : keras.Model
-        One network, as `build` makes it.
-    X : array-like of shape (n_samples, n_wavelengths)
-        SNV absorbance.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing.
+        One network, as `build` makes it; a ValueError if it has no convolution.
+    X, wavelengths : array-like of shape (n_samples, n_wavelengths), (n_wavelengths,)
+        As of `band_importance`.
 
     Returns
     -------
@@ -110,11 +93,6 @@ def first_filters(
         the middle of the window: standard deviation over the samples of what the first
         convolution puts out there, after its activation unless a batch normalisation
         comes between.
-
-    Raises
-    ------
-    ValueError
-        If the model has no convolution, or shapes do not match.
     """
     spectra = check_matrix(X, "X")
     nm = _check_wavelengths(wavelengths, spectra)

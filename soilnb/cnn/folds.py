@@ -23,15 +23,7 @@ INITIAL, SHUFFLE, DROPOUT, INNER = 1, 2, 3, 4  # purposes of the generators
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Mean and standard deviation of each band and of the soil property.
-
-    Parameters
-    ----------
-    band_mean, band_sd : array of shape (n_wavelengths,)
-        In the unit of the spectra (SNV: none).
-    y_mean, y_sd : float
-        In the unit of the soil property.
-    """
+    """Mean and sd of each band and of the soil property, in their own units."""
 
     band_mean: npt.NDArray[np.float64]
     band_sd: npt.NDArray[np.float64]
@@ -83,10 +75,7 @@ def make_folds(
     stopping: str = "validation",
     seed: int = 1,
 ) -> list[Fold]:
-    """Return the folds in the order of their numbers, each with its own scaling.
-
-    Stopping "inner" watches a random fifth of the other rows, which does not train.
-    """
+    """Return the folds in the order of their numbers, each with its own scaling."""
     parts = []
     for position, number in enumerate(np.unique(folds)):
         train, held_out = (
@@ -124,10 +113,7 @@ def generator(seed: int, position: int, purpose: int) -> np.random.Generator:
 def initial_weights(
     architecture: Architecture, n_wavelengths: int, rng: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield first weights in the order of `keras.Model.get_weights`.
-
-    Kernels are Glorot-uniform, biases and shifts 0, scales 1, moments 0 and 1.
-    """
+    """Yield first weights in Keras's order: Glorot-uniform kernels, zero biases."""
     for layer in layer_shapes(architecture, n_wavelengths):
         if layer.normalises:
             yield from (

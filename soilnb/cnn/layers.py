@@ -47,10 +47,7 @@ def convolve(values: tf.Tensor, kernel: tf.Tensor, block: ConvBlock) -> tf.Tenso
 
 
 def batch_moments(values: tf.Tensor, present: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return mean and variance (K, units) of the samples where `present` (K, B) is 1.
-
-    The variance divides by n, as Keras's does.
-    """
+    """Return mean and variance (K, units), by n, where `present` (K, B) is 1."""
     shape, axes = values.shape, list(range(1, values.shape.rank - 1))
     count = tf.reduce_sum(present, 1, keepdims=True) * float(np.prod(shape[2:-1]))
     share = tf.reshape(present / count, [shape[0], -1, *[1] * (shape.rank - 2)])
@@ -92,10 +89,7 @@ def pool(values: tf.Tensor, block: ConvBlock) -> tf.Tensor:
 
 
 def drop(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Set a random share of the values to zero and scale the rest up, in training.
-
-    All folds drop the same places: none depends on how many are trained beside it.
-    """
+    """Set some values, the same in all folds, to zero and scale up the rest."""
     if not rate:
         return values
     pattern = tf.concat([[1], tf.shape(values)[1:]], axis=0)

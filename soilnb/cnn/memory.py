@@ -32,10 +32,7 @@ def folds_at_once(
     dtype: str = "float32",
     memory_bytes: int | None = None,
 ) -> int:
-    """Return how many folds can be trained together in the memory there is.
-
-    Raises NetworkTooBigError, with the numbers, if one is too many.
-    """
+    """Return how many folds fit into memory; a NetworkTooBigError if none does."""
     size = np.dtype(dtype).itemsize
     kept = n_folds * n_weights(architecture, n_wavelengths) * size
     each = fold_bytes(architecture, n_wavelengths, dtype=dtype)
@@ -66,10 +63,7 @@ def fold_bytes(
 
 
 def free_bytes() -> int:
-    """Return the memory that training may still take: of the GPU, if there is one.
-
-    TensorFlow gives nothing back to the system, but uses again what it once had.
-    """
+    """Return the memory that training may still take: of the GPU, if there is one."""
     if GPUS:
         pool = tf.config.experimental.get_memory_info("GPU:0")
         return _gpu_bytes() - pool["current"]

@@ -17,10 +17,7 @@ PREDICT_ROWS = 1024  # spectra predicted at once: some tens of MB of activations
 
 
 def predict_one(model: keras.Model, X: npt.NDArray) -> npt.NDArray[np.float64]:
-    """Return one model's predictions, shape (n_samples,), in the unit of the property.
-
-    Calls the model directly: `model.predict` costs far more than a small network.
-    """
+    """Return a model's predictions (n_samples,); `model.predict` costs far more."""
     batches = [
         np.asarray(model(X[start : start + PREDICT_ROWS], training=False))[:, 0]
         for start in range(0, len(X), PREDICT_ROWS)
@@ -30,17 +27,9 @@ def predict_one(model: keras.Model, X: npt.NDArray) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class FoldModels:
-    """The models of the folds; their mean is the prediction.
+    """The models of the folds, in their order, for the same wavelengths; at least one.
 
-    Parameters
-    ----------
-    models : list of keras.Model
-        One per fold, in the order of the fold numbers, all for the same wavelengths.
-
-    Raises
-    ------
-    ValueError
-        If there is no model.
+    Their mean is the prediction.
     """
 
     models: list[keras.Model]

@@ -9,10 +9,7 @@ from soilnb.cnn.folds import Scaling
 from soilnb.cnn.shapes import check_fit
 
 DTYPES = ("float32", "float64")
-_POOLINGS = {
-    "max": keras.layers.MaxPooling1D,
-    "average": keras.layers.AveragePooling1D,
-}
+_POOLINGS = {"max": keras.layers.MaxPooling1D, "average": keras.layers.AveragePooling1D}
 
 
 def build(
@@ -24,12 +21,13 @@ def build(
 ) -> keras.Sequential:
     """Return the Keras model of an architecture, with its scaling inside.
 
+    Every layer has a bias. One that feeds a batch normalisation has no effect, which
+    subtracts it again, and no gradient but rounding: a constraint holds it at 0.
+
     Parameters
     ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
+    architecture, n_wavelengths : Architecture, int
+        Blocks of the network, and bands of a spectrum; a ValueError if they do not fit.
     scaling : Scaling, optional
         Learned from the training samples. Without it the model works on spectra and
         property as they are.
@@ -41,16 +39,6 @@ def build(
     keras.Sequential
         From SNV absorbance, shape (n_samples, n_wavelengths), to the soil property in
         its own unit, shape (n_samples, 1). Not compiled.
-
-    Raises
-    ------
-    ValueError
-        If the architecture does not fit the number of wavelengths.
-
-    Notes
-    -----
-    Every layer has a bias. One that feeds a batch normalisation has no effect, which
-    subtracts it again, and no gradient but rounding: a constraint holds it at 0.
 
     Examples
     --------

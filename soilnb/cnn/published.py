@@ -58,8 +58,7 @@ _USA = Architecture(
     ),
 )
 _DTL_I_CHINA = Architecture(
-    conv=(ConvBlock(232, 3, 2, dropout=0.001),),
-    fc=(FCBlock(22, "elu", dropout=0.38),),
+    conv=(ConvBlock(232, 3, 2, dropout=0.001),), fc=(FCBlock(22, "elu", dropout=0.38),)
 )
 _DTL_I_SWEDEN = Architecture(
     conv=(ConvBlock(214, 10, 6, padding="same", activation="selu", dropout=0.2),),

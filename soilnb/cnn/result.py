@@ -33,23 +33,18 @@ class TrainedFold:
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """Result of a cross-validation.
+    """Result of a cross-validation; errors are in the unit of the soil property.
 
     Parameters
     ----------
-    architecture : Architecture
-        What was trained.
-    n_wavelengths : int
-        Bands of a spectrum.
+    architecture, n_wavelengths : Architecture, int
+        What was trained, and bands of a spectrum.
     trained : list of TrainedFold
         One per fold number, in increasing order.
     out_of_fold : array of shape (n_samples,)
-        Each sample predicted by the one network that has not seen it, in the unit of
-        the soil property.
-    fold_rmse : array of shape (n_folds,)
-        RMSE of each fold's held-out samples, same unit.
-    rmse : float
-        RMSE over all held-out samples together, same unit.
+        Each sample predicted by the one network that has not seen it.
+    fold_rmse, rmse : array of shape (n_folds,), float
+        RMSE of each fold's held-out samples, and of all of them together.
     seconds : float
         Duration of the whole call, in seconds.
     """

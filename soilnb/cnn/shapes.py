@@ -31,25 +31,9 @@ class LayerShape(NamedTuple):
 def layer_shapes(architecture: Architecture, n_wavelengths: int) -> list[LayerShape]:
     """Return the layers that have weights or change the size, in order.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
+    Convolutions, batch normalisations, poolings, "Flatten", fully connected layers. A
+    ValueError names the filter or pool that is longer than what reaches it.
 
-    Returns
-    -------
-    list of LayerShape
-        Convolutions, batch normalisations, poolings, "Flatten", fully connected layers.
-
-    Raises
-    ------
-    ValueError
-        If a filter or a pool is longer than what reaches it; the message names it.
-
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock
     >>> for layer in layer_shapes(Architecture((ConvBlock(4, 9, 3),), ()), 21):
     ...     print(layer.layer, layer.output, layer.weights)
@@ -134,27 +118,11 @@ def tail_shapes(
 
 
 def n_weights(architecture: Architecture, n_wavelengths: int) -> int:
-    """Return the number of weights, as Keras counts them.
+    """Return the number of weights for spectra of so many bands, as Keras counts them.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum.
+    Kernels, biases (one in every layer) and batch normalisations. A ValueError if the
+    architecture does not fit the number of wavelengths.
 
-    Returns
-    -------
-    int
-        Kernels, biases (one in every layer) and batch normalisations.
-
-    Raises
-    ------
-    ValueError
-        If the architecture does not fit the number of wavelengths.
-
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock, FCBlock
     >>> tiny = Architecture(conv=(ConvBlock(4, 9, stride=3),), fc=(FCBlock(2),))
     >>> n_weights(tiny, n_wavelengths=21)  # 4*9+4, then 5*4*2+2, then 2+1
@@ -170,22 +138,8 @@ def check_fit(architecture: Architecture, n_wavelengths: int) -> None:
 
 
 def feasible(architecture: Architecture, n_wavelengths: int) -> bool:
-    """Return whether spectra of `n_wavelengths` bands are long enough.
+    """Return whether spectra of `n_wavelengths` bands are long enough for all layers.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks of the network.
-    n_wavelengths : int
-        Bands of a spectrum, at least 1.
-
-    Returns
-    -------
-    bool
-        False where `check_fit` raises for a filter or a pool.
-
-    Examples
-    --------
     >>> from soilnb.cnn import Architecture, ConvBlock
     >>> [feasible(Architecture((ConvBlock(4, 9),), ()), n) for n in (8, 9)]
     [False, True]

@@ -76,12 +76,9 @@ def cross_validate(
     ----------
     architecture : Architecture
         Blocks and training settings.
-    X : array-like of shape (n_samples, n_wavelengths)
-        SNV absorbance.
-    y : array-like of shape (n_samples,)
-        Soil property, in its own unit.
-    folds : array-like of int, shape (n_samples,)
-        Fold number of each sample; the folds may differ in size.
+    X, y, folds : array-like (n_samples, n_wavelengths), (n_samples,), (n_samples,)
+        SNV absorbance, soil property, in its own unit, and fold number of each sample;
+        the folds may differ in size.
     seed : int, default 1
         Seed of initial weights, order of the batches and dropout, at least 0.
     max_epochs : int, optional
@@ -110,13 +107,10 @@ def cross_validate(
 
     Raises
     ------
-    TypeError
-        If `folds` are not whole numbers.
-    ValueError
-        If shapes disagree, values are not finite, there are fewer than 2 folds, or the
-        architecture does not fit the number of wavelengths.
-    NetworkTooBigError
-        If not even one fold fits into the memory; a ValueError.
+    TypeError, ValueError
+        If `folds` are not whole numbers or fewer than 2, shapes disagree, values are
+        not finite, or the architecture does not fit the number of wavelengths; a
+        NetworkTooBigError if not even one fold fits into the memory.
 
     Notes
     -----
@@ -124,17 +118,12 @@ def cross_validate(
     each model holds its own scaling. Even a clean RMSE is optimistic once it has chosen
     between architectures: report an independent test set.
 
-    Folds with as many batches in an epoch share one graph; the rare cross-validation
-    with two numbers of batches trains two of them, one after the other. Everything
-    random depends on seed and fold only, not on what is trained together. Dropout drops
-    the same places in all folds of a step. A bias that feeds a batch normalisation
-    has no effect and is held at 0.
-
-    Without dropout the same can be had from Keras alone, fold by fold:
-    `soilnb.cnn.folds` gives the rows, scaling, initial weights and batches of each.
+    Everything random depends on seed and fold only, not on what is trained together.
     The same machine and the same versions give the same numbers. Float32 training is
     chaotic: on another machine, which rounds in another way, expect differences as
-    between two seeds.
+    between two seeds. Without dropout the same can be had from Keras alone, fold by
+    fold: `soilnb.cnn.folds` gives the rows, scaling, initial weights and batches of
+    each.
 
     Examples
     --------
@@ -194,10 +183,7 @@ def train_folds(
     prune: Prune | None = None,
     progress: Progress | None = None,
 ) -> list[TrainedFold]:
-    """Train one network for each fold, whatever rows it has: `cross_validate` inside.
-
-    With `start`, `X` is what its frozen blocks put out, of `n_wavelengths` bands.
-    """
+    """Train a network per fold; with `start`, on what its frozen blocks put out."""
     n_wavelengths = n_wavelengths or X.shape[1]
     n_at_once = folds_at_once(
         architecture,

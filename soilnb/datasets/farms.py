@@ -25,14 +25,8 @@ SHIFTED_COLUMN = "x_dummy_4326"  # degrees, moved by the source to hide the farm
 class Farm:
     """One farm of LimeSoDa.
 
-    Attributes
-    ----------
-    set_name, country : str
-        Name of the data set, which ends with its count of samples; its country.
-    site : str
-        Name of the farm as a site, or "" if it is part of the library only.
-    condition : str
-        What differs from dry soil in a laboratory, or "".
+    `set_name` ends with its count of samples; `site` is "" if it is part of the library
+    only; `condition` is what differs from dry soil in a laboratory, or "".
     """
 
     set_name: str
@@ -58,6 +52,9 @@ FARM_SITES = {farm.site: farm.set_name for farm in FARMS if farm.site}
 def load_farm(set_name: str) -> SpectralLibrary:
     """Return one farm of LimeSoDa at the wavelengths it was measured at.
 
+    LimeSoDa (Schmidinger et al. 2025, Geoderma) gives reflectance in percent, and for
+    some farms soil organic matter (% by loss on ignition), which is divided by 1.724.
+
     Parameters
     ----------
     set_name : str
@@ -70,22 +67,6 @@ def load_farm(set_name: str) -> SpectralLibrary:
         farm's place is public, `info` has latitude and longitude in degrees (WGS 84);
         where the source has moved the farm to hide it, easting and northing in metres
         from its own corner; of the other farms nothing.
-
-    Raises
-    ------
-    ValueError
-        If the name is not that of a farm.
-    ImportError
-        If the package LimeSoDa is not installed.
-
-    Notes
-    -----
-    LimeSoDa gives reflectance in percent, and for some farms soil organic matter
-    (% by loss on ignition), which is divided by 1.724 [1]_.
-
-    References
-    ----------
-    .. [1] Schmidinger et al. (2025), LimeSoDa, Geoderma.
 
     Examples
     --------
@@ -129,13 +110,7 @@ def load_farm(set_name: str) -> SpectralLibrary:
 
 
 def load_farms() -> SpectralLibrary:
-    """Return the library of all farms in `FARMS`, every 10 nm, named "farms".
-
-    Returns
-    -------
-    SpectralLibrary
-        NaN at the wavelengths a farm was not measured at.
-    """
+    """Return the library "farms" of all `FARMS`, every 10 nm."""
     return concatenate([load_farm(farm.set_name) for farm in FARMS], "farms")
 
 

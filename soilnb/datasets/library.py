@@ -25,6 +25,9 @@ INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licen
 class SpectralLibrary:
     """Spectra with their soil organic carbon (SOC): a library, or one site.
 
+    A ValueError says if shapes do not match, a value is outside its range or a sample
+    id is repeated within its source.
+
     Attributes
     ----------
     name : str
@@ -41,12 +44,6 @@ class SpectralLibrary:
         where unknown), carbon_kind, licence; further columns are kept.
     notes : tuple of str
         Sentences: what was understood, converted or ignored.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, a value is outside its range or a sample id is
-        repeated within its source.
 
     Examples
     --------
@@ -90,18 +87,7 @@ class SpectralLibrary:
         return bool((self.info["source"] == SYNTHETIC).any())
 
     def take(self, rows: npt.ArrayLike) -> SpectralLibrary:
-        """Return the library of some rows only.
-
-        Parameters
-        ----------
-        rows : array-like of int or bool
-            Row numbers, in the order wanted, or a mask of shape (n_samples,).
-
-        Returns
-        -------
-        SpectralLibrary
-            The same wavelengths, with those rows.
-        """
+        """Return the library of some rows: numbers, in the order wanted, or a mask."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
         return replace(
@@ -112,17 +98,9 @@ class SpectralLibrary:
         )
 
     def on_grid(self, grid: npt.ArrayLike) -> SpectralLibrary:
-        """Return the library on a grid, without the rows that do not cover it.
+        """Return the library on a grid (nm, increasing), without rows not on all of it.
 
-        Parameters
-        ----------
-        grid : array-like of shape (n_grid,)
-            Wavelengths wanted, in nm, strictly increasing.
-
-        Returns
-        -------
-        SpectralLibrary
-            At most as many rows, with no missing value; it may have no rows.
+        No value is missing then; it may have no rows.
         """
         spectra = resample(self.reflectance, self.wavelengths, grid)
         covered = np.isfinite(spectra).all(axis=1)
@@ -186,23 +164,9 @@ def _check_info(info: pd.DataFrame, reflectance: npt.NDArray[np.float32]) -> Non
 def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibrary:
     """Return several libraries as one, at the multiples of 10 nm that any covers.
 
-    Parameters
-    ----------
-    libraries : sequence of SpectralLibrary
-        At least one.
-    name : str
-        Name of the result.
-
-    Returns
-    -------
-    SpectralLibrary
-        Rows in the order given; NaN at the wavelengths a part was not measured at.
-        The notes are those of all parts, each sentence once.
-
-    Raises
-    ------
-    ValueError
-        If there is no library, or two parts share a source and a sample id.
+    Rows are in the order given, NaN at the wavelengths a part was not measured at, with
+    the notes of all parts, each sentence once. A ValueError if there is no library, or
+    two parts share a source and a sample id.
     """
     if not libraries:
         msg = "'libraries' must have at least one library, got none."
@@ -227,31 +191,13 @@ def _own_grid(library: SpectralLibrary) -> npt.NDArray[np.float64]:
 
 
 def describe(soc: npt.ArrayLike) -> pd.Series:
-    """Return the statistics of soil organic carbon, as in Table 1 of [1]_.
+    """Return the statistics of soil organic carbon (% of mass), as in Table 1.
 
-    Parameters
-    ----------
-    soc : array-like of shape (n_samples,)
-        Soil organic carbon, % of mass.
+    n (number of samples), mean, sd (divides by n - 1; NaN for one sample), min, q1,
+    median, q3, max; quartiles are linear. A ValueError if `soc` is not 1D, is empty or
+    has missing values. Table 1: Shen et al. (2022),
+    doi:10.1016/j.isprsjprs.2022.04.009.
 
-    Returns
-    -------
-    Series
-        n (number of samples), mean, sd (divides by n - 1; NaN for one sample), min,
-        q1, median, q3, max; all but n in the unit of `soc`. Quartiles are linear.
-
-    Raises
-    ------
-    ValueError
-        If `soc` is not 1D, is empty or has missing values.
-
-    References
-    ----------
-    .. [1] Shen et al. (2022), Deep transfer learning of global spectra for local
-       soil carbon monitoring, doi:10.1016/j.isprsjprs.2022.04.009.
-
-    Examples
-    --------
     >>> describe([1.0, 2.0, 3.0])[["n", "sd", "q1"]].to_list()
     [3.0, 1.0, 1.5]
     """

@@ -55,12 +55,6 @@ class OpenFile:
 def open_files() -> dict[str, OpenFile]:
     """Return what the registry says of the open files, by name and in its order.
 
-    Returns
-    -------
-    dict of str to OpenFile
-
-    Examples
-    --------
     >>> open_files()["csiro"].licence
     'GPL-3'
     """
@@ -74,20 +68,8 @@ def open_files() -> dict[str, OpenFile]:
 def data_folder() -> Path:
     """Return the folder that holds the downloaded files.
 
-    Returns
-    -------
-    Path
-        What the environment variable SOILNB_DATA says, or the user's cache folder.
-
-    Raises
-    ------
-    ValueError
-        If it is a file.
-
-    Examples
-    --------
-    >>> data_folder().is_absolute()
-    True
+    What the environment variable SOILNB_DATA says (a ValueError if that is a file), or
+    the user's cache folder.
     """
     if value := os.environ.get(FOLDER_VARIABLE, "").strip():
         folder = Path(value).expanduser().absolute()
@@ -105,27 +87,12 @@ def data_folder() -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Return the path of an open file, after downloading it where it is missing.
+    """Return the path of one of `open_files`, after downloading it where it is missing.
 
-    A file that is in the folder is only read, so the folder may be read-only.
-
-    Parameters
-    ----------
-    name : str
-        One of `open_files`.
-
-    Returns
-    -------
-    Path
-        The file in `data_folder`; its SHA-256 is the one of the registry.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the SHA-256 is another one: what was downloaded is
-        not kept, what was in the folder is neither read nor replaced.
-    OSError
-        If the file cannot be downloaded (ConnectionError) or written.
+    A file that is in the folder is only read, so the folder may be read-only. A
+    ValueError if the SHA-256 is not that of the registry: what was downloaded is not
+    kept, what was in the folder is neither read nor replaced. An OSError if the file
+    cannot be downloaded (ConnectionError) or written.
     """
     files = open_files()
     check_choice(name, "open file", files)
@@ -137,33 +104,21 @@ def fetch(name: str) -> Path:
 
 
 def load_open(name: str) -> SpectralLibrary:
-    """Return one open file at the wavelengths it was measured at.
+    """Return one of `open_files` at the wavelengths it was measured at.
 
-    Parameters
-    ----------
-    name : str
-        One of `open_files`.
+    Absorbance is converted to reflectance. Values that are no reflectance count as not
+    measured, rows without carbon are left out; both are counted in the notes. If the
+    file cannot be had, see `fetch`.
 
     Returns
     -------
     SpectralLibrary
-        Reflectance as a fraction and SOC in %; info has clay_percent, silt_percent
-        and sand_percent where the file has them. All rows are one group; the files
-        of the wheat-belt share one, as their soils are the same.
-
-    Raises
-    ------
-    ValueError, OSError
-        If the file cannot be had, see `fetch`.
-
-    Notes
-    -----
-    Absorbance is converted to reflectance. Values that are no reflectance count as
-    not measured, rows without carbon are left out; both are counted in the notes.
-
-    For the moisture series (Minasny et al. 2011), info has soil_id, the same for the
-    three spectra of a soil, and moisture: air-dry, wet, or drying, which is wet soil
-    after a day in air.
+        Reflectance as a fraction and SOC in %; info has clay_percent, silt_percent and
+        sand_percent where the file has them. All rows are one group; the files of the
+        wheat-belt share one, as their soils are the same. For the moisture series
+        (Minasny et al. 2011), info has soil_id, the same for the three spectra of a
+        soil, and moisture: air-dry, wet, or drying, which is wet soil after a day in
+        air.
 
     Examples
     --------

@@ -1,10 +1,6 @@
 """Every figure, in one style: units on the axes, colours that all readers can tell."""
 
-from soilnb.plots.comparison import (
-    plot_choice,
-    plot_learning_curve,
-    plot_sites,
-)
+from soilnb.plots.comparison import plot_choice, plot_learning_curve, plot_sites
 from soilnb.plots.delta import plot_delta
 from soilnb.plots.farm import (
     POPULATIONS,
@@ -14,12 +10,7 @@ from soilnb.plots.farm import (
     plot_farm_map,
     plot_farm_mean,
 )
-from soilnb.plots.maps import (
-    has_coordinates,
-    plot_fields,
-    plot_map,
-    plot_point_map,
-)
+from soilnb.plots.maps import has_coordinates, plot_fields, plot_map, plot_point_map
 from soilnb.plots.models import (
     plot_components,
     plot_crews,

@@ -29,17 +29,11 @@ def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
     """Plot the RMSE of each method relative to `local`, one dot for each site.
 
     Beside each row stands at how many sites the method is better than `local`, and at
-    how many it is `local` (`recommended` may be).
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns site, method, rmse and, where there are several, seed; one row for each.
-        The logarithms of the ratios are averaged over the seeds. A site without
-        `local` is left out.
-    summary : DataFrame
-        Columns method, ratio, low and high, as of `soilnb.study.over_sites`, one row
-        for each method: the mean ratio (diamond) and its 95 % interval (line).
+    how many it is `local` (`recommended` may be). `scores` has the columns site,
+    method, rmse and, where there are several, seed, over which the logarithms of the
+    ratios are averaged; a site without `local` is left out. `summary`, of
+    `soilnb.study.over_sites`, has method, ratio, low and high: the mean ratio (diamond)
+    and its 95 % interval (line).
     """
     ratios = _site_ratios(scores)
     if summary["method"].duplicated().any():
@@ -115,13 +109,9 @@ def _ratio_axis(axes: Axes, ratios: npt.NDArray) -> tuple[float, float]:
 def plot_learning_curve(table: pd.DataFrame) -> Figure:
     """Plot RMSE against the number of local samples, for each method.
 
-    Lines join the means over the seeds; dots are the runs, the band is their range.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method, n_local, seed, rmse (% SOC of one fixed test set); a row for
-        each run.
+    `table` has the columns method, n_local, seed and rmse (% SOC of one fixed test
+    set), a row for each run. Lines join the means over the seeds; dots are the runs,
+    the band is their range.
     """
     figure, axes = make_figure(6.2, 3.8)
     for place, method in enumerate(methods.in_order(table["method"])):
@@ -143,17 +133,11 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
 def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     """Plot what a method is chosen on: its nested cross-validated RMSE.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns method and rmse (% SOC): the RMSE on held-out local samples, with every
-        choice repeated without them. Where it has the column test_rmse, that of the
-        test samples is drawn as well; it decided nothing.
-    chosen : str
-        The method that was recommended, filled; like `local`, in the table.
-    margin : float
-        Share, from 0 to below 1, by which a method must be below `local` to be chosen
-        over it; the dashed line.
+    `table` has the columns method and rmse (% SOC), on held-out local samples, with
+    every choice repeated without them, and maybe test_rmse, that of the test samples,
+    which decided nothing. `chosen`, the method that was recommended, is filled.
+    `margin`, from 0 to below 1, is the share by which one must be below `local`; the
+    dashed line.
     """
     rows = table.set_index("method").pipe(lambda t: t.loc[methods.in_order(t.index)])
     if "local" not in rows.index:

@@ -39,14 +39,10 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
     lack the method. What is worse than 100 percent, an RMSE twice that of `local`, lies
     in the grey strip, with its number.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns site, method, delta_rmse (percent, positive where better than `local`),
-        one row for each pair; `local` itself is not drawn. NaN counts as not run.
-    paper : DataFrame, optional
-        The same of Shen et al. (2022), drawn in a panel of its own on the same scale;
-        methods that only the paper has are left out.
+    `table` has the columns site, method, delta_rmse (percent, positive where better
+    than `local`, which is not drawn), one row for each pair; NaN counts as not run.
+    `paper`, the same of Shen et al. (2022), gets a panel of its own on the same scale;
+    methods that only the paper has are left out.
     """
     ours = methods.by_site(table, "delta_rmse").drop(index="local", errors="ignore")
     ours = ours.dropna(how="all")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from soilnb import methods
 from soilnb.plots.maps import lay_out
 from soilnb.plots.style import (
     COLOURS,
@@ -23,13 +24,6 @@ from soilnb.plots.style import (
     method_rows,
 )
 
-# How the measured samples were chosen, in words.
-DESIGNS = {
-    "stratified": "stratified",
-    "random": "random",
-    "kennard_stone": "Kennard-Stone",
-    "unknown": "unknown design",
-}
 POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
 # From a column of the table of the farm's means to what it is called.
 SOURCES = {"lab_": "laboratory alone", "": "with spectra"}
@@ -43,22 +37,12 @@ GREY: dict[str, Any] = {"s": 8, "color": "#BBBBBB", "lw": 0}
 def plot_farm_map(estimates: pd.DataFrame) -> Figure:
     """Plot measured SOC, estimate and uncertainty of each sample where it was taken.
 
-    The first two panels share one scale of colours. Distances are from the western and
-    southern edge of the samples.
-
-    Parameters
-    ----------
-    estimates : DataFrame
-        One row per sample: soc, estimate, lower, upper (% SOC, NaN where there is
-        none), in_domain (bool), next (1, 2, ... for the samples to be measured next, NA
-        of the others), and longitude and latitude in degrees or easting and northing in
-        metres (at least one sample has them).
-
-    Returns
-    -------
-    Figure
-        Three panels. A ring: outside the domain. A number: the place in the order of
-        the samples to be measured next.
+    Three panels; the first two share one scale of colours. Distances are from the
+    western and southern edge of the samples. A ring: outside the domain. A number: the
+    place in the order of the samples to be measured next. `estimates` has a row per
+    sample: soc, estimate, lower, upper (% SOC, NaN where there is none), in_domain
+    (bool), next (NA of those not to be measured next), and longitude and latitude in
+    degrees or easting and northing in metres (at least one sample has them).
     """
     figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
     for axes in panels:
@@ -151,15 +135,11 @@ def _free_sides(places: npt.NDArray) -> npt.NDArray[np.float64]:
 def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> Figure:
     """Plot the estimates in increasing order, with their intervals.
 
-    Parameters
-    ----------
-    estimates : DataFrame
-        One row per sample: sample_id, soc, estimate, lower, upper (% SOC, NaN where
-        there is none), level (share of true values that intervals are made to hold) and
-        in_domain (bool). A measured sample stands where its estimate would.
-    truth : Series, optional
-        True SOC in % by sample_id, where it is known after all: a cross for each sample
-        without a measurement, in another colour where its interval misses it.
+    `estimates` has a row per sample: sample_id, soc, estimate, lower, upper (% SOC, NaN
+    where there is none), level (share of true values that intervals are made to hold)
+    and in_domain (bool). A measured sample stands where its estimate would. `truth` is
+    SOC in % by sample_id, where it is known after all: a cross for each sample without
+    a measurement, in another colour where its interval misses it.
     """
     rows = estimates.sort_values("estimate", kind="stable").reset_index(drop=True)
     rows.index += 1
@@ -217,17 +197,12 @@ def _draw_truth(axes: Axes, rows: pd.DataFrame, truth: pd.Series) -> None:
             )
 
 
-def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
+def plot_farm_mean(farm: pd.DataFrame) -> Figure:
     """Plot the means of the scanned samples and of the field with 95 % intervals.
 
-    Parameters
-    ----------
-    farm : DataFrame
-        Rows "scans" and "field" (column population): mean, lower, upper, lab_mean,
-        lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
-        measured samples were chosen. A mean without an interval is the point alone.
-    truth : float, optional
-        True mean SOC in %, where it is known after all; a line.
+    `farm` has rows "scans" and "field" (column population): mean, lower, upper,
+    lab_mean, lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
+    measured samples were chosen. A mean without an interval is the point alone.
     """
     figure, axes = make_figure(5.4, 2.7)
     names = []
@@ -235,9 +210,6 @@ def plot_farm_mean(farm: pd.DataFrame, truth: float | None = None) -> Figure:
         for source, name in SOURCES.items():
             names.append(f"{POPULATIONS[row['population']]},\n{name}")
             _draw_mean(axes, len(names) - 1, row, source)
-    if truth is not None:
-        axes.axvline(truth, color=TRUE, lw=1, ls="--", label="true mean")
-        legend_below(axes, 1)
     method_rows(axes, names)
     low, high = axes.dataLim.intervalx
     room = max(0.15 * (high - low), 0.05 * high)  # points alone are no axis
@@ -254,8 +226,9 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
     if np.isfinite(lower) and np.isfinite(upper):
         axes.hlines(place, lower, upper, color=colour, lw=2.5)
         return
+    known = methods.DESIGNS.get(row["design"])
     axes.annotate(
-        f"no interval: {DESIGNS.get(row['design'], row['design'])}",
+        f"no interval: {known.label if known else row['design']}",
         (mean, place),
         xytext=(8, 0),
         textcoords="offset points",
@@ -267,11 +240,8 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
 def plot_blend_weights(weights: pd.DataFrame) -> Figure:
     """Plot what share each candidate has in the estimates, the largest on top.
 
-    Parameters
-    ----------
-    weights : DataFrame
-        Columns candidate, weight (share, they sum to 1) and nested_rmse (% SOC), which
-        stands beside the bars.
+    `weights` has the columns candidate, weight (share, they sum to 1) and nested_rmse
+    (% SOC), which stands beside the bars.
     """
     rows = weights.sort_values(
         ["weight", "nested_rmse"], ascending=[False, True], ignore_index=True
@@ -290,19 +260,11 @@ def plot_blend_weights(weights: pd.DataFrame) -> Figure:
 def plot_draws(draws: pd.DataFrame) -> Figure:
     """Plot how the answer for each farm fares over many draws.
 
-    Parameters
-    ----------
-    draws : DataFrame
-        Columns site, design, draw, method ("blend", "local" and "plsr_one_se"), rmse,
-        coverage, mean_covered and lab_covered; one row for each.
-
-    Returns
-    -------
-    Figure
-        Three panels with a row for each farm: RMSE of the blend over that of the local
-        network (a dot for each draw, a diamond for their geometric mean), the share of
-        intervals that hold a sample, and that of intervals that hold the farm's mean,
-        with spectra and by the laboratory alone.
+    Three panels with a row for each farm: RMSE of the blend over that of the local
+    network (a dot for each draw, a diamond for their geometric mean), the share of
+    intervals that hold a sample, and that of intervals that hold the farm's mean, with
+    spectra and by the laboratory alone. `draws` is the table of
+    `soilnb.study.repeat_draws`.
     """
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = rmse["blend"] / rmse["local"]

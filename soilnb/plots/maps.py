@@ -38,20 +38,11 @@ def plot_map(
 ) -> Figure:
     """Plot where the samples of a library and the sites lie on Earth (Fig. 1a).
 
-    On the graticule a degree of longitude has its true length at the middle latitude.
-    There is no coastline.
-
-    Parameters
-    ----------
-    library : DataFrame
-        One row per sample: longitude and latitude in degrees (WGS 84), as in
-        `soilnb.datasets.SpectralLibrary.info`, and the column `colour_by`. Samples
-        without coordinates are not drawn; below the map stands how many are.
-    sites : mapping
-        Name to a table with longitude and latitude; a star in the middle of each. Sites
-        without coordinates are named below the map; library or sites must have some.
-    colour_by : str, default "source"
-        Column that colours the discs: its five commonest values, then "other".
+    `library` and `sites` (tables by name, each a star in its middle) have longitude and
+    latitude in degrees (WGS 84); one of them must have some. What has no coordinates is
+    not drawn but told below the map. Discs have the colours of the five commonest
+    values of the column `colour_by`. On the graticule a degree of longitude has its
+    true length at the middle latitude. There is no coastline.
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
@@ -85,8 +76,6 @@ def plot_map(
 def has_coordinates(table: pd.DataFrame) -> bool:
     """Return whether samples have longitude and latitude, or easting and northing.
 
-    Examples
-    --------
     >>> has_coordinates(pd.DataFrame({"longitude": [16.1], "latitude": [60.0]}))
     True
     >>> has_coordinates(pd.DataFrame({"longitude": [16.1]}))
@@ -164,11 +153,7 @@ def _count(n_known: int, n_all: int, without: Sequence[str]) -> str:
 def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot where the samples of each site lie, coloured by measured SOC.
 
-    Parameters
-    ----------
-    sites : mapping
-        Name to a table with the columns longitude and latitude in degrees and soc
-        in %.
+    `sites` are tables by name, with longitude and latitude in degrees and soc in %.
     """
     figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
@@ -194,17 +179,9 @@ def plot_point_map(
 
     Distances are from the western and southern edge of the samples, so that the map
     holds also where a source has moved a farm to hide it. Colours are each panel's own.
-
-    Parameters
-    ----------
-    tables : DataFrame or mapping
-        A table, or name to a table, one row per sample: longitude and latitude in
-        degrees, or easting and northing in metres (at least one sample has them), and
-        the column `value`. Samples with is_local, used for modelling, have a ring.
-    value : str, default "predicted"
-        Column that is drawn.
-    label : str, default "estimated SOC / %"
-        What the values are, with their unit.
+    `tables`, one or several by name, have longitude and latitude in degrees, or easting
+    and northing in metres (at least one sample has them), and the column `value`, which
+    `label` names with its unit. Samples with is_local, used for modelling, have a ring.
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}

@@ -26,10 +26,8 @@ from soilnb.plots.style import (
 def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
     """Plot cross-validated RMSE against the number of PLS components.
 
-    Parameters
-    ----------
-    curves : mapping
-        Method to RMSE in % SOC for 1, 2, ... components; the minimum is marked.
+    `curves` are RMSE in % SOC for 1, 2, ... components, by method; the minimum is
+    marked.
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", len(curves))
@@ -46,12 +44,8 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
 def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     """Plot the RMSE of each method as a bar, the smallest on top.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns method and rmse (% SOC).
-    reference : str, optional
-        Method whose RMSE is drawn as a line.
+    `scores` has the columns method and rmse (% SOC); that of `reference`, one of the
+    methods, is drawn as a line.
     """
     ordered = scores.sort_values("rmse", ascending=False)
     figure, axes = make_figure(6.5, 0.8 + 0.32 * len(ordered))
@@ -73,14 +67,9 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
 def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figure:
     """Plot predicted against measured SOC, a panel per method (Fig. 4b).
 
-    With the 1:1 line, equal axes, RMSE and concordance (CCC) of each panel.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns method, measured, predicted (% SOC).
-    names : list of str
-        Methods to show, in order.
+    With the 1:1 line, equal axes, RMSE and concordance (CCC). `predictions` has the
+    columns method, measured and predicted (% SOC); `names` are the methods to show, in
+    order.
     """
     for name in names:
         check_choice(name, "method", predictions["method"].unique())
@@ -121,12 +110,8 @@ def _scores(rows: pd.DataFrame) -> str:
 def plot_frequency(frequency: npt.NDArray, n_selected: int) -> Figure:
     """Plot in what share of the searches the most often selected rows were chosen.
 
-    Parameters
-    ----------
-    frequency : ndarray of shape (n_library,)
-        Share of the searches that selected each row.
-    n_selected : int
-        Rows that one search selects.
+    `frequency`, (n_library,), is that share for each row; a search selects
+    `n_selected`.
     """
     ordered = np.sort(frequency)[::-1]
     ordered = ordered[: max(int((ordered > 0).sum()), n_selected)]
@@ -147,14 +132,8 @@ def plot_history(
 ) -> Figure:
     """Plot how the searches went: one line per search.
 
-    Parameters
-    ----------
-    history : DataFrame
-        Columns search, `x` and `y`.
-    x, y : str
-        Columns to draw.
-    labels : tuple of str
-        Axis labels with units.
+    `history` has the columns search, `x` and `y`; `labels` are those of the axes, with
+    units.
     """
     figure, axes = make_figure(6, 3.4)
     for _, rows in history.groupby("search"):
@@ -169,10 +148,7 @@ def plot_history(
 def plot_crews(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot what each crew of workers made of the rounds of one search.
 
-    Parameters
-    ----------
-    histories : mapping
-        Name of the crew to its history; columns iteration, n_tasks and seconds.
+    `histories` are tables by the name of the crew: iteration, n_tasks and seconds.
     """
     figure, (left, right) = make_figure(8, 3.2, ncols=2)
     for (name, rows), look in zip(histories.items(), ("o-", "s--"), strict=False):
@@ -190,10 +166,7 @@ def plot_crews(histories: Mapping[str, pd.DataFrame]) -> Figure:
 def plot_gain(gains: pd.DataFrame) -> Figure:
     """Plot each method's gain over the reference with its 95 % interval.
 
-    Parameters
-    ----------
-    gains : DataFrame
-        Index method; columns gain, low, high (% SOC), from `soilnb.study.compare`.
+    `gains` are those of `soilnb.study.compare`: gain, low and high (% SOC), by method.
     """
     ordered = gains.iloc[::-1]
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
@@ -211,12 +184,8 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
 def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
     """Plot the RMSE of every run as a dot, a row for each kind of run.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Columns kind and rmse (% SOC), a row for each run; kinds in this order.
-    reference : float
-        RMSE drawn as a dashed line, that of the local samples alone.
+    `runs` has the columns kind and rmse (% SOC), in the order of the kinds;
+    `reference`, the RMSE of the local samples alone, is a dashed line.
     """
     kinds = list(dict.fromkeys(runs["kind"]))
     figure, axes = make_figure(6.5, 1 + 0.4 * len(kinds))
@@ -233,12 +202,9 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
 def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
     """Plot RMSE against the weight of the local samples in spiking.
 
-    Parameters
-    ----------
-    sweep : DataFrame
-        Index weight; each column a kind of RMSE (% SOC). The lowest is marked.
-    reference : float
-        RMSE drawn as a dashed line, that of the local samples alone.
+    `sweep` has the index weight and a column for each kind of RMSE (% SOC), whose
+    lowest is marked; `reference`, the RMSE of the local samples alone, is a dashed
+    line.
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", sweep.shape[1])

@@ -12,12 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from soilnb import methods
-from soilnb.plots.style import (
-    COLOURS,
-    make_figure,
-    mark_features,
-    plain_numbers,
-)
+from soilnb.plots.style import COLOURS, make_figure, mark_features, plain_numbers
 
 # Of a logarithmic axis of SOC errors.
 TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
@@ -26,12 +21,8 @@ TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
 def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     """Plot validation RMSE against epoch: thin the folds, thick what is kept of them.
 
-    The thick line is the mean over the folds of each fold's lowest RMSE so far.
-
-    Parameters
-    ----------
-    histories : mapping
-        Method to validation RMSE (epochs, n_folds) in % SOC.
+    `histories` are validation RMSE in % SOC (epochs, n_folds), by method. The thick
+    line is the mean over the folds of each fold's lowest RMSE so far.
     """
     figure, panels = make_figure(
         3.2 * len(histories), 3, ncols=len(histories), squeeze=False
@@ -49,33 +40,22 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     return figure
 
 
-def plot_depths(
-    depths: Mapping[str, pd.DataFrame], *, reference: float | None = None
-) -> Figure:
+def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot cross-validated RMSE against how many layers stay as the library made them.
 
-    Parameters
-    ----------
-    depths : mapping
-        Name of a method, for example dtl_r_global, to `depths` of
-        `soilnb.transfer.Retraining`: n_frozen, frozen, n_trained, rmse (% SOC). The
-        row in which no weight trains is the library's network as it is, a square (or,
-        where it is off the scale, an arrow and its number); the lowest RMSE of the
-        others has a ring.
-    reference : float, optional
-        RMSE of the local network on the same folds, a dashed line.
+    `depths` are those of `soilnb.transfer.Retraining` by method: n_frozen, frozen,
+    n_trained, rmse (% SOC). The row in which no weight trains is the library's network
+    as it is, a square (or, where it is off the scale, an arrow and its number); the
+    lowest RMSE of the others has a ring.
     """
     figure, panels = make_figure(
         0.6 + 3.4 * len(depths), 3.9, ncols=len(depths), sharey=True, squeeze=False
     )
     everything = pd.concat(depths.values())
     trained = everything["rmse"][everything["n_trained"] > 0]
-    highest = 1.3 * max(trained.max(), reference or 0)
+    highest = 1.3 * trained.max()
     for axes, (name, table) in zip(panels[0], depths.items(), strict=True):
         _draw_depths(axes, table, highest)
-        if reference is not None:
-            style = {"color": "black", "ls": "--", "lw": 1}
-            axes.axhline(reference, label=methods.label("local"), **style)
         axes.set(title=methods.label(name), xlabel="frozen, up to and including")
     panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
     figure.legend(
@@ -107,10 +87,7 @@ def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
 def plot_trials(trials: pd.DataFrame) -> Figure:
     """Plot the score of each trial of a search and the best so far.
 
-    Parameters
-    ----------
-    trials : DataFrame
-        Of `soilnb.cnn.search`: number, score, status and best, RMSE in % SOC.
+    `trials` are those of `soilnb.cnn.search`: number, score, status and best (% SOC).
     """
     figure, axes = make_figure(6.5, 3.4)
     ended = trials["status"] == "completed"
@@ -130,10 +107,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
 def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot how much each range of bands moves the prediction of networks.
 
-    Parameters
-    ----------
-    changes : mapping
-        Name to a table of `soilnb.cnn.explain.band_importance`, change in % SOC.
+    `changes` are tables of `soilnb.cnn.explain.band_importance` by name, in % SOC.
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(changes))
@@ -154,11 +128,8 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
 def plot_filters(filters: pd.DataFrame) -> Figure:
     """Plot where on the spectrum the filters of a network tell samples apart.
 
-    Parameters
-    ----------
-    filters : DataFrame
-        Of `soilnb.cnn.explain.first_filters`: filters in rows, wavelengths (nm) in
-        columns; drawn by the wavelength of their maximum, each divided by it.
+    `filters` are those of `soilnb.cnn.explain.first_filters`, with wavelengths (nm) in
+    columns; drawn by the wavelength of their maximum, each divided by it.
     """
     figure, axes = make_figure(7, 4)
     peaks = filters.max(axis=1)

@@ -8,14 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilnb.plots.style import (
-    COLOURS,
-    MANY_POINTS,
-    SOC_LABEL,
-    make_figure,
-)
+from soilnb.plots.style import COLOURS, MANY_POINTS, SOC_LABEL, make_figure
 from soilnb.quality import DETECTOR_JUMPS_NM
 
 
@@ -27,21 +23,11 @@ def plot_spectra(
 ) -> Figure:
     """Plot the mean and the middle 90 % of the spectra of each set (Fig. 1b).
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    sets : mapping
-        Name to spectra (n_samples, n_wavelengths), for example library, country and
-        site; a later one is drawn over an earlier one, one without rows is left out.
-        Sets without a colour in `COLOURS` get one.
-    label : str, default "reflectance"
-        What the spectra are; reflectance as a fraction.
-
-    Returns
-    -------
-    Figure
-        Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength.
+    Lines are means, bands go from the 5 % to the 95 % quantile of each wavelength (nm).
+    `sets` are spectra (n_samples, n_wavelengths) by name, for example library, country
+    and site; a later one is drawn over an earlier one, one without rows is left out,
+    one without a colour in `COLOURS` gets one. `label` says what the spectra are;
+    reflectance as a fraction.
     """
     figure, axes = make_figure(7, 3.8)
     palette = sns.color_palette("colorblind", len(sets))
@@ -66,40 +52,24 @@ def plot_spectra(
 
 
 def plot_curves(
-    wavelengths: npt.ArrayLike,
-    curves: Mapping[str, npt.NDArray],
-    *,
-    label: str = "reflectance",
+    wavelengths: npt.ArrayLike, curves: Mapping[str, npt.NDArray]
 ) -> Figure:
     """Plot single spectra; the first is the reference that the others differ from.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    curves : mapping
-        Name to spectrum (n_wavelengths,).
-    label : str, default "reflectance"
-        What the spectra are; reflectance as a fraction.
+    `curves` are reflectance, a fraction, (n_wavelengths,), by name.
     """
     figure, axes = make_figure(7, 3.8)
     palette = [(0, 0, 0), *sns.color_palette("colorblind", len(curves) - 1)]
     for number, (name, curve) in enumerate(curves.items()):
         width = 1.3 if number else 2.2
         axes.plot(wavelengths, curve, color=palette[number], lw=width, label=name)
-    axes.set(xlabel="wavelength / nm", ylabel=label)
+    axes.set(xlabel="wavelength / nm", ylabel="reflectance")
     axes.legend(fontsize=8)
     return figure
 
 
 def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
-    """Plot the distribution of SOC of each set as a density (Fig. 3a).
-
-    Parameters
-    ----------
-    sets : mapping
-        Name to SOC in %.
-    """
+    """Plot the distribution of SOC (%) of each set, by name, as a density (Fig. 3a)."""
     figure, axes = make_figure(6, 3.4)
     for name, soc in sets.items():
         sns.kdeplot(
@@ -121,30 +91,34 @@ def plot_scores_pairs(
 ) -> Figure:
     """Plot the first three principal components in pairs (Fig. 3b).
 
-    Parameters
-    ----------
-    scores : mapping
-        Name to principal component scores (n_samples, at least 3).
-    explained : sequence of float
-        Share of the variance that each component explains.
+    `scores` (n_samples, at least 3) are by name; `explained` are the shares of the
+    variance.
     """
     figure, panels = make_figure(9, 3.2, ncols=3)
     for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
         for name, values in scores.items():
-            axes.scatter(
-                values[:, first],
-                values[:, second],
-                s=8 if name in ("library", "country") else 18,
-                color=COLOURS[name],
-                alpha=0.5 if name in ("library", "country") else 0.9,
-                label=name,
-                lw=0,
-                rasterized=len(values) > MANY_POINTS,
-            )
+            _draw_set(axes, values[:, first], values[:, second], name, name)
         labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
         axes.set(xlabel=labels[0], ylabel=labels[1])
     panels[0].legend(markerscale=1.5)
     return figure
+
+
+def _draw_set(
+    axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, name: str, label: str
+) -> None:
+    """Draw the samples of a set as points, those of a library small and pale."""
+    is_many = name in ("library", "country")
+    axes.scatter(
+        x,
+        y,
+        s=8 if is_many else 18,
+        color=COLOURS[name],
+        alpha=0.5 if is_many else 0.9,
+        label=label,
+        lw=0,
+        rasterized=np.size(x) > MANY_POINTS,
+    )
 
 
 def plot_outliers(
@@ -152,26 +126,12 @@ def plot_outliers(
 ) -> Figure:
     """Plot T2 against Q of the spectra of each set, with the limits of both.
 
-    Parameters
-    ----------
-    measures : mapping
-        Name to a table with the columns t2 and q, from
-        `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
-    t2_limit, q_limit : float
-        Limits of T2 (dimensionless) and Q (SNV absorbance squared).
+    `measures` are tables by name, with the columns t2 (no unit) and q (SNV absorbance
+    squared), of `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
     """
     figure, axes = make_figure(6, 4.4)
     for name, rows in measures.items():
-        axes.scatter(
-            rows["t2"],
-            rows["q"],
-            s=8 if name in ("library", "country") else 18,
-            color=COLOURS[name],
-            alpha=0.5 if name in ("library", "country") else 0.9,
-            label=f"{name} (n = {len(rows)})",
-            lw=0,
-            rasterized=True,  # a library has tens of thousands
-        )
+        _draw_set(axes, rows["t2"], rows["q"], name, f"{name} (n = {len(rows)})")
     axes.axvline(t2_limit, color="black", lw=0.8, ls="--", label="limits")
     axes.axhline(q_limit, color="black", lw=0.8, ls="--")
     axes.set(
@@ -192,15 +152,8 @@ def plot_noise(
 ) -> Figure:
     """Plot the noise of each set at each band, with the joints between detectors.
 
-    Parameters
-    ----------
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm.
-    noise : mapping
-        Name to standard deviations (n_wavelengths,), from `soilnb.quality.noise`;
-        sets without a colour in `COLOURS` get one.
-    label : str, default "reflectance"
-        What the noise is of; reflectance as a fraction.
+    `noise` are standard deviations (n_wavelengths,) by name, from
+    `soilnb.quality.noise`; wavelengths, label and colours are as of `plot_spectra`.
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(noise))

@@ -35,38 +35,27 @@ class PLS1(
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_wavelengths,)
-        Regression coefficients of all components.
-    intercept_ : float
-        Prediction = X @ coef_ + intercept_.
-    coef_path_ : ndarray of shape (n_components, n_wavelengths)
-        Row a - 1 holds the coefficients of a components; rows beyond
-        `n_components_fitted_` repeat the last one fitted.
-    intercept_path_ : ndarray of shape (n_components,)
-        The intercepts that belong to `coef_path_`.
+    coef_, intercept_ : ndarray of shape (n_wavelengths,), float
+        Prediction = X @ coef_ + intercept_, of all components.
+    coef_path_, intercept_path_ : ndarray (n_components, n_wavelengths), (n_components,)
+        Row a - 1 holds those of a components; rows beyond `n_components_fitted_` repeat
+        the last one fitted.
     rotations_ : ndarray of shape (n_components_fitted_, n_wavelengths)
         Row a - 1 turns centred spectra into the scores of component a.
     X_mean_ : ndarray of shape (n_wavelengths,)
         Mean spectrum.
-    n_components_fitted_ : int
-        Components that the data allowed; 0 where the spectra or the property
-        do not vary.
-    n_features_in_ : int
-        Number of wavelengths.
+    n_components_fitted_, n_features_in_ : int
+        Components that the data allowed, 0 where the spectra or the property do not
+        vary; number of wavelengths.
 
     Notes
     -----
-    Computed in float64. X and y are centred, not scaled. Predictions equal
-    those of scikit-learn's ``PLSRegression(scale=False)`` to rounding, scores too
-    but for their sign. Where `n_components` exceeds the rank of the spectra, where
-    samples are duplicates, or where y is constant, the components that exist are
-    fitted and nothing is raised; with none, the prediction is the mean of y.
-
-    References
-    ----------
-    .. [1] Eldén (2004), Computational Statistics & Data Analysis 46(1), 11-31.
-    .. [2] Wold, Sjöström and Eriksson (2001), Chemometrics and Intelligent
-       Laboratory Systems 58(2), 109-130.
+    Computed in float64, after Eldén (2004), Computational Statistics & Data Analysis
+    46(1), 11-31. X and y are centred, not scaled. Predictions equal those of
+    scikit-learn's ``PLSRegression(scale=False)`` to rounding, scores too but for their
+    sign. Where `n_components` exceeds the rank of the spectra, where samples are
+    duplicates, or where y is constant, the components that exist are fitted and nothing
+    is raised; with none, the prediction is the mean of y.
 
     Examples
     --------
@@ -171,10 +160,10 @@ def cross_validated_rmse(
     ----------
     X : array-like of shape (n_samples, n_wavelengths)
         Spectra.
-    y : array-like of shape (n_samples,)
-        Soil property.
-    folds : array-like of int, shape (n_samples,)
-        Fold of each row.
+    y, folds : array-like of shape (n_samples,)
+        Soil property, and the fold (int) of each row. A ValueError if the inputs are
+        not finite or do not match, a training set has fewer than two rows, or there is
+        only one fold.
     max_components : int
         Largest number of components to try, at least 1.
 
@@ -184,14 +173,6 @@ def cross_validated_rmse(
         RMSE of 1, 2, ... components, in the unit of the property. `n_tried` is
         `max_components`, or fewer where there are fewer wavelengths or where
         the smallest training set (of m rows) allows only m - 1.
-
-    Raises
-    ------
-    TypeError
-        If `max_components` is not a whole number.
-    ValueError
-        If the inputs are not finite or do not match, a training set has fewer
-        than two rows, or there is only one fold.
 
     Examples
     --------

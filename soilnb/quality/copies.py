@@ -25,7 +25,9 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     Parameters
     ----------
     reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured.
+        Reflectance as a fraction; NaN where a row was not measured. A ValueError if it
+        is not 2D or has infinite values, or so many spectra are alike that they cannot
+        be told apart.
 
     Returns
     -------
@@ -33,22 +35,13 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
         Row number of the first spectrum that differs by at most 1.5e-4 at any band,
         -1 where no earlier row does.
 
-    Raises
-    ------
-    ValueError
-        If `reflectance` is not 2D or has infinite values, or so many spectra are
-        alike that they cannot be told apart.
-
     Notes
     -----
-    Rows are compared only if they are measured at the same bands: two rows that
-    share half of their range are not called copies. The result is exact: a tree on
-    a few bands finds the pairs that can be copies, and all bands decide.
-
-    Two roundings of one spectrum to 4 decimals differ by at most 1e-4. A copy rounded
-    to 3 decimals is not found: different soils can be as close as 4e-4.
-
-    Being a copy is not transitive: c may be a copy of b, and b of a, but not c of a.
+    Rows are compared only if they are measured at the same bands. The result is exact:
+    a tree on a few bands finds the pairs that can be copies, and all bands decide. Two
+    roundings of one spectrum to 4 decimals differ by at most 1e-4; a copy rounded to 3
+    decimals is not found: different soils can be as close as 4e-4. Being a copy is not
+    transitive: c may be a copy of b, and b of a, but not c of a.
 
     Examples
     --------

@@ -41,7 +41,7 @@ def detector_steps(
     reflectance : array-like of shape (n_samples, n_wavelengths)
         Reflectance as a fraction; NaN where a row was not measured.
     wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing; best those of the measurement.
+        nm, strictly increasing, at least four; best those of the measurement.
     at : sequence of float, default (1000, 1830)
         Joints, nm: the last band of a detector, or the place after it.
 
@@ -51,14 +51,7 @@ def detector_steps(
         A row for each joint and spectrum: joint_nm, row, step (reflectance, positive
         where the longer wavelengths are brighter), limit (reflectance; smaller ones
         would not be told from curvature and noise) and is_step. Step and limit are
-        NaN where a spectrum is not measured at the two bands on both sides or at the
-        places that they are compared with.
-
-    Raises
-    ------
-    ValueError
-        If `reflectance` and `wavelengths` do not match, or there are fewer than four
-        wavelengths.
+        NaN where one of the bands that they are made of is not measured.
 
     Notes
     -----
@@ -69,16 +62,12 @@ def detector_steps(
     + (R(d) - R(c)) / (d - c)).
 
     At equal spacing this is minus half the third difference: 0 for a parabola, so
-    curvature is not called a step, and the size of a step for a step; the noise of
-    one band comes through 2.2 times larger.
-
-    The limit is 5 times the root mean square of the same statistic at the 2nd to 6th
-    place on either side in the same spectrum (the 1st uses bands of both detectors),
-    or the median of that over all spectra, if that is larger: in a rounded file, the
-    neighbourhood of one spectrum may happen to be straight.
-
-    At 10 nm, the edge of the water band at 1915 nm is among the neighbours of 1830 nm
-    and raises the limit there: look at the wavelengths of the measurement.
+    curvature is not called a step; the noise of one band comes through 2.2 times
+    larger. The limit is 5 times the root mean square of the same statistic at the 2nd
+    to 6th place on either side in the same spectrum (the 1st uses bands of both
+    detectors), or the median of that over all spectra, if that is larger. At 10 nm, the
+    edge of the water band at 1915 nm is among the neighbours of 1830 nm and raises the
+    limit there.
 
     Examples
     --------
@@ -109,19 +98,13 @@ def find_joints(reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike) -> pd.Da
     reflectance : array-like of shape (n_samples, n_wavelengths)
         Reflectance as a fraction; NaN where a row was not measured.
     wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing, as measured: at most 2 nm apart.
+        nm, strictly increasing, as measured: a ValueError if more than 2 nm apart.
 
     Returns
     -------
     DataFrame
         One row for each joint: joint_nm (the last band before it), step (median of
         the absolute steps, reflectance; at least 2e-4) and share.
-
-    Raises
-    ------
-    ValueError
-        If `reflectance` and `wavelengths` do not match, or the wavelengths are
-        farther apart.
 
     Examples
     --------
@@ -197,32 +180,19 @@ def noise(spectra: npt.ArrayLike, wavelengths: npt.ArrayLike) -> Floats:
         Standard deviation, in the unit of `spectra`; NaN where fewer than 10 rows
         are measured.
 
-    Raises
-    ------
-    ValueError
-        If `spectra` and `wavelengths` do not match, or there are fewer than ten rows
-        or five wavelengths.
-
     Notes
     -----
     The fourth (divided) difference of five neighbouring bands is 0 for any cubic.
-    Scaled so that its weights have sum of squares 1, it passes white noise on with
-    its standard deviation, as in [1]_ with another filter. The median over the
-    spectra, the curvature they share, is taken off, and the standard deviation is
-    1.4826 times the median absolute deviation: half of the spectra may be bad. In a
-    file rounded so coarsely that half of the differences at a band are 0, it is
-    1.2533 times the mean absolute deviation, at all bands.
+    Scaled so that its weights have sum of squares 1, it passes white noise on with its
+    standard deviation, as does another filter in Immerkær (1996), Computer Vision and
+    Image Understanding 64(2), 300-302. The median over the spectra, the curvature they
+    share, is taken off, and the standard deviation is 1.4826 times the median absolute
+    deviation: half of the spectra may be bad. In a file rounded so coarsely that half
+    of the differences at a band are 0, it is 1.2533 times the mean one, at all bands.
 
-    Where a soil reflects little, a small noise of reflectance is a large one of
-    absorbance, which models see: at R, it is 0.43 / R times as large.
-
-    Two things are not told apart from noise: absorption bands that differ between
-    soils and are narrower than five bands (many, at 10 nm), and steps between
-    detectors. Noise that was smoothed away before is not seen.
-
-    References
-    ----------
-    .. [1] Immerkær (1996), Computer Vision and Image Understanding 64(2), 300-302.
+    Absorption bands that differ between soils and are narrower than five bands (many,
+    at 10 nm) and steps between detectors are not told apart from noise; noise that was
+    smoothed away before is not seen.
 
     Examples
     --------
@@ -268,10 +238,8 @@ def noisy_edges(
 
     Parameters
     ----------
-    noise : array-like of shape (n_wavelengths,)
-        From `noise`; bands with NaN are passed over.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing.
+    noise, wavelengths : array-like of shape (n_wavelengths,)
+        From `noise`, bands with NaN passed over (a ValueError if all are), and nm.
 
     Returns
     -------
@@ -280,11 +248,6 @@ def noisy_edges(
         end to the first band that is not noisy; None at an end that is not noisy. A
         band is noisy above 5 times the median of the middle half, or above 3e-5, what
         rounding to 4 decimals leaves, if that is larger.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ or no band has a value.
 
     Examples
     --------

@@ -27,29 +27,21 @@ class SpectralOutliers(BaseEstimator):
     n_components : int, optional
         Number of components; by default as many as `explained` asks for.
     explained : float, default 0.99
-        Share of the variance that the components explain, between 0 and 1. Used
-        where `n_components` is not given.
+        Share of the variance that the components explain, between 0 and 1.
     confidence : float, default 0.99
         Share of ordinary spectra that lie below each limit, between 0 and 1.
 
     Attributes
     ----------
-    n_components_ : int
-        Number of components, A.
-    mean_ : ndarray of shape (n_wavelengths,)
-        Mean spectrum.
-    components_ : ndarray of shape (A, n_wavelengths)
-        Loadings, orthonormal rows.
-    variances_ : ndarray of shape (A,)
-        Variance of the scores, divided by n - 1.
+    n_components_, n_features_in_ : int
+        Number of components, A, and of wavelengths.
+    mean_, components_, variances_ : ndarray
+        Mean spectrum, orthonormal loadings (A, n_wavelengths), and variances (A,) of
+        the scores, divided by n - 1.
     explained_ : float
         Share of the variance that the components explain.
-    t2_limit_, q_limit_ : float
-        Limits for new spectra.
-    t2_limit_fitted_, q_limit_fitted_ : float
-        Limits for the spectra that the components were fitted on.
-    n_features_in_ : int
-        Number of wavelengths.
+    t2_limit_, q_limit_, t2_limit_fitted_, q_limit_fitted_ : float
+        Limits for new spectra, and for those that the components were fitted on.
 
     Notes
     -----
@@ -58,20 +50,15 @@ class SpectralOutliers(BaseEstimator):
     squared unit of the spectra. The limits assume normal spectra, and real libraries
     are mixtures: take them as a scale, not as a test.
 
-    T2 of a new spectrum follows A (n^2 - 1) / (n (n - A)) F(A, n - A). A spectrum
-    that was fitted has drawn the mean and the components towards itself: its T2
-    follows (n - 1)^2 / n Beta(A / 2, (n - A - 1) / 2) [1]_.
-
-    Q is a sum of squared normals weighted by the eigenvalues left over. Its limit is
-    from the chi-square that has its first three moments [2]_. With the eigenvalues
-    of spectra, few large and many small, the limit of Jackson and Mudholkar [3]_ is
-    too wide (at 0.99 it finds one in 170), and the two-moment one too narrow (one in
-    70); where all are equal, the three agree. The limit for new spectra is
-    (n - 1) / (n - 1 - A) (1 + (A + 1) / n) times wider: A components fitted to n
-    spectra take up some of their noise, and add their own error to a new one.
-    Where n is only some tens, components that were chosen for their large variance
-    keep T2 of new spectra and Q of fitted ones on the safe side (n = 60, A = 5: one
-    alarm in 200 at 0.99).
+    T2 of a new spectrum follows A (n^2 - 1) / (n (n - A)) F(A, n - A), that of a fitted
+    one, which has drawn the components towards itself, (n - 1)^2 / n Beta(A / 2, (n - A
+    - 1) / 2) [1]_. The limit of Q is from the chi-square with the first three moments
+    of a sum of squared normals weighted by the eigenvalues left over [2]_; that of
+    Jackson and Mudholkar [3]_ is too wide for spectra (at 0.99 it finds one in 170),
+    the two-moment one too narrow (one in 70). For new spectra it is (n - 1) / (n - 1 -
+    A) (1 + (A + 1) / n) times wider, as A components take up some of the noise of n
+    spectra. Where n is only some tens, T2 of new spectra and Q of fitted ones are on
+    the safe side (n = 60, A = 5: one alarm in 200 at 0.99).
 
     References
     ----------
@@ -164,7 +151,7 @@ class SpectralOutliers(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths)
-            Spectra, prepared like those that were fitted.
+            Spectra, prepared like those that were fitted; a ValueError if not finite.
         is_new : bool, default True
             False for the spectra that were given to `fit`: their limits are lower.
 
@@ -173,11 +160,6 @@ class SpectralOutliers(BaseEstimator):
         DataFrame
             One row per spectrum: t2 (dimensionless), q (squared unit of `X`),
             t2_outlier and q_outlier.
-
-        Raises
-        ------
-        ValueError
-            If `X` is not finite or has another number of wavelengths.
         """
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)

@@ -30,10 +30,7 @@ _MOST_LOSSES = 5
 def _tasks(
     n_models: int, n_threads: int, per_thread: int, bounds: range
 ) -> list[range]:
-    """Share out the models of an iteration, as many tasks to each thread.
-
-    `bounds` are the fewest models of a task (short iterations idle) and the most.
-    """
+    """Share out an iteration's models, as many tasks to each thread within `bounds`."""
     n_rounds = max(per_thread, -(-n_models // (n_threads * bounds.stop)))
     chunk = max(1, bounds.start, -(-n_models // (n_threads * n_rounds)))
     return [
@@ -99,10 +96,7 @@ def _remote_task(
 
 
 class ClusterCrew(Crew):
-    """Computes on the workers of a dask client; short iterations on threads here.
-
-    The spectra travel once, and again only if every worker that held them is lost.
-    """
+    """Computes on the workers of a dask client; short iterations on threads here."""
 
     def __init__(self, spectra: Spectra, client: Any) -> None:
         super().__init__(spectra)

@@ -42,7 +42,6 @@ class Selection:
     scores : ndarray of shape (n_library,)
         Mean RMSE, in the unit of y, of the models that held each row in the last
         iteration that drew it; mean over searches, NaN where never drawn.
-        Rows dropped early and late are scored by models from different pools.
     history : pandas.DataFrame
         One row per iteration: search (row of `searches`), iteration (from 1),
         pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
@@ -167,25 +166,10 @@ class _Reporter:
 def selection_size(n_library: int, n_selected: int = 100) -> int:
     """Return how many rows RS-LOCAL should take from a library.
 
-    Parameters
-    ----------
-    n_library : int
-        Rows of the library, at least 4.
-    n_selected : int, default 100
-        Rows wanted (the paper's k).
+    They are `n_selected` (the paper's k), or half of the library's `n_library` (at
+    least 4) where it has fewer than twice that. TypeError or ValueError for other
+    numbers.
 
-    Returns
-    -------
-    int
-        `n_selected`, or half of the library where it has fewer than twice that.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not a whole number, or too small.
-
-    Examples
-    --------
     >>> selection_size(50_422), selection_size(120)
     (100, 60)
     """
@@ -218,14 +202,10 @@ def select_instances(
 
     Parameters
     ----------
-    X_library : array-like of shape (n_library, n_wavelengths)
-        Spectra of the soil spectral library; not scaled.
-    y_library : array-like of shape (n_library,)
-        Soil property of the library.
-    X_local : array-like of shape (n_local, n_wavelengths)
-        Spectra of the local samples. They are never among the rows returned.
-    y_local : array-like of shape (n_local,)
-        Their soil property, same unit.
+    X_library, y_library : array-like of shape (n_library, n_wavelengths), (n_library,)
+        Spectra, not scaled, and soil property of the soil spectral library.
+    X_local, y_local : array-like of shape (n_local, n_wavelengths), (n_local,)
+        Those of the local samples, same unit. They are never among the rows returned.
     n_selected : int, default 100
         Rows to select, from 2 to one less than the library has.
     subset_size : int, optional
@@ -246,13 +226,12 @@ def select_instances(
     seed : int, default 1
         Seed of all draws, at least 0.
     client : dask.distributed.Client, optional
-        Cluster to compute on; by default the threads of this process, as many
-        as dask's setting ``num_workers`` or the machine has. The answer is the
-        same, to the last bit where the workers have the same kind of processor. A
-        worker lost on the way costs time only.
+        Cluster to compute on; by default the threads of this process, as many as dask's
+        setting ``num_workers`` or the machine has. The answer is the same, to the last
+        bit where the workers have the same kind of processor. A worker lost on the way
+        costs time only; a RuntimeError if all are lost and none comes back.
     progress : callable, optional
-        Called after each iteration as progress(models done, models in all,
-        text), for instance to estimate the time that remains.
+        Called after each iteration as progress(models done, models in all, text).
 
     Returns
     -------
@@ -261,13 +240,10 @@ def select_instances(
 
     Raises
     ------
-    TypeError
-        If a number is expected and something else given.
-    ValueError
-        If values are missing or infinite, shapes do not match, a property or a
-        column of `X_library` is constant, or a number is out of range.
-    RuntimeError
-        If all workers of `client` are lost and none comes back.
+    TypeError, ValueError
+        If a number is of the wrong kind or out of range, values are missing or
+        infinite, shapes do not match, or a property or a column of `X_library` is
+        constant.
 
     Notes
     -----
@@ -281,9 +257,8 @@ def select_instances(
 
     The local samples choose the rows: an error estimated on them is optimistic.
 
-    An interrupted search leaves nothing behind that computes, and the next one can
-    start at once. In a terminal, Ctrl-C also ends the workers of a LocalCluster,
-    which then has to be started again.
+    An interrupted search leaves nothing behind that computes. In a terminal, Ctrl-C
+    also ends the workers of a LocalCluster, which then has to be started again.
 
     References
     ----------

@@ -25,7 +25,7 @@ from soilnb.study.networks import (
     search_library_network,
     select_rows,
 )
-from soilnb.study.prepared import N_TEST_MIN, Study, prepare
+from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import (
     BLENDED,
     CANDIDATES,
@@ -45,6 +45,7 @@ from soilnb.study.scoring import (
     verdict,
     winners,
 )
+from soilnb.study.split import N_TEST_MIN
 from soilnb.study.sweeps import compare_preprocessings, sweep_weights
 from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smallest_p
 

@@ -24,17 +24,11 @@ Floats = npt.NDArray[np.float64]
 class Blend:
     """The weighted mean of candidates, made once without each fold.
 
-    Parameters
-    ----------
-    study : Study
-        The study whose samples are estimated.
-    table : DataFrame
-        Index candidate; columns nested_rmse (% SOC) and weight, the mean over folds.
-    local : array of shape (n_local,)
-        SOC (%) of the local samples, in order of selection, by models that have not
-        seen the sample's fold and weights from the errors of the other folds.
-    test : array of shape (n_folds, n_test)
-        SOC (%) of the test samples by the models and weights of each fold.
+    `table` has the index candidate, columns nested_rmse (% SOC) and weight, the mean
+    over folds. `local`, (n_local,), is SOC (%) of the local samples, in order of
+    selection, by models that have not seen the sample's fold and weights from the
+    errors of the other folds; `test`, (n_folds, n_test), that of the test samples by
+    those of each fold.
     """
 
     study: Study
@@ -58,12 +52,7 @@ class Blend:
         return self.test.mean(axis=0)
 
 
-def blend(
-    nested: Nested,
-    candidates: Sequence[str] | None = None,
-    *,
-    shrinkage: float = SHRINKAGE,
-) -> Blend:
+def blend(nested: Nested, candidates: Sequence[str] | None = None) -> Blend:
     """Weight candidates by their nested errors, for each fold by those of the others.
 
     Parameters
@@ -72,8 +61,6 @@ def blend(
         What the candidates predict by models made without each fold.
     candidates : sequence of str, optional
         Some of its candidates; by default all.
-    shrinkage : float, default 0.1
-        Pull towards equal weights, at least 0: see Notes.
 
     Returns
     -------
@@ -84,14 +71,14 @@ def blend(
     -----
     The weights w are not negative, sum to one and minimise
 
-    mean((E w)^2) + shrinkage * s^2 * m * sum((w - 1/m)^2)
+    mean((E w)^2) + 0.1 * s^2 * m * sum((w - 1/m)^2)
 
     with the nested errors E (n, m) and their mean square s^2. This is stacking (Breiman
-    1996, Machine Learning 24, 49-64), shrunk: with thirty errors, weights that fit them
-    alone would fit their noise. The weights of a fold come from the errors of the other
-    folds, so no sample's own error has a say in its prediction. (The models that made
-    those other errors have seen it; without it all would be trained once for each pair
-    of folds.) Predictions below 0 are set to 0.
+    1996, Machine Learning 24, 49-64), shrunk towards equal weights: with thirty errors,
+    weights that fit them alone would fit their noise. The weights of a fold come from
+    the errors of the other folds, so no sample's own error has a say in its prediction.
+    (The models that made those other errors have seen it; without it all would be
+    trained once for each pair of folds.) Predictions below 0 are set to 0.
     """
     names = list(candidates or nested.local)
     study = nested.study
@@ -100,7 +87,7 @@ def blend(
     own, test, weights = np.empty(len(local)), [], []
     for place, number in enumerate(np.unique(study.local_folds)):
         of_fold = study.local_folds == number
-        weights.append(stacking_weights(errors[~of_fold], shrinkage))
+        weights.append(stacking_weights(errors[~of_fold], SHRINKAGE))
         own[of_fold] = local[of_fold] @ weights[-1]
         each = np.array([np.maximum(nested.test[name][place], 0.0) for name in names])
         test.append(weights[-1] @ each)
@@ -115,12 +102,8 @@ def blend(
 def stacking_weights(errors: npt.ArrayLike, shrinkage: float) -> Floats:
     """Return the weights of candidates from their errors (n_samples, m).
 
-    Examples
-    --------
     >>> stacking_weights([[1.0, -1.0], [1.0, -1.0]], 0.0).round(6).tolist()
     [0.5, 0.5]
-    >>> stacking_weights([[0.0, 1.0], [0.0, -1.0]], 0.0).round(6).tolist()
-    [1.0, 0.0]
     """
     E = np.asarray(errors, dtype=np.float64)
     n, m = E.shape

@@ -42,13 +42,12 @@ def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame
     -----
     Three measures of a spectrum (SNV absorbance) against the measured ones: the
     distance to the nearest, T2 and Q on at most five principal components. Each local
-    sample is measured against those of the other folds, each test sample against all
-    of these sets in turn, and their logarithms averaged. A measure is put in standard
+    sample is measured against those of the other folds, each test sample against all of
+    these sets in turn, and their logarithms averaged. A measure is put in standard
     deviations from its mean over the local samples; the largest of the three decides.
-    Its limit is the 95 % quantile of the local samples' (Weibull's: that of n + 1).
-    Of random draws of 30 at three farms it marked 3 to 4 %: a little below 5 %, since
-    test samples are judged by means over the sets. With fewer than 19 local samples it
-    is their largest.
+    Its limit is the 95 % quantile of the local samples' (Weibull's: that of n + 1), or,
+    of fewer than 19, their largest. Of random draws of 30 at three farms it marked 3 to
+    4 %.
     """
     of_local, of_test = _measures(study)
     drawn = np.isin(study.local, study.local if rows is None else np.asarray(rows))

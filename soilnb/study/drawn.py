@@ -37,10 +37,7 @@ def new_draw(table: pd.DataFrame, n_population: int) -> Draw:
 def read_draw(
     study: Study, local: Rows, design: str
 ) -> tuple[Draw, Draw, tuple[str, ...]]:
-    """Return the draw that a file of measured samples describes, and notes on it.
-
-    The second draw takes samples that were measured beside it as not measured.
-    """
+    """Return the draw of a file, that without samples beside it, and notes."""
     info, n_population = study.site.info, len(study.site)
     told = info["design"].to_numpy(str) if "design" in info else np.full(len(info), "")
     named = [name for name in DESIGNS if (told == name).any()]
@@ -99,10 +96,7 @@ def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> 
 
 
 def _check_listed(listed: pd.DataFrame, design: str, study: Study) -> int:
-    """Raise unless what a file says of a draw fits; return how many it does not list.
-
-    A stratum has two samples of equal probability; a simple draw has no strata.
-    """
+    """Raise unless what is said of a draw fits; return how many are not listed."""
     probabilities, strata = listed["inclusion_probability"], listed["stratum"]
     if design == "kennard_stone":
         return 0

@@ -18,7 +18,8 @@ from soilnb.study.blend import Blend
 from soilnb.study.domain import find_domain
 from soilnb.study.drawn import UNKNOWN, new_draw, read_draw
 from soilnb.study.intervals import cv_plus
-from soilnb.study.prepared import N_LOCAL_MIN, N_TEST_MIN, Study
+from soilnb.study.prepared import Study
+from soilnb.study.split import N_LOCAL_MIN, N_TEST_MIN
 
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
 N_NEXT = 10  # samples that are named to be measured next
@@ -35,12 +36,10 @@ class Farm:
     study : Study
         Its local samples are all measured ones, its test samples all others; the SOC
         of these is not in it.
-    draw : Draw
-        How the measured samples were drawn; those measured beside the draw are known
-        by their value.
-    alone : Draw
-        The same draw, those beside it taken as not measured: they were picked for
-        being unusual, and without predictions their values would pull the mean.
+    draw, alone : Draw
+        How the measured samples were drawn. Those measured beside the draw are known by
+        their value in the first, and count as not measured in the second: they were
+        picked for being unusual, and without predictions would pull the mean.
     truth : Series
         SOC (%) of the samples that were hidden, by sample_id; empty where all other
         samples are truly unmeasured.
@@ -61,21 +60,17 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     Parameters
     ----------
     study : Study
-        The prepared study. Of a site that is measured throughout, all SOC but that of
-        30 samples (fewer where it has fewer than 35) is hidden.
+        The prepared study; at least 10 samples are measured. Of a site that is measured
+        throughout, all SOC but that of 30 samples (fewer where it has fewer than 35) is
+        hidden.
     design : str, default ""
         How the measured samples were drawn: "stratified", "random", "kennard_stone"
         or "unknown". By default what the file of measured samples says, "unknown" where
-        it says nothing, and "stratified" for the draw of a site measured throughout.
+        it says nothing, and "stratified" for the draw of a site measured throughout. A
+        ValueError where it does not fit what the file says.
     seed : int, optional
         Seed of the draw and the folds; by default that of the study, which stays that
         of the models.
-
-    Raises
-    ------
-    ValueError
-        If fewer than 10 samples are measured, or the design is unknown or does not fit
-        what the file says.
     """
     if design:
         check_choice(design, "design", sampling.DRAWN_BY)
@@ -125,12 +120,10 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
 
     Parameters
     ----------
-    farm : Farm
-        The farm.
-    mix : Blend
-        The blend of its study.
+    farm, mix : Farm, Blend
+        The farm, and the blend of its study.
     level : float, default 0.9
-        Share of intervals that shall hold the truth, 0.5 to 0.99.
+        Share of intervals (`cv_plus`) that shall hold the truth, 0.5 to 0.99.
 
     Returns
     -------
@@ -138,14 +131,9 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
         One row per sample of the site: sample_id, soc (%; NaN where not measured),
         estimate (%; of a measured sample by models made without it), lower and upper
         (NaN for measured samples, and for all where too few of a draw are measured),
-        level, in_domain, reason, next (1 for the first sample to measure next, ten in
-        all), latitude and longitude (degrees, NaN where not known) and, where a source
-        has hidden its place, easting and northing (m).
-
-    See Also
-    --------
-    soilnb.study.cv_plus : The interval, and when it holds.
-    soilnb.study.find_domain : Which estimates to trust.
+        level, in_domain and reason (`find_domain`), next (1 for the first sample to
+        measure next, ten in all), latitude and longitude (degrees, NaN where not known)
+        and, where a source has hidden its place, easting and northing (m).
     """
     study = farm.study
     is_drawn = np.isin(study.local, farm.draw.rows)
@@ -195,15 +183,10 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
 
     Parameters
     ----------
-    farm : Farm
-        The farm.
-    estimates : DataFrame
-        As of `estimate_samples`.
+    farm, estimates
+        The farm, and the table of `estimate_samples`.
     **stock : float
-        bulk_density (g/cm3), depth_cm, and bulk_density_sd and depth_sd where known, as
-        of `soilnb.sampling.stock`. What is 0 or left out is the mean of the site's
-        column of that name (its standard error for the sd); without bulk density there
-        is no stock.
+        As `stock_of` takes it; without bulk density there is no stock.
 
     Returns
     -------
@@ -244,18 +227,10 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
 def stock_of(farm: Farm, given: Mapping[str, Any]) -> dict[str, float]:
     """Return what a stock needs, from what is given and from the site's columns.
 
-    Parameters
-    ----------
-    farm : Farm
-        The farm; its site may have the columns bulk_density (g/cm3) and depth_cm.
-    given : mapping
-        bulk_density, bulk_density_sd, depth_cm, depth_sd as far as they are known; what
-        is 0 or left out is the mean of the column, or its standard error.
-
-    Raises
-    ------
-    ValueError
-        If there is a bulk density and no depth.
+    `given` has bulk_density, bulk_density_sd, depth_cm, depth_sd as of
+    `soilnb.sampling.stock`. What is 0 or left out is the mean of the site's column
+    bulk_density (g/cm3) or depth_cm, or its standard error; a ValueError if there is a
+    bulk density and no depth.
     """
     names = ("bulk_density", "bulk_density_sd", "depth_cm", "depth_sd")
     found = {name: float(given[name]) for name in names if name in given}
@@ -281,23 +256,12 @@ def summarise_farm(
 ) -> dict[str, float]:
     """Return what to say of a farm's answer in numbers.
 
-    Parameters
-    ----------
-    farm, mix
-        The farm and the blend of its study.
-    table : DataFrame
-        As of `estimate_farm`.
-    target : float, default 20
-        Relative error of the mean that shall be reached, percent.
-
-    Returns
-    -------
-    dict
-        nested_rmse (% SOC, of the blend on samples it was made without), library_weight
-        (of candidates that use the library), and, NaN where the design gives no
-        interval, n_alone (values that a simple random draw without
-        spectra needs for the same half-width) and n_more (further values, drawn and
-        predicted alike, that reach the target).
+    `table` is that of `estimate_farm`; `target`, percent, the relative error of the
+    mean that shall be reached. The numbers are nested_rmse (% SOC, of the blend on
+    samples it was made without), library_weight (of candidates that use the library),
+    and, NaN where the design gives no interval, n_alone (values that a simple random
+    draw without spectra needs for the same half-width) and n_more (further values,
+    drawn and predicted alike, that reach the target).
     """
     y = farm.study.samples("local").y
     draw, scans = farm.draw, table.iloc[0]

@@ -26,8 +26,6 @@ def check_level(level: float) -> None:
 def n_needed(level: float) -> int:
     """Return how many measured samples an interval of this level needs.
 
-    Examples
-    --------
     >>> n_needed(0.9), n_needed(0.95)
     (9, 19)
     """
@@ -46,11 +44,9 @@ def cv_plus(
 
     Parameters
     ----------
-    residuals : array-like of shape (n,)
-        Measured minus predicted SOC (%) of measured samples, each predicted without
-        its fold.
-    places : array-like of int, shape (n,)
-        Place of each sample's fold in `fold_predictions`.
+    residuals, places : array-like of shape (n,)
+        Measured minus predicted SOC (%) of measured samples, each predicted without its
+        fold, and the place (int) of that fold in `fold_predictions`.
     fold_predictions : array-like of shape (n_folds, n_new)
         SOC (%) of the new samples by the models without each fold.
     level : float, default 0.9
@@ -60,11 +56,6 @@ def cv_plus(
     -------
     lower, upper : array of shape (n_new,)
         SOC (%), `lower` at least 0; NaN where n is below `n_needed(level)`.
-
-    Raises
-    ------
-    ValueError
-        If the level is out of range, or shapes do not match.
 
     Notes
     -----

@@ -41,13 +41,6 @@ def available_models(study: Study) -> tuple[str, ...]:
     """Return which of the nine models a study can have, in their order.
 
     Without a country library there are five.
-
-    Examples
-    --------
-    >>> from soilnb.datasets import load_library, load_site
-    >>> from soilnb.study import prepare
-    >>> available_models(prepare(load_library("farms"), load_site("vaud")))
-    ('local', 'global', 'dtl_i_global', 'dtl_r_global', 'dtl_ir_global')
     """
     if len(study.country_rows):
         return NINE_MODELS
@@ -69,6 +62,9 @@ def fit_models(
 ) -> Fits:
     """Fit the nine models of a study, or some of them.
 
+    As in Shen et al. (2022), `local` and DTL-R are trained on the same folds of the
+    local samples; DTL-I and DTL-IR of a library on those of the localised ones.
+
     Parameters
     ----------
     study : Study
@@ -77,11 +73,10 @@ def fit_models(
         Of "local", "global", "country", "dtl_i_global" and "dtl_i_country"; the small
         network (`soilnb.cnn.SMALL`) for those left out.
     methods : iterable of str, optional
-        Names of `NINE_MODELS`; by default all that the study can have.
-    max_epochs : int, optional
-        Fewer epochs than an architecture has.
-    retrain_epochs : int, optional
-        The same for DTL-R and DTL-IR; by default `max_epochs`.
+        Names of `NINE_MODELS` that the study can have; by default all of them.
+    max_epochs, retrain_epochs : int, optional
+        Fewer epochs than an architecture has; the same for DTL-R and DTL-IR, by default
+        `max_epochs`.
     n_library : int, optional
         Rows that train a library's network at most, drawn by the seed. RS-LOCAL
         always searches the whole library.
@@ -102,16 +97,6 @@ def fit_models(
         Models in the order of `NINE_MODELS`. Its seconds are those of the method's own
         training, NaN for a network that was handed in; what several methods share is
         listed once, as "global" or "selection_global", wanted or not.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or a country model is wanted and there is no such library.
-
-    Notes
-    -----
-    As in Shen et al. (2022), `local` and DTL-R are trained on the same folds of the
-    local samples; DTL-I and DTL-IR of a library on those of the localised ones.
     """
     wanted = _check_methods(study, methods)
     for name in architectures:

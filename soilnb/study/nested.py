@@ -74,17 +74,10 @@ def without_fold(study: Study, number: int) -> Study:
 
 @dataclass(frozen=True, eq=False)
 class Nested:
-    """What each candidate predicts by models made without each fold.
+    """What each candidate predicts (SOC, %) by models made without each fold.
 
-    Parameters
-    ----------
-    study : Study
-        The study whose local samples were held out, fold by fold.
-    local : DataFrame
-        One row per local sample, in order of selection, and a column for each
-        candidate: SOC (%) by models without the sample's fold.
-    test : dict of str to array of shape (n_folds, n_test)
-        By candidate: SOC (%) of the test samples by the models without each fold.
+    `local` has a row for each local sample of `study`, in order of selection, and a
+    column for each candidate; `test`, by candidate, the test samples (n_folds, n_test).
     """
 
     study: Study
@@ -92,10 +85,7 @@ class Nested:
     test: dict[str, npt.NDArray[np.float64]]
 
     def table(self, candidates: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a row per candidate and local sample.
-
-        Columns candidate, sample_id, fold, measured and predicted (SOC in %).
-        """
+        """Return rows of candidate, sample_id, fold, measured, predicted (% SOC)."""
         study = self.study
         ids = study.site.info["sample_id"].to_numpy()[study.local]
         known = {"fold": study.local_folds, "measured": study.samples("local").y}
@@ -122,8 +112,7 @@ class _Rows:
 class Nest:
     """Everything that predicts the folds of a study from outside of them.
 
-    All networks of a candidate and depth are trained together. The position of one is
-    the place of its fold times `study.n_folds`, plus its number in the fold.
+    All networks of a candidate and depth are trained together, fold after fold.
     """
 
     study: Study

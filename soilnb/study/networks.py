@@ -39,10 +39,8 @@ def select_rows(
 
     Parameters
     ----------
-    study : Study
-        The prepared study; its seed is that of the draws.
-    library : str
-        "global" or "country"; a study may have no country library.
+    study, library : Study, str
+        The prepared study, whose seed is that of the draws, and "global" or "country".
     n_selected : int, default 100
         Rows wanted; of a library with fewer than twice that, half is taken.
     **options
@@ -86,10 +84,7 @@ def fit_network(
 def network_key(
     study: Study, library: str, n_library: int | None = None, **settings: Any
 ) -> str:
-    """Return a digest of all that the network of a library depends on.
-
-    That is data, settings and the code of `cnn`; local and test samples are not in it.
-    """
+    """Return a digest of what a library's network depends on: no sample of the site."""
     settings |= {"seed": study.seed}
     text = json.dumps(settings, sort_keys=True, default=lambda one: one.to_dict())
     key = hashlib.sha256(f"{digest_code('cnn')} {text}".encode())
@@ -113,10 +108,9 @@ def library_network(
 
     Parameters
     ----------
-    study : Study
-        The prepared study; its seed is that of the training.
-    library : str
-        "global" or "country"; a study may have no country library.
+    study, library : Study, str
+        The prepared study, whose seed is that of the training, and "global" or
+        "country".
     architecture : Architecture
         Blocks and training settings. More than 2,000 rows are trained in batches of 128
         with a patience of 10 epochs.
@@ -162,16 +156,10 @@ def library_networks(
     n_library: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, CrossValidation]:
-    """Return the networks of all libraries whose architecture is given, by library.
+    """Return the networks of the libraries whose architecture is given, by library.
 
-    Parameters
-    ----------
-    study, folder, max_epochs, n_library
-        As of `library_network`.
-    architectures : mapping of str to Architecture
-        Those of "global" and "country" count.
-    progress : callable, optional
-        Called as progress(done, total, text), in percent of a network.
+    `architectures` are by model, of which "global" and "country" count; the others are
+    as of `library_network`, progress in percent of a network.
     """
     names = [name for name in LIBRARIES if name in architectures]
     return {
@@ -189,20 +177,10 @@ def library_networks(
 
 
 def library_architectures(study: Study, *, is_small: bool = False) -> dict[str, Any]:
-    """Return the architectures that the libraries of a study have without a search.
+    """Return the architectures of "global" and "country" that need no search.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    is_small : bool, default False
-        The small network for each library, also for the twin's.
-
-    Returns
-    -------
-    dict of str to Architecture
-        Of "global" and, where there is one, "country": the small network; for the
-        twin the published one, where the bands are enough for it.
+    That is the small network and, for the twin unless `is_small`, the published one,
+    where the bands are enough for it. A study may have no country library.
     """
     country = TWIN_SITES.get(study.site.name, "").lower()
     published = {"global": "global", "country": country}
@@ -234,7 +212,6 @@ def search_library_network(
     n_trials: int,
     *,
     folder: Path,
-    n_initial: int | None = None,
     max_epochs: int,
     max_weights: int,
     client: Client | None = None,
@@ -242,25 +219,13 @@ def search_library_network(
 ) -> SearchResult:
     """Return a search for the architecture of a library's network.
 
-    It sees 2,000 rows at most, drawn by chance, and tries the small network first.
-
-    Parameters
-    ----------
-    study, library, folder
-        As of `library_network`; an interrupted search goes on.
-    n_trials, n_initial, max_epochs, max_weights, client, progress
-        As of `soilnb.cnn.search`.
+    It sees 2,000 rows at most, drawn by chance, and tries the small network first; an
+    interrupted one goes on. Arguments are those of `library_network` and, from
+    `n_trials` on, of `soilnb.cnn.search`.
     """
-    if n_initial is None:
-        n_initial = cnn.initial_trials(n_trials)
-    key = network_key(
-        study,
-        library,
-        LARGE_LIBRARY,
-        max_epochs=max_epochs,
-        max_weights=max_weights,
-        n_initial=n_initial,
-    )
+    limits: dict[str, Any] = {"max_epochs": max_epochs, "max_weights": max_weights}
+    limits["n_initial"] = cnn.initial_trials(n_trials)
+    key = network_key(study, library, LARGE_LIBRARY, **limits)
     place = folder / f"{library}-{key}.search"
     with locked(place.with_suffix(".lock")):
         return cnn.search(
@@ -269,9 +234,7 @@ def search_library_network(
             place,
             seed=study.seed,
             start=(cnn.SMALL,),
-            n_initial=n_initial,
-            max_epochs=max_epochs,
-            max_weights=max_weights,
             client=client,
             progress=progress,
+            **limits,
         )

@@ -36,23 +36,12 @@ _TABLE_3 = {
 
 
 def reported() -> pd.DataFrame:
-    """Return the scores that the paper reports in its Table 3.
+    """Return the scores of nine methods at three sites, as of the paper's Table 3.
 
-    Returns
-    -------
-    DataFrame
-        27 rows, nine methods at three sites: method, site, rmse and mean_error (% SOC),
-        ccc, and delta_rmse (percent, Eq. 1), which is computed from the two decimals of
-        the table. The mean error and the concordance of `global` in the USA are
-        missing.
+    Columns method, site, rmse and mean_error (% SOC; the paper does not say of which
+    sign), ccc, and delta_rmse (percent, Eq. 1), computed from the two decimals of the
+    table. The mean error and the concordance of `global` in the USA are missing.
 
-    Notes
-    -----
-    One run at each site. The paper does not say whether its mean error is predicted
-    minus measured, as everywhere here, or the opposite.
-
-    Examples
-    --------
     >>> table = reported()
     >>> table[table["method"] == "dtl_i_global"]["delta_rmse"].round(2).tolist()
     [39.13, 4.17, 34.04]
@@ -72,26 +61,12 @@ def reported() -> pd.DataFrame:
 def average_delta(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the change in RMSE of each method, averaged over sites in two ways.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns method, site and rmse, one row for each pair; `local` at every site.
+    `scores` has the columns method, site and rmse, one row for each pair, `local` at
+    every site; a ValueError if not. The columns, without `local`, are mean (of the
+    sites' ratios, as in the paper), pooled (the same ratio of summed RMSE, so that a
+    site with larger errors counts more), both in percent and positive where better than
+    `local`, and n_sites, those that have the method.
 
-    Returns
-    -------
-    DataFrame
-        Index method, without `local`; columns mean (of the sites' ratios, as in the
-        paper), pooled (the same ratio of summed RMSE, so that a site with larger
-        errors counts more), both in percent and positive where better than `local`,
-        and n_sites, those that have the method.
-
-    Raises
-    ------
-    ValueError
-        If a method is there twice at a site, or a site has no `local`.
-
-    Examples
-    --------
     >>> average_delta(reported()).loc["dtl_i_global"].round(2).tolist()
     [25.78, 29.91, 3.0]
     """
@@ -118,20 +93,10 @@ def average_delta(scores: pd.DataFrame) -> pd.DataFrame:
 def table_3(scores: pd.DataFrame) -> pd.DataFrame:
     """Return scores in the layout of the paper's Table 3, to be shown.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns method, site, rmse, mean_error (% SOC) and ccc, one row for each pair:
-        those of this project, or of `reported`, not both.
+    `scores` has the columns method, site, rmse, mean_error (% SOC) and ccc, one row for
+    each pair: those of this project, or of `reported`. Rows are RMSE, then ME, then
+    CCC, of every method; columns are sites, missing where one has no such method.
 
-    Returns
-    -------
-    DataFrame
-        Rows: RMSE, then ME, then CCC, of every method, in the order of
-        `soilnb.methods.METHODS`. Columns: sites; missing where one has no such method.
-
-    Examples
-    --------
     >>> table_3(reported()).loc["RMSE / %"].loc["dtl_i_global"].tolist()
     [0.28, 0.23, 0.31]
     """
@@ -145,16 +110,9 @@ def table_3(scores: pd.DataFrame) -> pd.DataFrame:
 def compare_transfers(scores: pd.DataFrame) -> pd.DataFrame:
     """Return what all farms say of the paper's hypothesis, by pairs of methods.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As of `soilnb.study.over_sites`.
-
-    Returns
-    -------
-    DataFrame
-        Index "RMSE of" and "over that of" (labels); columns of `over_sites`. DTL-IR
-        over DTL-R, DTL-I over DTL-IR and over `local`, for each library that is there.
+    Index "RMSE of" and "over that of" (labels); columns of `over_sites`, which takes
+    the same scores. DTL-IR over DTL-R, DTL-I over DTL-IR and over `local`, for each
+    library.
     """
     networks = [n for n, m in METHODS.items() if m.kind in ("network", "transfer")]
     nine = scores[scores["method"].isin(networks)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,32 +17,27 @@ from soilnb._validation import check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.quality import duplicated_spectra
-from soilnb.selection import Samples, kennard_stone, random_folds
+from soilnb.selection import Samples, random_folds
 from soilnb.study.independent import (
     country_rows,
     independent_library,
     why_no_country,
     without_copies,
 )
+from soilnb.study.split import (
+    DRAWN,
+    N_LOCAL_MIN,
+    N_TEST_MIN,
+    OF_A_SPLIT,
+    UNTESTED,
+    check_soc_varies,
+    check_split,
+    divide,
+)
 
-SPLITS = ("kennard_stone", "random")
-SPLIT_STREAM = 4  # of the study's seed, apart from those of the folds
-N_LOCAL_MIN = 10
-N_TEST_MIN = 5  # fewer test samples say nothing
-N_TESTED = 35  # with fewer measured samples, others unmeasured, none is kept for a test
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
 LIBRARIES = ("global", "country")
-DRAWN = "The local samples were drawn at random, not by Kennard-Stone."
 NOWHERE = "they are estimated, and in no model"
-UNTESTED = (
-    "All measured samples are local: too few are measured for a test, so no model is "
-    "scored."
-)
-# Notes on the split, which another split does not have.
-_OF_A_SPLIT = re.compile(
-    rf"{re.escape(DRAWN)}|{re.escape(UNTESTED)}|"
-    r"Of \d+ local samples only the first \d+ are used\."
-)
 
 
 @dataclass(frozen=True)
@@ -65,10 +59,8 @@ class Study:
         measured.
     local_folds, library_folds, country_folds : ndarray of int
         Fold of each local, library and country row.
-    n_folds : int
-        Number of folds.
-    seed : int
-        Seed of the folds and of every model.
+    n_folds, seed : int
+        Number of folds; seed of the folds and of every model.
     notes : tuple of str
         What was left out on the way, in sentences.
     """
@@ -122,13 +114,8 @@ class Study:
     def samples(self, part: str, n_most: int | None = None) -> Samples:
         """Return SNV absorbance, SOC in % and folds of samples that models learn from.
 
-        Parameters
-        ----------
-        part : str
-            "local", in order of selection, "global" or "country"; a study may have no
-            country library.
-        n_most : int, optional
-            At most so many, drawn by the study's seed.
+        `part` is "local", in order of selection, "global" or "country" (which a study
+        may not have); more than `n_most` are drawn by the study's seed.
         """
         if part == "local":
             rows, folds = self.local, self.local_folds
@@ -199,17 +186,9 @@ class Study:
         """
         n_local = len(self.local) if n_local is None else n_local
         seed = self.seed if seed is None else seed
-        _check_split(self.site, split, n_local, self.n_folds, seed)
-        measured = np.flatnonzero(np.isfinite(self.site.soc))
-        n_local = min(n_local, len(measured))
-        if len(measured) < n_local + N_TEST_MIN:
-            n_local = len(measured)  # none is left for a test
-        local = measured[_select_local(self.X_site[measured], n_local, split, seed)]
-        test = np.setdiff1d(measured, local)
-        _check_soc_varies(self.site, local, "local")
-        if len(test):
-            _check_soc_varies(self.site, test, "test")
-        notes = [note for note in self.notes if not _OF_A_SPLIT.fullmatch(note)]
+        local, test = divide(self, split=split, n_local=n_local, seed=seed)
+        n_local = len(local)
+        notes = [note for note in self.notes if not OF_A_SPLIT.fullmatch(note)]
         if split == "random":
             notes.insert(0, DRAWN)
         if not len(test):
@@ -233,9 +212,8 @@ class Study:
         """Return the same study with fewer local samples and the same test samples.
 
         The first `n` that were selected are kept, at least 10 and the number of folds:
-        Kennard-Stone selects one sample after the other, so they are the `n` it would
-        have selected; the first `n` of a random order are a random sample too. The
-        samples that are left over are in neither set.
+        those that Kennard-Stone would have selected, or a random sample. Those that are
+        left over are in neither set.
         """
         n_local = len(self.local)
         lowest = max(N_LOCAL_MIN, self.n_folds)
@@ -243,7 +221,7 @@ class Study:
         if n == n_local:
             return self
         local = self.local[:n]
-        _check_soc_varies(self.site, local, "local")
+        check_soc_varies(self.site, local, "local")
         note = f"Of {n_local} local samples only the first {n} are used."
         return self.with_split(
             local=local,
@@ -355,48 +333,6 @@ def _from_table(
     )
 
 
-def _select_local(
-    X: npt.NDArray[np.float64], n_local: int, split: str, seed: int
-) -> npt.NDArray[np.intp]:
-    """Return the local rows of a site in order of selection; SOC has no say."""
-    if split == "random":
-        rng = np.random.default_rng([seed, SPLIT_STREAM])
-        return rng.permutation(len(X))[:n_local]
-    return kennard_stone(X, n_local)
-
-
-def _check_split(
-    site: SpectralLibrary, split: str, n_local: int, n_folds: int, seed: int
-) -> None:
-    """Raise unless a site can be split so; samples without SOC do not count."""
-    check_choice(split, "split", SPLITS)
-    check_int(n_local, "n_local", N_LOCAL_MIN)
-    check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
-    check_int(seed, "seed", 1)
-    n_measured = int(np.isfinite(site.soc).sum())
-    if n_measured < min(len(site), N_TESTED):
-        _check_few(site, n_measured)
-    elif n_measured < n_local + N_TEST_MIN:
-        among = f" with SOC among {len(site)}" if n_measured < len(site) else ""
-        msg = (
-            f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
-            f"{n_local + N_TEST_MIN} samples, got {n_measured}{among}. Add samples or "
-            f"lower 'n_local' (now {n_local})."
-        )
-        raise ValueError(msg)
-
-
-def _check_few(site: SpectralLibrary, n_measured: int) -> None:
-    """Raise where too few samples are measured to estimate the others."""
-    if n_measured < N_LOCAL_MIN:
-        msg = (
-            f"'site' {site.name!r} must have at least {N_LOCAL_MIN} measured samples, "
-            f"got {n_measured} with SOC among {len(site)}. Which to send to the "
-            "laboratory says: soilnb choose"
-        )
-        raise ValueError(msg)
-
-
 def _without_site_copies(
     site: SpectralLibrary, n_least: int
 ) -> tuple[SpectralLibrary, list[str]]:
@@ -427,22 +363,6 @@ def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
     return replace(library.take(is_measured), notes=(*library.notes, note))
 
 
-class ConstantSocError(ValueError):
-    """All local or all test samples have the same SOC: nothing to model or to score."""
-
-
-def _check_soc_varies(
-    site: SpectralLibrary, rows: npt.NDArray[np.integer], which: str
-) -> None:
-    """Raise ConstantSocError where all these samples have the same SOC."""
-    if np.ptp(site.soc[rows]) == 0:
-        msg = (
-            f"'soc' must vary among the {len(rows)} {which} samples, got "
-            f"{site.soc[rows][0]:g} % for all of them. Check the column."
-        )
-        raise ConstantSocError(msg)
-
-
 def _check_gaps(
     measured: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
 ) -> None:
@@ -471,11 +391,12 @@ def prepare(
 ) -> Study:
     """Return the study of one site with one library.
 
-    The site is put on the working grid and split into `n_local` local and
-    N - `n_local` test samples, without a look at their SOC. The global library is
-    every library row that shares no group and no spectrum with the site and covers
-    the grid; the country library is its rows from the site's country, where there are
-    at least 50.
+    The site is put on the working grid and split into `n_local` local and N - `n_local`
+    test samples, without a look at their SOC. The global library is every library row
+    that shares no group and no spectrum with the site and covers the grid; the country
+    library is its rows from the site's country, where there are at least 50. A
+    ValueError says what is wrong: too few samples, SOC that does not vary, no common
+    range, an option out of its own.
 
     Parameters
     ----------
@@ -495,17 +416,8 @@ def prepare(
         drawn by the seed, to see how much a result owes to one split.
     seed : int, default 1
         Seed of the folds, and of the random split.
-
-    Raises
-    ------
-    ValueError
-        Too few samples, SOC that does not vary, no common range, an unknown split.
-
-    See Also
-    --------
-    Study.first_local : Fewer local samples, the same test samples.
     """
-    _check_split(site, split, n_local, n_folds, seed)
+    check_split(site, split, n_local, n_folds, seed)
     grid = working_grid(site.wavelengths, wavelength_range)
     _check_gaps(site.wavelengths, grid)
     is_measured = np.isfinite(site.soc).all()

@@ -44,15 +44,9 @@ Progress = Callable[[int, int, str], object]
 class Choice:
     """The method recommended for a site, and why.
 
-    Parameters
-    ----------
-    method : str
-        One of the candidates.
-    table : DataFrame
-        Index candidate, in the order given; columns rmse (nested, in % SOC), ratio (to
-        that of `local`), needed (the ratio it must not exceed), chosen (True once).
-    margin : float
-        Fraction by which a method must be better than `local`.
+    `table` has the index candidate, in the order given; columns rmse (nested, in %
+    SOC), ratio (to that of `local`), needed (the ratio it must not exceed), chosen
+    (True once). `margin` is the fraction by which a method must be better than `local`.
     """
 
     method: str
@@ -120,22 +114,15 @@ def nested_predictions(
         Its `table(CANDIDATES)` is what `choose` takes, itself what `blend` takes; the
         models have predicted the test samples of the study, too.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is unknown, the study has no such library, a candidate's network is
-        missing, or `n_networks` is no whole number in range.
-
     Notes
     -----
     A network watches one of the folds that its own training rows are divided into, as
     those of `fit_models` do: local rows for `local` and DTL-R, selected and local ones
     for DTL-I and DTL-IR. The depth of DTL-R is the one with the lowest RMSE of the
-    watched rows, in each fold by itself.
-
-    The architectures are taken as they are. Where a search has found them, it saw all
-    local samples, in the same folds: a leak, which favours most the candidate whose
-    search scored nothing but local samples, and that is `local`.
+    watched rows, in each fold by itself. The architectures are taken as they are: a
+    search that found them saw all local samples, in the same folds, a leak which
+    favours most the candidate whose search scored nothing but local samples, and that
+    is `local`.
     """
     check_int(n_networks, "n_networks", 1, study.n_folds, " (the folds of the study)")
     for name in architectures:
@@ -163,19 +150,15 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     Parameters
     ----------
     nested : DataFrame
-        Columns candidate, sample_id, measured, predicted, as of `Nested.table`.
+        Columns candidate, sample_id, measured, predicted, as of `Nested.table`; a
+        ValueError if it lacks `local` or a column, a candidate has other samples, or a
+        value is not finite.
     margin : float, default 0.1
         Fraction of the RMSE of `local`, from 0 to below 1.
 
     Returns
     -------
     Choice
-
-    Raises
-    ------
-    ValueError
-        If the margin is out of range, or `nested` lacks `local` or a column, or a
-        candidate has other samples, or a value is not finite.
 
     Notes
     -----
@@ -184,14 +167,11 @@ def choose(nested: pd.DataFrame, *, margin: float = MARGIN) -> Choice:
     single models at some others had been seen. Only other sites test the rule.
 
     With 30 samples the ratio of two nested RMSEs is known to a tenth or so only: the
-    margin is one standard error, so a choice may still be wrong, and a real gain of
-    less than a tenth is missed. In 22 runs at the five sites (other seeds, random parts
-    of a site) the method chosen was 4 % better than `local` on average, and 11 % worse
-    once.
-
-    The nested RMSE is no estimate of the test error. Samples that Kennard-Stone
-    selected lie apart from each other, and are harder to predict than those left over:
-    in these runs it was 1.25 times the RMSE of the test samples, for `local`.
+    margin is one standard error, so a choice may still be wrong. In 22 runs at the five
+    sites the method chosen was 4 % better than `local` on average, and 11 % worse once.
+    The nested RMSE is no estimate of the test error: samples that Kennard-Stone
+    selected are harder to predict than those left over (in these runs 1.25 times, for
+    `local`).
 
     Examples
     --------

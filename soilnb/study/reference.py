@@ -22,20 +22,7 @@ _ANSWER = ("recommended", *_TRANSFER, "cnn_small", "plsr_local", "plsr_rs_local"
 
 
 def parts_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each library, profile and kind of repetition.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns library, profile and kind.
-
-    Yields
-    ------
-    title : str
-        Library, profile and kind in words.
-    part : DataFrame
-        The rows, without columns that are empty in all of them.
-    """
+    """Yield title and rows of each library, profile and kind of repetition."""
     for (library, profile), rows in table.groupby(["library", "profile"], sort=False):
         for kind, words in KINDS.items():
             part = rows[rows["kind"] == kind].dropna(axis="columns", how="all")
@@ -46,17 +33,8 @@ def parts_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the RMSE of each method and site as text, the lowest of a site in bold.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns site, method, seed, n_test and rmse, of one library and kind.
-
-    Returns
-    -------
-    DataFrame
-        Methods by their labels in rows, sites in columns: mean over the seeds with
-        their standard deviation, a dash for what is missing; then rows for the numbers
-        of test samples and of seeds. Bold is HTML.
+    Mean and sd over the seeds, with the numbers of test samples and seeds; bold is
+    HTML.
     """
     order = in_order(scores["method"])
     by_both = scores.groupby(["method", "site"], sort=False)["rmse"]
@@ -77,18 +55,9 @@ def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the gain of each transfer over `local` as text, bold where it is sure.
+    """Return the gain of each transfer over `local` as text, by method and site.
 
-    Parameters
-    ----------
-    gains : DataFrame
-        Columns site, method, gain, low, high and n_test, of one library and kind.
-
-    Returns
-    -------
-    DataFrame
-        Methods by their labels in rows, sites in columns. Bold, in HTML: the interval
-        leaves out zero, and the test samples are enough for a verdict.
+    Bold (HTML): the interval leaves out zero, and the test samples are enough.
     """
     found = gains[gains["method"].str.startswith("dtl")]
     order = in_order(found["method"])
@@ -102,18 +71,9 @@ def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
 def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
     """Return what the real farms say together, in five sentences.
 
-    Parameters
-    ----------
-    over, choices : DataFrame
-        As over_sites.csv and choices.csv of the reference results.
-
-    Returns
-    -------
-    list of str
-        For the library, profile and number of local samples with most real sites: what
-        the ratios are, those of some methods with the Kennard-Stone split, with random
-        splits and with other numbers of local samples, and how `recommended` fares at
-        the sites that its rule had not seen.
+    From over_sites.csv and choices.csv of the reference results, for the library,
+    profile and number of local samples with most real sites: all splits, and
+    `recommended`.
     """
     over = over[over["library"] != "twin"]
     splits = over[over["kind"] != "learning_curve"]
@@ -136,13 +96,7 @@ def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
 
 
 def draw_sentences(draws: pd.DataFrame) -> list[str]:
-    """Return what many draws of all farms say of the blend, its intervals and the mean.
-
-    Parameters
-    ----------
-    draws : DataFrame
-        As farm_draws.csv of the reference results (`repeat_draws`).
-    """
+    """Return what many draws (of `repeat_draws`) say of blend, intervals and mean."""
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = np.exp(np.log(rmse["blend"] / rmse["local"]).groupby("site").mean())
     mean = np.exp(np.log(ratios).mean())

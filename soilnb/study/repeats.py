@@ -21,14 +21,10 @@ from soilnb.metrics import evaluate
 from soilnb.study.blend import blend
 from soilnb.study.models import fit_models
 from soilnb.study.networks import library_networks
-from soilnb.study.prepared import N_TEST_MIN, ConstantSocError, Study
-from soilnb.study.recommend import (
-    BLENDED,
-    CANDIDATES,
-    choose,
-    nested_predictions,
-)
+from soilnb.study.prepared import Study
+from soilnb.study.recommend import BLENDED, CANDIDATES, choose, nested_predictions
 from soilnb.study.scoring import Fits
+from soilnb.study.split import N_TEST_MIN, ConstantSocError
 
 KINDS = ("seeds", "random_splits", "learning_curve")
 CURVE_N_LOCAL = 50  # split of a learning curve, of which fewer samples are used
@@ -39,17 +35,12 @@ Progress = Callable[[int, int, str], object]
 
 @dataclass(frozen=True)
 class Case:
-    """One repetition of a study.
+    """One repetition of a study, with its seed and number of local samples.
 
-    Parameters
-    ----------
-    kind : str
-        "seeds": the Kennard-Stone split; other selections, first weights and folds.
-        "random_splits": the local samples are drawn by the seed as well.
-        "learning_curve": the first `n_local` of 50 Kennard-Stone samples, all sizes
-        tested on the same samples.
-    seed, n_local : int
-        Seed of the study, and number of local samples; at least 1.
+    Kinds: "seeds" (the Kennard-Stone split; other selections, first weights and folds),
+    "random_splits" (the local samples are drawn by the seed as well), "learning_curve"
+    (the first `n_local` of 50 Kennard-Stone samples, all sizes tested on the same
+    samples).
     """
 
     kind: str
@@ -65,8 +56,7 @@ class Case:
     def of(self, study: Study) -> Study:
         """Return the study of this case: another split of the same site and library.
 
-        A site that cannot be split so is refused, and one with fewer than 90 samples
-        where a learning curve is asked for.
+        A curve is refused to a site with fewer than 90 samples.
         """
         if self.kind != "learning_curve":
             split = "random" if self.kind == "random_splits" else "kennard_stone"
@@ -87,15 +77,9 @@ def plan_cases(
 ) -> list[Case]:
     """Return the cases of a study: seeds, then random splits, then a learning curve.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study; a site with fewer than 90 samples gets no curve.
-    seeds, curve_seeds : iterable of int
-        Seeds of the first two kinds, with as many local samples as the study has, and
-        of the curve.
-    sizes : iterable of int
-        Local samples of the curve; those too few for the study's folds are left out.
+    Those of the first two kinds are of `seeds`, with as many local samples as the study
+    has; the curve is of `curve_seeds` and `sizes`, without those too few for the
+    study's folds, and needs a site of at least 90 samples.
     """
     n_local, seeds = len(study.local), list(seeds)
     cases = [Case("seeds", seed, n_local) for seed in seeds]
@@ -125,10 +109,9 @@ def refit(
         The study of the case.
     architectures, selection
         As of `fit_models`.
-    folder : Path
-        Where networks of libraries are kept: known ones are used again.
-    network : mapping
-        Options of `library_networks`: max_epochs, n_library.
+    folder, network : Path, mapping
+        Where networks of libraries are kept: known ones are used again; and options of
+        `library_networks`: max_epochs, n_library.
     choose_with : int, default 0
         Number of local samples with which `recommended` is chosen and `blend` made, by
         one search of RS-LOCAL and at most three networks for each fold; 0 for never.
@@ -161,17 +144,10 @@ def refit(
 
 
 def unseen(study: Study, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions of samples that are not local in a study.
+    """Return the predictions (of `repeat`) of samples that are not local in a study.
 
     Architectures that were found with its local samples may be judged on these. A case
     is left out where fewer than five are left, or all have the same SOC.
-
-    Parameters
-    ----------
-    study : Study
-        The study whose local samples the architectures were searched with.
-    predictions : DataFrame
-        Of `repeat`.
     """
     searched = study.site.info["sample_id"].iloc[study.local]
     left = predictions[~predictions["sample_id"].isin(searched)]
@@ -209,7 +185,7 @@ def repeat(
         folder, too.
     settings : mapping
         All that decides what `fit` does, as plain values or architectures. A file of
-        other settings is refused.
+        other settings, or of another study, is refused.
     profile : str, default "full"
         Noted in the tables.
     progress : callable, optional
@@ -224,12 +200,6 @@ def repeat(
         One row per case, method and test sample: library, site, kind, seed, n_local,
         study (its fingerprint), method, profile, sample_id, measured, predicted (SOC
         in %), seconds (of the method's fit).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If no case can be run, a setting is no plain value, or `file` is no file of this
-        function, or was made with other settings or from another study.
     """
     file, wanted = Path(file), list(dict.fromkeys(cases))
     if not wanted:

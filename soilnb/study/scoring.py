@@ -24,17 +24,7 @@ RESAMPLED_MOST = 5_000_000  # values that `compare` holds at once: 40 MB
 
 @dataclass
 class Fits:
-    """The models of one step, each fitted and timed, then scored once, together.
-
-    Attributes
-    ----------
-    study : Study
-        The prepared study.
-    models : dict
-        Method name to fitted model.
-    seconds : dict
-        Method name to wall time of its fit.
-    """
+    """Fitted models of one step, and their seconds, by method; scored together."""
 
     study: Study
     models: dict[str, Any] = field(default_factory=dict)
@@ -51,19 +41,10 @@ class Fits:
     def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Predict the test samples and compare with the measured SOC.
 
-        Parameters
-        ----------
-        profile : str
-            Name of the profile the models were made with, noted in the tables.
-
-        Returns
-        -------
-        scores : DataFrame
-            One row per method: library, site, method, profile, seed, n_local, n_test,
-            rmse, mean_error, ccc, r2, rpiq, n_components, seconds.
-        predictions : DataFrame
-            One row per method and test sample: sample_id, method, profile, seed,
-            measured, predicted (SOC in %).
+        The scores have one row per method: library, site, method, profile, seed,
+        n_local, n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds; the
+        predictions one per method and test sample: sample_id, method, profile, seed,
+        measured, predicted (% SOC).
         """
         study = self.study
         measured = study.site.soc[study.test]
@@ -88,10 +69,7 @@ class Fits:
 
 
 def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Predict SOC (%) of the test samples by PLSR on library rows and local samples.
-
-    No rows: the local samples alone.
-    """
+    """Predict SOC (%) of the test samples by PLSR on library rows and local ones."""
     some = study.localised(rows) if np.size(rows) else study.samples("local")
     return fit_plsr(*some, max_components=15).predict(study.X_test)
 
@@ -163,10 +141,7 @@ def compare(
 def _resampled_rmse(
     squares: npt.NDArray[np.float64], n_resamples: int, seed: int
 ) -> npt.NDArray[np.float64]:
-    """Return the RMSE of each method (column) in each bootstrap sample (row).
-
-    The draws are made in parts, one after the other: the numbers are those of one part.
-    """
+    """Return the RMSE of each method (column) in each bootstrap sample (row)."""
     generator = np.random.default_rng(seed)
     at_once = max(1, RESAMPLED_MOST // squares.size)
     parts = []
@@ -178,21 +153,12 @@ def _resampled_rmse(
 
 
 def winners(scores: pd.DataFrame, gains: pd.DataFrame) -> dict[str, list[str]]:
-    """Return which methods stand out on one farm.
+    """Return which methods stand out on one farm, from its scores and `compare`.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns method and rmse. `recommended` is one of the others: it is left out.
-    gains : DataFrame
-        As of `compare`.
-
-    Returns
-    -------
-    dict
-        "lowest", the methods with the lowest RMSE, `local` first if it is one; "better"
-        and "worse", those that differ from the reference beyond their interval, none
-        where there are fewer than 30 test samples.
+    "lowest" are the methods with the lowest RMSE, `local` first if it is one; "better"
+    and "worse" those that differ from the reference beyond their interval, none where
+    there are fewer than 30 test samples. `recommended` is one of the others: it is left
+    out.
     """
     made = scores[scores["method"] != "recommended"]
     tied = made.loc[made["rmse"] == made["rmse"].min(), "method"]
@@ -205,10 +171,7 @@ def winners(scores: pd.DataFrame, gains: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def best_plain(gains: pd.DataFrame) -> str:
-    """Return in one sentence how the best plain method does.
-
-    Takes the table of `compare`.
-    """
+    """Return in one sentence how the best plain method does in `compare`."""
     rmse = gains["rmse"]
     plain = rmse[[name for name in rmse.index if METHODS[name].kind == "plain"]]
     name = label(plain.idxmin())
@@ -223,8 +186,6 @@ def verdict(gain: pd.Series, name: str) -> str:
     Takes a row of `compare` and what to call the method. Fewer than 30 test samples
     never tell: their interval is too narrow.
 
-    Examples
-    --------
     >>> verdict(pd.Series({"low": -0.1, "high": 0.2, "n_test": 95}), "DTL-I")
     'In this run the test samples cannot tell DTL-I and local modelling apart.'
     """

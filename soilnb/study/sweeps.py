@@ -23,18 +23,8 @@ from soilnb.study.prepared import Study
 def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
     """Return two errors of PLSR on the global library, spiked with each weight.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    weights : iterable of int
-        Copies of each local sample.
-
-    Returns
-    -------
-    DataFrame
-        Index weight; RMSE (% SOC) of the local samples, each fold predicted by the
-        library and the other ones, and of the test samples.
+    Index weight (copies of each local sample); RMSE (% SOC) of the local samples, each
+    fold predicted by the library and the other ones, and of the test samples.
     """
     library, local = study.samples("global"), study.samples("local")
     measured = study.site.soc[study.test]
@@ -54,18 +44,8 @@ def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
 def compare_preprocessings(study: Study, n_trees: int = 500) -> pd.DataFrame:
     """Return errors of PLSR and of a forest on the local samples, each preprocessing.
 
-    Parameters
-    ----------
-    study : Study
-        The prepared study.
-    n_trees : int, default 500
-        Trees of the forest that is tested; its cross-validation takes 100 a fold.
-
-    Returns
-    -------
-    DataFrame
-        Index preprocessing; RMSE (% SOC) of either method, over the local folds and
-        on the test samples.
+    Index preprocessing; RMSE (% SOC) of either method, over the local folds (of the
+    forest with 100 trees a fold) and on the test samples (with `n_trees`).
     """
     measured = study.site.soc[study.test]
     _, y, folds = study.samples("local")

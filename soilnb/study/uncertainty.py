@@ -38,24 +38,17 @@ def paired(
     ----------
     predictions : DataFrame
         Columns site, seed, method, sample_id, measured, predicted; where there are
-        library, kind, n_local and profile, each of theirs is compared by itself.
-    reference : str, default "local"
-        The method that the others are compared with.
-    seed : int, default 1
-        Seed of the bootstrap draws.
+        library, kind, n_local and profile, each of theirs is compared by itself. A
+        ValueError if a method has other test samples or seeds than the reference.
+    reference, seed : str and int, default "local" and 1
+        The method that the others are compared with, and the seed of the bootstrap.
 
     Returns
     -------
     DataFrame
-        One row per group and method: library, site, kind, n_local, profile (those
-        there are), method, rmse (root of the mean square over samples and seeds), gain,
+        One row per group and method: library, site, kind, n_local, profile (those there
+        are), method, rmse (root of the mean square over samples and seeds), gain,
         low, high (its 95 % interval), delta_rmse, as of `compare`, n_test, n_seeds.
-
-    Raises
-    ------
-    ValueError
-        If a column or the reference is missing, or a method has other test samples or
-        seeds than the reference.
 
     Notes
     -----
@@ -122,10 +115,7 @@ def _check_pairs(part: pd.DataFrame, reference: str) -> None:
 
 
 def _mean_square_over_seeds(part: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and sample, its error the root mean square one.
-
-    `compare` sees the square of the error only: what it averages is then right.
-    """
+    """Return one row per method and sample, its error the root mean square one."""
     squared = part.assign(squared=(part["predicted"] - part["measured"]) ** 2)
     means = squared.groupby(["method", "sample_id"], as_index=False, sort=False).agg(
         measured=("measured", "first"), squared=("squared", "mean")
@@ -144,7 +134,8 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
     ----------
     scores : DataFrame
         Columns site, seed, method, rmse; where there are library, kind, n_local and
-        profile, each of theirs is compared by itself.
+        profile, each of theirs is compared by itself. A ValueError if an RMSE is not
+        above 0, or a method has two scores of one site and seed.
     reference : str, default "local"
         The method that the others are compared with; a site without it is left out.
 
@@ -152,25 +143,18 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
     -------
     DataFrame
         One row per group and other method: library, kind, n_local, profile (those there
-        are), method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
+        are); method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
         better); low, high, its 95 % interval, from Student's t with the sites as the
         sample (NaN for one site); n_sites, n_better, sites with the method, and with a
         ratio below 1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest
         that so many sites could have given.
 
-    Raises
-    ------
-    ValueError
-        If a column or the reference is missing, an RMSE is not above 0, a method has
-        two scores of one site and seed.
-
     Notes
     -----
     What few sites can show: if a method is truly no better and no worse, each site is
-    as likely to favour it as not, and three sites all agree in one of four cases. So
-    three sites, however large the gains, never give a p-value below 0.25, and six sites
-    are needed to go below 0.05. Sites also are no random sample of farms, and several
-    methods are compared: a p-value here describes, it does not prove.
+    as likely to favour it as not, so three sites never give a p-value below 0.25, and
+    six are needed to go below 0.05. Sites also are no random sample of farms, and
+    several methods are compared: a p-value here describes, it does not prove.
 
     Examples
     --------
@@ -237,28 +221,12 @@ def _summary(logs: npt.NDArray[np.float64]) -> dict[str, float]:
 def sign_flip_test(values: npt.ArrayLike) -> float:
     """Return the two-sided p-value of the sign-flip test of a mean of zero.
 
-    If nothing but chance decided the sign of each value, every pattern of signs would
-    be as likely as the one seen. The p-value is the share of all patterns whose mean
-    is at least as far from zero.
+    The share of all patterns of signs whose mean is at least as far from zero as the
+    one seen, from `smallest_p` to 1: Fisher's randomisation test of paired differences
+    (The Design of Experiments, 1935). `values`, (n,), are finite, independent and,
+    without an effect, symmetric around zero. Exact for up to 17 of them; for more, 2^17
+    random patterns stand for all.
 
-    Parameters
-    ----------
-    values : array-like of shape (n,)
-        Differences, one for each independent unit; finite.
-
-    Returns
-    -------
-    float
-        From `smallest_p` to 1.
-
-    Notes
-    -----
-    Exact for up to 17 values; for more, 2^17 random patterns stand for all. Fisher's
-    randomisation test of paired differences (The Design of Experiments, 1935): the
-    values are independent and, without an effect, symmetric around zero.
-
-    Examples
-    --------
     Of the eight sums of +-1, +-2 and +-3, two are as far from zero as 6.
 
     >>> sign_flip_test([1, 2, 3]), sign_flip_test([1, 2, -3])
@@ -282,10 +250,8 @@ def sign_flip_test(values: npt.ArrayLike) -> float:
 def smallest_p(n_sites: int) -> float:
     """Return the smallest p-value that `sign_flip_test` can give for so many sites.
 
-    2 of the 2^n patterns of signs are the most extreme ones.
+    Two of the 2^n patterns of signs are the most extreme ones.
 
-    Examples
-    --------
     >>> smallest_p(3), smallest_p(6)
     (0.25, 0.03125)
     """

@@ -9,10 +9,4 @@ and Remote Sensing 188, 190-200.
 from soilnb.transfer.instances import dtl_i
 from soilnb.transfer.representations import Retraining, choose_base, dtl_ir, dtl_r
 
-__all__ = [
-    "Retraining",
-    "choose_base",
-    "dtl_i",
-    "dtl_ir",
-    "dtl_r",
-]
+__all__ = ["Retraining", "choose_base", "dtl_i", "dtl_ir", "dtl_r"]

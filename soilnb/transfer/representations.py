@@ -85,28 +85,11 @@ class Retraining:
 def choose_base(
     library_models: FoldModels, X_local: npt.ArrayLike, y_local: npt.ArrayLike
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the library's fold-model that predicts the local samples best.
+    """Return which fold-model predicts the local samples best, and the RMSE of each.
 
-    Parameters
-    ----------
-    library_models : FoldModels
-        Networks of the library, one per fold.
-    X_local : array-like of shape (n, n_wavelengths)
-        SNV absorbance of the local samples.
-    y_local : array-like of shape (n,)
-        Their soil property, in the unit of the library.
-
-    Returns
-    -------
-    base : int
-        Its place, from 0; of equal ones the first.
-    rmse : array of shape (n_fold_models,)
-        RMSE of each fold-model on the local samples.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree or values are not finite.
+    `X_local` is SNV absorbance (n, n_wavelengths), `y_local` the soil property (n,), in
+    the unit of the library; a ValueError if shapes disagree or values are not finite.
+    The model is told by its place, from 0, of equal ones the first.
     """
     X_local = check_matrix(X_local, "X_local")
     y_local = check_vector(y_local, "y_local")
@@ -133,7 +116,8 @@ def dtl_r(
     The base is the library's fold-model with the lowest RMSE on the local samples. For
     every number of frozen weighted layers, from none to all but the output, the other
     layers are retrained on the local folds, and the depth with the lowest
-    cross-validated RMSE is kept.
+    cross-validated RMSE is kept (Shen et al. 2022, ISPRS Journal of Photogrammetry and
+    Remote Sensing 188, 190-200).
 
     Parameters
     ----------
@@ -141,32 +125,16 @@ def dtl_r(
         Of the library networks; its training settings are those of the retraining.
     library_models : FoldModels
         Networks of the library, one per fold.
-    X_local : array-like of shape (n, n_wavelengths)
-        SNV absorbance of the local samples.
-    y_local : array-like of shape (n,)
-        Their soil property, in the unit of the library.
-    folds : array-like of int, shape (n,)
-        Fold of each local sample; those of the local network.
-    seed : int, default 1
-        Seed of the order of the batches and of dropout.
-    max_epochs : int, optional
-        Fewer epochs than `architecture.epochs`.
-    stopping : str, default "validation"
-        As of `soilnb.cnn.cross_validate`.
-    progress : callable, optional
-        Called as progress(done, total, text), in epochs.
+    X_local, y_local, folds : array-like of shape (n, n_wavelengths), (n,) and (n,)
+        SNV absorbance, soil property, in the unit of the library, and fold of each
+        local sample; those of the local network.
+    seed, max_epochs, stopping, progress
+        As of `soilnb.cnn.cross_validate`, which also says what is raised; a ValueError,
+        too, where the models are not of the architecture.
 
     Returns
     -------
     Retraining
-
-    Raises
-    ------
-    TypeError
-        If `folds` are not whole numbers.
-    ValueError
-        If shapes disagree, values are not finite, or the models are not of the
-        architecture.
 
     Notes
     -----
@@ -174,11 +142,6 @@ def dtl_r(
     the base travels with it: neither bands nor property are scaled anew. Frozen layers
     work as in prediction: their batch normalisation keeps the library's moments and
     their dropout is off (Keras, with `trainable=False`, would leave it on).
-
-    References
-    ----------
-    .. [1] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
-           Sensing 188, 190-200.
     """
     base, rmse = choose_base(library_models, X_local, y_local)
     model = library_models.models[base]
@@ -207,17 +170,12 @@ def dtl_ir(
 
     Parameters
     ----------
-    X : array-like of shape (k + n, n_wavelengths)
-        SNV absorbance of the instances selected from the library, as by RS-LOCAL, then
-        of the local samples.
-    y : array-like of shape (k + n,)
-        Their soil property, in the unit of the library.
-    folds : array-like of int, shape (k + n,)
-        Fold of each row; those of DTL-I.
+    X, y, folds : array-like of shape (k + n, n_wavelengths), (k + n,) and (k + n,)
+        As of `dtl_i`: selected instances, then local samples.
     n_local : int
         Number n of local samples, the last rows.
     architecture, library_models, seed, max_epochs, stopping, progress
-        As of `dtl_r`, which also says what is raised.
+        As of `dtl_r`.
 
     Returns
     -------
@@ -283,9 +241,7 @@ class FrozenNetwork:
         features = self.features(X)
         n_features = features.shape[1]
         untouched = replace(  # the features are not scaled again
-            self._scaling(),
-            band_mean=np.zeros(n_features),
-            band_sd=np.ones(n_features),
+            self._scaling(), band_mean=np.zeros(n_features), band_sd=np.ones(n_features)
         )
         trained = train_folds(
             self.architecture,

@@ -11,10 +11,11 @@ import pandas as pd
 
 from soilnb._files import replacing
 from soilnb.datasets import SITES, folder_name
+from soilnb.methods import DESIGNS
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
 from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed, stock_of
-from soilnb.study.prepared import N_LOCAL_MIN, UNTESTED
+from soilnb.study.split import N_LOCAL_MIN, UNTESTED
 from soilnb.workflow.data import read_site
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.report import write_geojson, write_report
@@ -23,17 +24,6 @@ from soilnb.workflow.stamps import run_command
 from soilnb.workflow.step import Step
 from soilnb.workflow.steps import STEPS, by_role
 
-DESIGN_SAYS = {
-    "stratified": "The draw is random within strata of similar spectra. It serves the "
-    "models and the mean, and its intervals hold.",
-    "random": "The draw is simply random. Its intervals hold; spectra help its mean "
-    "most.",
-    "kennard_stone": "Kennard-Stone covers the spectra evenly, without chance. That is "
-    "good for a model; the mean has no interval after it, and those of the samples "
-    "tend to be too wide and are not guaranteed.",
-    "unknown": "How the measured samples were drawn is not known. The mean has no "
-    "interval, and those of the samples hold only if they are like the others.",
-}
 # What may change the spectra that are chosen from, and where results go.
 _OF_SCANS = (
     "quantity",
@@ -58,15 +48,8 @@ def write_answer(
 
     Writes estimates.csv, farm.csv, weights.csv, report.html and, where there are
     degrees, estimates.geojson. The sentences are `mean`, `error`, `alone`, `library`,
-    `design` and `next`.
-
-    Parameters
-    ----------
-    step : Step
-        The running step.
-    farm, mix, estimates, table, facts
-        As of `make_farm`, `blend`, `estimate_samples`, `estimate_farm` and
-        `summarise_farm`.
+    `design` and `next`; the tables are those of `estimate_samples` and `estimate_farm`,
+    the facts those of `summarise_farm`.
     """
     values, study = step.values, step.study
     weights = mix.table.reset_index()
@@ -132,7 +115,7 @@ def _sentences(
             f" Intervals of {level:.0%} need {needed} drawn samples, and there are "
             f"{n_drawn}: none is given."
         )
-    told["design"] = DESIGN_SAYS[farm.draw.design]
+    told["design"] = DESIGNS[farm.draw.design].says
     told["alone"] = (
         "Without chance in the draw nobody can say how many values would be enough."
         if np.isnan(facts["n_alone"])
@@ -219,7 +202,7 @@ def read_answer(place: Path) -> list[str]:
         lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha{ends}")
     lines += [
         f"Design of the draw: {table['design'].iloc[0]}. "
-        + DESIGN_SAYS[table["design"].iloc[0]],
+        + DESIGNS[table["design"].iloc[0]].says,
         f"Estimates: {len(rest)}, of which {n_in} are within the domain.",
         f"To be measured next: {', '.join(ordered['sample_id'])}",
         f"Report: {place / 'report.html'}",
@@ -231,10 +214,7 @@ def read_answer(place: Path) -> list[str]:
 def choose_samples(
     given: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
 ) -> list[str]:
-    """Write which samples of a file to measure; return what to say of the draw.
-
-    `given` are parameters of the first step, the file as `site` among them.
-    """
+    """Write which samples of a file to measure; return what to say of the draw."""
     file = given["site"]
     _check_choice(given, n_samples, out)
     values = check_parameters(by_role("prepares"), given)
@@ -257,7 +237,7 @@ def choose_samples(
     return [
         f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
         f"{out}.",
-        DESIGN_SAYS[design],
+        DESIGNS[design].says,
         f"Fill in its column soc, then: {shlex.join(words)}",
     ]
 

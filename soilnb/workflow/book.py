@@ -37,11 +37,7 @@ BUILD = ROOT / "_build"
 
 
 def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
-    """Build the book of one site from its results; return the first page.
-
-    A StepError says that results are missing, a figure has no alt text or the build
-    warns.
-    """
+    """Build the book of one site from its results; return the first page."""
     _check_results(parameters)
     folder.mkdir(parents=True, exist_ok=True)
     site_folder = results_folder(OF_SITE[0], parameters)

@@ -15,21 +15,10 @@ SECONDS_TO_ANSWER = 3  # twice, at the worst
 def connect(scheduler: str) -> Client | None:
     """Return a client of the cluster that computes, or None for threads.
 
-    Parameters
-    ----------
-    scheduler : str
-        "" for the threads of this process; "local" for a cluster of processes of this
-        computer, one thread each, which ends with the client; or the address of a
-        running scheduler, such as "tcp://10.0.0.1:8786".
-
-    Returns
-    -------
-    dask.distributed.Client or None
-
-    Raises
-    ------
-    ConnectionError
-        If nothing answers at the address within ten seconds.
+    `scheduler` is "" for the threads of this process; "local" for a cluster of
+    processes of this computer, one thread each, which ends with the client; or the
+    address of a running scheduler, such as "tcp://10.0.0.1:8786". A ConnectionError if
+    nothing answers there within ten seconds.
     """
     if not scheduler:
         return None

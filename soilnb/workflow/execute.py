@@ -42,11 +42,7 @@ def _execute(order: dict[str, Any], start_timeout: int) -> None:
 
 
 def main() -> None:
-    """Execute the notebook named in the first argument.
-
-    Two kernels that start at the same moment may pick the same port, and one of them
-    is then never heard of: nothing has run yet, so it is started again.
-    """
+    """Execute the notebook that the first argument describes."""
     _end_with_parent()
     order = json.loads(sys.argv[1])
     for start_timeout in START_TIMEOUTS:

@@ -24,13 +24,6 @@ from soilnb import methods, plots
 from soilnb._files import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
-# How the samples for the laboratory were chosen, in a sentence.
-DESIGN_WORDS = {
-    "stratified": "chosen by chance within groups of similar spectra (stratified)",
-    "random": "chosen by chance (random)",
-    "kennard_stone": "chosen to be unlike each other (Kennard-Stone)",
-    "unknown": "chosen in a way that is not known",
-}
 MAX_SVG = 400_000  # bytes; a larger figure (thousands of samples) becomes a bitmap
 ABBREVIATIONS = {
     "PLSR": "partial least squares regression",
@@ -56,37 +49,10 @@ def write_report(
     facts: Mapping[str, Any],
     spectra: tuple[npt.ArrayLike, Mapping[str, npt.NDArray]] | None = None,
 ) -> None:
-    """Write a farm's answer as one HTML page, for a phone and for two A4 sheets.
+    """Write a farm's answer as one HTML page, with style and figures in it.
 
-    Nothing is loaded from elsewhere: style and figures are in the page.
-
-    Parameters
-    ----------
-    file : Path
-        Replaced where it is there.
-    estimates : DataFrame
-        One row per scanned sample: sample_id, soc, estimate, lower, upper (% SOC, NaN
-        where there is none), level, in_domain, reason, next, and longitude and latitude
-        in degrees or easting and northing in metres where known.
-    farm : DataFrame
-        Rows "scans" and "field" (column population): n_samples, n_measured, design,
-        mean, lower, upper, lab_mean, lab_lower, lab_upper (% SOC, 95 % intervals),
-        relative_error (half-width in % of the mean), stock, stock_lower, stock_upper
-        (Mg/ha); NaN where there is none.
-    weights : DataFrame
-        Columns candidate, nested_rmse (% SOC), weight (share).
-    facts : mapping
-        site, library, library_text (a sentence), library_weight (share), profile, seed,
-        level (share), target (relative error aimed at, %), n_more (laboratory values
-        that would reach it, or None), synthetic (bool), notes (sentences), versions
-        (mapping), command, bulk_density (g/cm3, or None), depth (cm, or None).
-    spectra : tuple of wavelengths and mapping, optional
-        As for `soilnb.plots.plot_spectra`; drawn where the samples have no place.
-
-    Raises
-    ------
-    ValueError
-        If `facts` lacks a key.
+    `facts` are what the template names and no other argument has; `spectra`, as of
+    `plots.plot_spectra`, are drawn where the samples have no place.
     """
     names = "site library library_text library_weight profile seed level target n_more"
     names += " synthetic notes versions command bulk_density depth"
@@ -98,7 +64,7 @@ def write_report(
         **_counts(estimates),
         farm={row["population"]: row for row in farm.to_dict("records")},
         populations=plots.POPULATIONS,
-        designs=DESIGN_WORDS,
+        designs={name: one.words for name, one in methods.DESIGNS.items()},
         mean_figure=_inline(plots.plot_farm_mean(farm)),
         figures=_figures(estimates, spectra),
         **_blend(weights),
@@ -108,17 +74,7 @@ def write_report(
 
 
 def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
-    """Write the samples with longitude and latitude as points (GeoJSON, RFC 7946).
-
-    Parameters
-    ----------
-    file : Path
-        Replaced where it is there.
-    estimates : DataFrame
-        As for `write_report`. Longitude and latitude are degrees (WGS 84); the other
-        columns become properties, a missing value null. Samples without them, as where
-        only metres from a corner are known, are left out.
-    """
+    """Write the samples with longitude and latitude as points (GeoJSON, RFC 7946)."""
     degrees = ["longitude", "latitude"]
     table = estimates.reindex(columns=[*dict.fromkeys([*estimates, *degrees])])
     known = table.dropna(subset=degrees)

@@ -43,15 +43,7 @@ class StepError(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """One step for one site.
-
-    Attributes
-    ----------
-    step : str
-        Name of the step.
-    values : dict
-        All its parameters, checked.
-    """
+    """One step for one site, with all its parameters, checked."""
 
     step: str
     values: dict[str, Any] = field(hash=False)
@@ -75,11 +67,7 @@ class Job:
 def plan(
     names: list[str], sites: list[str], shared: dict[str, Any], assignments: list[str]
 ) -> list[Job]:
-    """Return the jobs of a run, every parameter checked: site by site, in order.
-
-    `shared` are parameters of all steps that have them; a step that needs no site is
-    there once.
-    """
+    """Return the jobs of a run, every parameter checked: site by site, in order."""
     steps = plan_steps(names)
     given = parse_assignments(assignments, steps)
     jobs: dict[tuple[Path, str], Job] = {}
@@ -108,9 +96,8 @@ def plan(
 def check_data(jobs: list[Job], keep: Path) -> list[str]:
     """Raise, before hours of work, where a site or its library cannot be used.
 
-    The studies that this prepares are left in `keep` for the steps that need them. Jobs
-    that need test samples which a site does not have are taken out of `jobs`. Return
-    what was understood of the sites' files, a line for each note.
+    Prepared studies are left in `keep`; jobs without test samples are taken out of
+    `jobs`.
     """
     first = [job for job in jobs if STEPS[job.step].role == "prepares"]
     lines = [line for job in first for line in _check_site(job, jobs, keep)]
@@ -192,10 +179,7 @@ def is_fresh(job: Job) -> bool:
 
 
 def execute(job: Job, state: _State) -> None:
-    """Run one notebook in a process of its own and file what it made.
-
-    A StepError says notebook, cell, cause and how to resume.
-    """
+    """Run one notebook in a process of its own and file what it made."""
     job.notebook.unlink(missing_ok=True)  # of an earlier attempt
     order = {
         "input": str(notebook_path(job.step)),
@@ -299,9 +283,8 @@ class _Board:
 def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
     """Run what is not fresh: each site's steps in order, sites side by side.
 
-    A step that waits begins when the other steps of all sites have finished. `kept` is
-    the folder given to `check_data`. A StepError says what failed; the other sites are
-    finished first.
+    `kept` is the folder given to `check_data`. A StepError comes when all sites are
+    through.
     """
     board = _Board()
     chains: dict[Path, list[Job]] = {}

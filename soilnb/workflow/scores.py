@@ -19,15 +19,7 @@ from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
 REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
-_OWN = {
-    "site",
-    "results",
-    "quantity",
-    "soc_unit",
-    "country",
-    "measured",
-    "scheduler",
-}
+_OWN = {"site", "results", "quantity", "soc_unit", "country", "measured", "scheduler"}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
@@ -80,8 +72,8 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     """Return the scores of every site that may be compared with this one.
 
     Those are the sites whose results belong together and were made with the same
-    library, version and parameters, but for those that describe a file. The second
-    value has the other sites, each with the reason.
+    library, version and parameters. The second value has the others, each with the
+    reason.
     """
     tables, skipped = [], []
     own = _settings(step.place.parent)
@@ -100,11 +92,7 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
 
 
 def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the scores of all sites with those of their other seeds, where there are.
-
-    `scores` are those of `read_sites`; the second value says in words how many seeds
-    the sites have.
-    """
+    """Return `scores` with those of other seeds, and in words how many there are."""
     tables = [scores.assign(kind="seeds")]
     for folder in sites(step.place.parents[1], "*"):
         if find_mismatch(folder, [*STEPS[_REPEATS].reads, _REPEATS]):
@@ -122,10 +110,7 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def read_reference(name: str) -> pd.DataFrame:
-    """Return a table of the reference results, which come with the notebooks.
-
-    The tables are "scores", "gains", "over_sites", "choices", "runs" and "farm_draws".
-    """
+    """Return a table of the reference results, which come with the notebooks."""
     file = REFERENCE / f"{name}.csv"
     if not file.is_file():
         msg = (
@@ -148,8 +133,7 @@ def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
     """Write the reference results: tables of all sites whose runs are complete.
 
     All tables in `folder` are replaced, or none; that of draws stays where no run has
-    any. Return the sites that were left out,
-    each with the reason.
+    any. Return the sites that were left out, each with the reason.
     """
     results = ROOT / Path(results).expanduser()
     steps = [step for step in OF_SITE if step != _MERGES]

@@ -29,11 +29,7 @@ _state = SimpleNamespace(is_synthetic=False)
 
 
 def label_synthetic(is_synthetic: bool) -> None:
-    """Say whether figures and tables from here on show data that was made.
-
-    Where true, every figure carries the label in its image, alt text and caption and
-    every table in its caption. `begin` sets it from the study.
-    """
+    """Say whether figures and tables from here on carry the label of synthetic data."""
     _state.is_synthetic = is_synthetic
 
 
@@ -43,19 +39,10 @@ def _labelled(text: str) -> str:
 
 
 def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -> None:
-    """Show a figure once, with what it shows in words.
+    """Show a figure once, with what it shows in words, and close it.
 
-    Parameters
-    ----------
-    drawn : matplotlib Figure
-        Closed afterwards, so that it is not shown again.
-    alt : str
-        What a reader who cannot see the figure must know.
-    caption : str
-        Markdown below the figure.
-    file : Path, optional
-        Where copies for print are left, side by side: a bitmap of 300 dots per inch
-        and a vector file, with the endings .png and .pdf.
+    `alt` says what a reader who cannot see it must know; `file` is where copies for
+    print are left, a bitmap (.png, 300 dots per inch) and a vector file (.pdf).
     """
     from matplotlib import pyplot as plt
 
@@ -80,15 +67,8 @@ def table(
 ) -> None:
     """Show a table with a caption, numbers rounded, missing ones as a dash.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Shown with its index.
-    caption : str
-        Plain text above the table.
-    digits : int or mapping of str to int, default 2
-        Decimals of floating-point columns, or of those named as far as there are any;
-        the others have two.
+    `digits` are decimals of all floating-point columns, or by name; the others have
+    two.
     """
     named = digits if isinstance(digits, Mapping) else {}
     others = 2 if isinstance(digits, Mapping) else digits
@@ -106,13 +86,7 @@ def say(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people.
-
-    Examples
-    --------
-    >>> duration(4.2), duration(75)
-    ('4.2 s', '1 min 15 s')
-    """
+    """Return a time for people, such as 4.2 s or 1 min 15 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -122,14 +96,8 @@ def duration(seconds: float) -> str:
 class Progress:
     """A line that says how far a long computation is and how long it still takes.
 
-    Call it with (done, total, text). It rewrites one line of the notebook or of the
-    terminal and, where the environment variable SOILNB_PROGRESS names a file, that
-    file, which the command ``soilnb run`` shows.
-
-    Parameters
-    ----------
-    what : str
-        What is computed.
+    Call it with (done, total, text). The line is also in the file that SOILNB_PROGRESS
+    names, which ``soilnb run`` shows.
     """
 
     def __init__(self, what: str) -> None:

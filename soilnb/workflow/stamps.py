@@ -181,10 +181,7 @@ def versions() -> dict[str, str]:
 
 
 def find_mismatch(folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first of some steps whose results are missing or do not fit, and why.
-
-    The steps are given in order, with all that they read; they are of one folder.
-    """
+    """Return the first step whose results are missing or do not fit, and why."""
     first: dict[str, Any] = {}
     for step in steps:
         if not (folder / step / STAMP).is_file():
@@ -206,11 +203,7 @@ def find_mismatch(folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
 
 
 def run_command(steps: str, values: Mapping[str, Any]) -> str:
-    """Return the command that runs steps again as they were run.
-
-    `values` (site, library, results and others that are known) go before the parameters
-    of earlier runs; whatever is a default is not named.
-    """
+    """Return the command that runs steps again as they were run, without defaults."""
     folder = results_folder(OF_SITE[0], values)
     earlier = {s: read_stamp(folder / s).get("parameters", {}) for s in OF_SITE}
     first = {"profile": earlier[OF_SITE[0]].get("profile", "quick")} | dict(values)

@@ -50,17 +50,7 @@ _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 @dataclass
 class Step:
-    """A running step.
-
-    Attributes
-    ----------
-    name : str
-        Name of the step, which is its notebook's.
-    values : dict
-        All parameters, with the profile's values filled in.
-    facts : dict
-        All that its results depend on, as it was when the step began.
-    """
+    """A running step: its name, all its parameters, all that its results depend on."""
 
     name: str
     values: dict[str, Any]
@@ -172,9 +162,9 @@ class Step:
     ) -> None:
         """Leave the results in their place, with a stamp of how they were made.
 
-        `scores` and `predictions` become scores.csv and predictions.parquet. `numbers`
-        are named values that pages of the book show; the names are shared by the book,
-        so they begin with the notebook's subject.
+        `scores` and `predictions` become scores.csv and predictions.parquet; `numbers`
+        are values that pages of the book show, so their names begin with the notebook's
+        subject.
         """
         from myst_nb import glue
 
@@ -202,21 +192,12 @@ class Step:
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
-    """Check a notebook's parameters and open its step.
+    """Check a notebook's parameters and open its step, named as the notebook is.
 
-    Parameters
-    ----------
-    name : str
-        Name of the step, which is the notebook's.
-    namespace : mapping, optional
-        Holds the parameters; by default the notebook's own variables, among which
-        papermill has put them.
-
-    Raises
-    ------
-    ValueError, TypeError
-        A parameter that is wrong, data that cannot be used, results that cannot be
-        written or that another step must make first. Nothing is written then.
+    `namespace` holds the parameters; by default the notebook's own variables, among
+    which papermill has put them. A ValueError or TypeError says which parameter is
+    wrong, or that data cannot be used, results not be written or another step must be
+    run first; nothing is written then.
     """
     shell = get_ipython()
     if namespace is None:

@@ -47,10 +47,7 @@ def by_role(role: str) -> str:
 
 
 def plan_steps(names: Iterable[str]) -> list[str]:
-    """Return the steps that are asked for and all that they read, in order.
-
-    A name is that of a step, "all" (all but the companions) or "companions".
-    """
+    """Return the steps that are asked for, and all that they read, in order."""
     groups: dict[str, list[str]] = {"all": [], COMPANIONS: []}
     for name, entry in STEPS.items():
         groups[COMPANIONS if entry.role == "companion" else "all"].append(name)

@@ -37,11 +37,6 @@ class Trial:
     seconds: float | None = None
     rungs: dict[int, float] = field(default_factory=dict)  # RMSE by epoch, for halving
 
-    @property
-    def is_scored(self) -> bool:
-        """Whether it has a score."""
-        return self.status in (COMPLETED, STOPPED)
-
 
 class TrialLog:
     """The files of one search, in a directory of its own."""

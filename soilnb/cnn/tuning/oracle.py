@@ -34,10 +34,7 @@ _STATUS = {RUNNING: "RUNNING", FAILED: "FAILED"}  # the others: "COMPLETED"
 
 
 class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
-    """Proposes architectures and remembers, in memory and in files, how they did.
-
-    Trials of the log are known from the start; unfinished ones are proposed again.
-    """
+    """Proposes architectures and remembers, in memory and in files, how they did."""
 
     def __init__(
         self,
@@ -154,10 +151,7 @@ class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
                 return values
 
     def propose(self, rng: np.random.Generator) -> tuple[float, Values]:
-        """Return the lowest bound of the score that was found, and its architecture.
-
-        The bound is the expected logarithm minus `beta` standard deviations.
-        """
+        """Return the lowest bound that was found (mean - `beta` sd), and where."""
         points, scores = self._vectorize_trials()
         # One thread: on matrices this small others only get in the way, and sums would
         # depend on their number.
@@ -173,10 +167,7 @@ class ArchitectureOracle(kt.oracles.BayesianOptimizationOracle):
         return found or (math.nan, self._draw(rng))
 
     def _with_running(self, gpr: GaussianProcessRegressor) -> GaussianProcessRegressor:
-        """Return the process as if trials under way ended a little worse than expected.
-
-        Without that, several workers would be given almost the same architecture.
-        """
+        """Return the process as if running trials ended a bit worse than expected."""
         running = [trial for trial in self.known.values() if trial.status == RUNNING]
         if not running:
             return gpr
@@ -194,10 +185,7 @@ def minimise(
     rng: np.random.Generator,
     is_known: Callable[[Values], bool],
 ) -> tuple[float, Values] | None:
-    """Return the lowest bound found among new, feasible architectures, and where.
-
-    Each round is one call of `bound`, on random and changed copies of the best.
-    """
+    """Return the lowest bound found among new, feasible architectures, and where."""
     refused: set[bytes] = set()
 
     def is_allowed(point: Points) -> bool:

@@ -93,6 +93,14 @@ class SearchResult:
     def importance(self, *, seed: int = 1) -> pd.Series:
         """Return how much of the score each hyperparameter decides, largest first.
 
+        In the spirit of functional ANOVA (Hutter, Hoos and Leyton-Brown 2014, PMLR
+        32(1), 754-762), with the search's own Gaussian process of the logarithms of the
+        scores in place of a forest, and Jansen's total effect (1999, Computer Physics
+        Communications 117, 35-43). A few dozen trials know 64 hyperparameters poorly,
+        and a guided search knows the bad regions least: the first few shares may be
+        read, the order of the others not. One that is seldom active decides little on
+        average.
+
         Parameters
         ----------
         seed : int, default 1
@@ -104,26 +112,7 @@ class SearchResult:
             Share of the variance of the score over the space, 0 to 1, alone and
             together with others: they may add up to more than 1. ``attrs["r2"]`` tells
             how well a trial is predicted by the others; near 0 or below, believe none
-            of it.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than 10 trials.
-
-        Notes
-        -----
-        In the spirit of functional ANOVA [1]_, with the search's own Gaussian process
-        of the logarithms of the scores in place of a forest, and Jansen's total effect
-        [2]_. A few dozen trials know 64 hyperparameters poorly, and a guided search
-        knows the bad regions least: the first few shares may be read, the order of the
-        others not. One that is seldom active decides little on average.
-
-        References
-        ----------
-        .. [1] Hutter, Hoos and Leyton-Brown (2014), Proceedings of Machine Learning
-           Research 32(1), 754-762.
-        .. [2] Jansen (1999), Computer Physics Communications 117, 35-43.
+            of it. A ValueError if there are fewer than 10 trials.
         """
         from soilnb.cnn.tuning.surrogate import (
             left_out_r2,

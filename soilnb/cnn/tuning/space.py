@@ -162,10 +162,7 @@ def _options(hp: Any) -> tuple[Any, ...]:
 
 
 class Space:
-    """The architectures that may be tried: in range, fitting, not too big.
-
-    One is a dict of active values, or a point (64,) with defaults for the inactive.
-    """
+    """Architectures in range and not too big: dicts of values, or points (64,)."""
 
     def __init__(
         self,
@@ -216,10 +213,7 @@ class Space:
         return snapped
 
     def values(self, point: Points) -> Values:
-        """Return the values of the hyperparameters that are active at a snapped point.
-
-        An inactive one has no value, nor has any that depends on it.
-        """
+        """Return the hyperparameters that are active at a snapped point."""
         found: Values = {}
         for axis, place in zip(self._axes, point, strict=True):
             if all(found.get(c.name) in c.values for c in axis.hp.conditions):

@@ -52,10 +52,7 @@ def group_names(names: Sequence[str]) -> list[str]:
 
 
 class BlockMatern(StationaryKernelMixin, Kernel):
-    """Matérn kernel (nu = 5/2) with a length scale for each group of coordinates.
-
-    A group counts by its mean squared difference, so long ones weigh no more.
-    """
+    """Matérn kernel (nu = 5/2) of the mean squared difference in each group."""
 
     def __init__(
         self,
@@ -116,10 +113,7 @@ class BlockMatern(StationaryKernelMixin, Kernel):
 def make_surrogate(
     names: Sequence[str], is_category: npt.NDArray[np.bool_]
 ) -> GaussianProcessRegressor:
-    """Return the Gaussian process, not yet fitted.
-
-    Its sd is that of the expected score, without the noise of a single trial.
-    """
+    """Return the unfitted Gaussian process; its sd is without a trial's noise."""
     groups = group_names(names)
     scales = np.full(len(set(groups)), PRIOR_SCALE)
     amplitude = ConstantKernel(PRIOR_SCALE, (_TINY, _HUGE))
@@ -146,10 +140,7 @@ def _most_probable(
 
 
 def observations(space: Space, trials: Sequence[Trial]) -> tuple[Array, Array]:
-    """Return points and logarithms of the scores of ended trials.
-
-    Twice the median stands for all that is worse, and for a failed trial.
-    """
+    """Return points and log scores of ended trials; twice the median if failed."""
     scores = np.array([np.nan if t.score is None else t.score for t in trials])
     known = scores[np.isfinite(scores)]
     worst = WORST_RATIO * float(np.median(known)) if len(known) else 1.0
@@ -163,10 +154,7 @@ def total_effects(
     n_points: int,
     rng: np.random.Generator,
 ) -> Array:
-    """Return each hyperparameter's share of the variance of a function of the space.
-
-    Total effects by Jansen's estimator, over feasible and other architectures.
-    """
+    """Return each hyperparameter's total effect on a function (Jansen)."""
     drawn = rng.random((n_points, len(space)))
     before = predict(space.snap(drawn))
     variance = before.var() or 1.0

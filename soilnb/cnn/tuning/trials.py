@@ -79,10 +79,7 @@ def thresholds(trials: Iterable[Trial]) -> dict[int, float]:
 def run_trial(
     task: Task, values: Mapping[str, Any], thresholds: Mapping[int, float]
 ) -> dict[str, Any]:
-    """Train one architecture and return how it went: fields of a `Trial`.
-
-    What is not the architecture's fault is a bug and is raised.
-    """
+    """Train one architecture and return how it went: fields of a `Trial`."""
     rungs = Rungs(thresholds)
     started = time.perf_counter()
     with _ONE_AT_A_TIME, _without_warnings():

@@ -42,12 +42,8 @@ Progress = Callable[[int, int, str], object]
 
 
 def initial_trials(n_trials: int) -> int:
-    """Return how many trials should come before the first guided one.
+    """Return how many trials come before a guided one: half, at least 2, at most 10.
 
-    Half of them, at least 2 and at most 10.
-
-    Examples
-    --------
     >>> initial_trials(8), initial_trials(200)
     (4, 10)
     """
@@ -79,12 +75,8 @@ def search(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        SNV absorbance.
-    y : array-like of shape (n_samples,)
-        Soil property, in its own unit.
-    folds : array-like of int, shape (n_samples,)
-        Fold number of each sample.
+    X, y, folds : array-like
+        As of `soilnb.cnn.cross_validate`.
     n_trials : int
         Architectures to try in all, those already in `directory` included, 1 to 9999.
     directory : path
@@ -93,7 +85,8 @@ def search(
         "bayesian": a Gaussian process fitted to the trials so far proposes the next
         one. "random": all are drawn evenly from the space. "halving": as "random", but
         at epochs 10, 30, 90 and 270 only those among the best third so far go on
-        (asynchronous successive halving). "bayesian_halving": both.
+        (asynchronous successive halving, Li et al. 2020, Proceedings of Machine
+        Learning and Systems 2, 230-246). "bayesian_halving": both.
     seed : int, default 1
         Seed of the proposals, with the number of the trial, and of every training.
     client : dask.distributed.Client, optional
@@ -122,33 +115,20 @@ def search(
 
     Raises
     ------
-    TypeError
-        If a whole number is expected and something else given.
-    ValueError
-        If the samples are unfit for `soilnb.cnn.cross_validate`, a setting is out of
-        range, or `directory` holds another search or is in use by one.
+    TypeError, ValueError
+        If the samples are unfit for `soilnb.cnn.cross_validate`, a setting is of the
+        wrong kind or out of range, or `directory` holds another search or is in use.
 
     Notes
     -----
     The score is the RMSE over all held-out samples together; `cross_validate` with
     `best` and `seed` gives it, and the networks, again. A trial whose RMSE becomes
     infinite, or that needs more memory than there is, fails; its cause is noted and the
-    search goes on. Any other error is a bug and ends the search; the trial is then
-    tried again by the next call.
+    search goes on. Any other error is a bug and ends the search. With one worker, the
+    trials depend on the arguments only, whether or not the search was interrupted. With
+    several, proposals also depend on which trial ended first.
 
-    With one worker, the trials depend on the arguments only, whether or not the search
-    was interrupted. With several, proposals also depend on which trial ended first.
-
-    The framework is that of [1]_ and [2]_; the ranges of the space are ours.
-
-    References
-    ----------
-    .. [1] Shen and Viscarra Rossel (2021), Scientific Reports 11,
-       doi:10.1038/s41598-020-80486-9.
-    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote
-       Sensing 188, 190-200.
-    .. [3] Li et al. (2020), Proceedings of Machine Learning and Systems 2, 230-246
-       (asynchronous successive halving).
+    The framework is that of `Architecture`; the ranges of the space are ours.
 
     Examples
     --------

@@ -21,8 +21,7 @@ def compare_carbon(
 ) -> pd.DataFrame:
     """Return the statistics of SOC of the twin's parts, beside the paper's Table 1.
 
-    The last column is the largest difference of the seven, over the paper's standard
-    deviation of that row.
+    The last column is the largest difference, over the paper's sd of that row.
     """
     parts = {"global": library.soc}
     for country in ("China", "Sweden", "USA"):
@@ -58,10 +57,7 @@ def own_provinces(
 
 
 def darkening(library: SpectralLibrary) -> pd.Series:
-    """Return, by province, what ten times the SOC multiplies R at 600 nm by.
-
-    The last value, "everywhere", is that of the whole library.
-    """
+    """Return, by province, what ten times the SOC multiplies R at 600 nm by."""
     red = np.log10(library.reflectance[:, library.wavelengths == 600].ravel())
     carbon = np.log10(library.soc)
     groups = dict(library.info.groupby("province").indices)

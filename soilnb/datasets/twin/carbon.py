@@ -48,20 +48,14 @@ class CarbonCurve:
 
 @lru_cache
 def carbon_curve(name: str) -> CarbonCurve:
-    """Return the curve of a country or site, the smoothest with its row of Table 1.
-
-    Ends are exact, the rest within about 0.5 % of the standard deviation; no seed.
-    """
+    """Return the curve of a country or site, the smoothest with its row of Table 1."""
     if name == REST:
         return _rest_of_the_world()
     return _fit(TABLE_1[name], quartile_shares(TABLE_1[name].n))
 
 
 def scores_in_province(soc: Floats, province: str, country: str) -> Floats:
-    """Return the standard scores that samples of a province with some SOC have.
-
-    The way back from the library, where level and score together rank SOC.
-    """
+    """Return the standard scores, in their province, of samples with some SOC."""
     sums = np.linspace(-8, 8, 3201)
     below = np.zeros(len(sums))
     for other in provinces_of(country).values():
@@ -100,10 +94,7 @@ def _sum_of_squares(row: CarbonTable) -> float:
 
 
 def _fit(row: CarbonTable, shares: Floats) -> CarbonCurve:
-    """Return the smoothest curve with the mean, sd and quartiles of a row.
-
-    `shares` are the shares of the samples below the row's q1, median and q3.
-    """
+    """Return the smoothest curve with the mean, sd and quartiles of a row."""
     middle = ndtri((np.arange(row.n) + 0.5) / row.n)
     quartiles = ndtri(shares)
     wanted = np.array([row.mean, row.sd, row.q1, row.median, row.q3])
@@ -122,10 +113,7 @@ def _fit(row: CarbonTable, shares: Floats) -> CarbonCurve:
 
 
 def _curve(row: CarbonTable, steps: Floats) -> CarbonCurve:
-    """Return the curve from min to max whose knots rise in proportion to exp(steps).
-
-    It increases whatever the steps are, and is smooth where they change evenly.
-    """
+    """Return the curve from min to max whose knots rise in proportion to exp(steps)."""
     rise = np.concatenate([[0], np.cumsum(np.exp(steps - steps.max()))])
     log_soc = np.log(row.min) + np.log(row.max / row.min) * rise / rise[-1]
     scores = np.linspace(ndtri(0.5 / row.n), ndtri(1 - 0.5 / row.n), N_KNOTS)

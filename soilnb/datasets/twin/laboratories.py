@@ -77,10 +77,7 @@ def measured(
     laboratory: Laboratory,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Return the scans of soils by the spectrometer of a laboratory.
-
-    The shift is no part of it: `reflectance` is given at the shifted wavelengths.
-    """
+    """Return the scans by a laboratory of soils at its shifted wavelengths."""
     n = len(reflectance)
     gain = laboratory.gain * np.exp(SCAN_GAIN_SD * rng.normal(size=n))
     scans = reflectance * gain[:, None]

@@ -114,7 +114,7 @@ END_MEMBERS = {
             (6.0, 1940.0, 32.0),
             (2.6, 2010.0, 70.0),
             (8.0, 2800.0, 260.0),
-        ),
+        )
     ),
     "fresh": EndMember(  # litter and roots: brown, with bands of C-H and C-O
         floor=0.025,

@@ -38,10 +38,7 @@ N_WAVES = 64
 
 
 def draw_positions(name: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return how far (km) east and north of the corner the samples of a site lie.
-
-    A grid of the whole field, each moved within its cell; excess cells by chance.
-    """
+    """Return how far (km) east and north of the corner the samples of a site lie."""
     row = TABLE_1[name]
     columns = int(np.ceil(np.sqrt(row.n * ASPECT)))
     rows = int(np.ceil(row.n / columns))
@@ -55,10 +52,7 @@ def draw_positions(name: str, rng: np.random.Generator) -> tuple[Floats, Floats]
 def draw_carbon_scores(
     name: str, east: Floats, north: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Return scores of carbon in which near samples are alike.
-
-    A sum of random waves whose covariance is Gaussian in distance.
-    """
+    """Return scores of carbon in which near samples are alike: random waves."""
     length = RANGE * np.sqrt(TABLE_1[name].area_km2)
     field = np.zeros(len(east))
     for _ in range(N_WAVES):

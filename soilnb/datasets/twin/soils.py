@@ -99,10 +99,7 @@ def draw_soils(
     rng: np.random.Generator,
     spread: float = 1.0,
 ) -> Soils:
-    """Return samples with standard scores in their province and true carbon, %.
-
-    `spread` (of what carbon does not decide) is below 1 for a farm.
-    """
+    """Return samples with standard scores in their province and true carbon, %."""
     names = (*LINKED, "moisture", *MINERALS, *ORGANIC, "colour", "size", "exponent")
     shared = np.sqrt(1 - spread**2) * rng.normal(size=len(names))
     own = spread * rng.normal(size=(len(scores), len(names))) + shared
