@@ -97,8 +97,22 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="quantity, soc_unit, country or any parameter of the first step",
+        help="soc_column, soc_unit, ... or any parameter of the first step",
     )
+    check.add_argument(
+        "--verbose", action="store_true", help="also what is said of the library"
+    )
+    check.add_argument(
+        "--plot", default="", metavar="FILE.png", help="draw the spectra"
+    )
+    convert = verbs.add_parser(
+        "convert", help="make one table of a folder of spectra, one in each file"
+    )
+    convert.add_argument("folder", help="ASD, OPUS or text files, one spectrum each")
+    convert.add_argument(
+        "--table", default="", metavar="LAB.csv", help="values of the laboratory"
+    )
+    convert.add_argument("-o", required=True, metavar="FARM.csv", help="the table")
     return parser
 
 
@@ -186,6 +200,13 @@ def _data(arguments: argparse.Namespace) -> None:
 
         print("\n".join(fetch_file(arguments.name)))
         return
+    if arguments.verb == "convert":
+        from soilnb.datasets import convert_folder
+
+        table = Path(arguments.table) if arguments.table else None
+        out = Path(arguments.o)
+        print("\n".join(convert_folder(Path(arguments.folder), out, table=table)))
+        return
     from soilnb.workflow.data import check_file, check_library
     from soilnb.workflow.params import check_parameters, parse_assignments
     from soilnb.workflow.steps import by_role
@@ -197,7 +218,9 @@ def _data(arguments: argparse.Namespace) -> None:
         lines, usable = check_library(arguments.file, values)
     else:
         values = check_parameters(step, given | {"site": arguments.file})
-        lines, usable = check_file(values)
+        lines, usable = check_file(
+            values, verbose=arguments.verbose, plot=arguments.plot
+        )
     print("\n".join(lines))
     if not usable:
         sys.exit(1)

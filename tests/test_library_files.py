@@ -160,14 +160,14 @@ def test_names_of_tables():
     assert [is_table(f"a{end}") for end in (".csv", ".CSV.GZ", ".tab", ".parquet")] == [
         True
     ] * 4
-    assert not any(map(is_table, ("farms", "a.xlsx", "a.gz", "ossl_v1.2")))
-    names = ("b/my.farm.csv.gz", "a.CSV", "x.parquet", "ossl_v1.2", "a.xlsx")
+    assert not any(map(is_table, ("farms", "a.json", "a.gz", "ossl_v1.2")))
+    names = ("b/my.farm.csv.gz", "a.CSV", "x.parquet", "ossl_v1.2", "a.json")
     assert [stem(name) for name in names] == [
         "my.farm",
         "a",
         "x",
         "ossl_v1.2",
-        "a.xlsx",
+        "a.json",
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets import SITES, folder_name
+from soilnb.datasets import OPTIONS, SITES, folder_name
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
 from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed, stock_of
@@ -35,14 +35,7 @@ DESIGN_SAYS = {
     "interval, and those of the samples hold only if they are like the others.",
 }
 # What may change the spectra that are chosen from, and where results go.
-_OF_SCANS = (
-    "quantity",
-    "soc_unit",
-    "country",
-    "wavelength_range",
-    "library",
-    "results",
-)
+_OF_SCANS = (*OPTIONS, "wavelength_range", "library", "results")
 _TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
 
 
@@ -239,6 +232,12 @@ def choose_samples(
     _check_choice(given, n_samples, out)
     values = check_parameters(by_role("prepares"), given)
     site = read_site(values)
+    if "soil" in site.info:
+        msg = (
+            "'replicates' must be 'average' for a draw, which counts soils, got "
+            "'separate'. Say replicates='average'."
+        )
+        raise ValueError(msg)
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
     X = snv(absorbance(site.on_grid(grid).reflectance))
     try:
