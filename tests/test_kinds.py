@@ -1,5 +1,7 @@
 """Files as people have them: each kind is read rightly, or asked about."""
 
+import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +375,37 @@ def test_a_folder_of_files_becomes_a_table(write_csv, tmp_path):
     with pytest.raises(ValueError, match="has no file with a spectrum"):
         convert_folder(_empty(tmp_path), out)
     assert not out.exists()
+
+
+def write_asd(path, raw, white):
+    """An ASD file of version 2: header, spectrum, head of the reference, reference."""
+    form = "<157s 18s 2B 2b l b l 2f 5b H 128s 56s L 2h 2H 4f h 5b 3H b L 4H 2f 27s5b"
+    when = struct.pack("<9h", 0, 0, 12, 3, 4, 121, 0, 0, 0)
+    facts = [b"", when, 6, 2, 0, 1, 10**9, 1, 10**9, 350.0, 1.0, 2, 0, 0, 0, 0]
+    facts += [len(raw), b"", b"", 17, 0, 0, 1, 1, 0.0, 2.0, 350.0, 2500.0, 16]
+    facts += [0] * 5 + [10, 10, 10, 4, 0, 64, 64, 0, 0, 1000.0, 1800.0, b""] + [0] * 5
+    head = struct.pack("<H2dh", 0xFFFF, 4e4, 4e4, 0)
+    parts = [b"as2", struct.pack(form, *facts), raw.tobytes(), head, white.tobytes()]
+    path.write_bytes(b"".join(parts))
+
+
+def test_asd_files_become_reflectance_under_the_laboratory_s_own_unit(tmp_path):
+    if find_spec("pyASDReader") is None:  # it leaves a log where it is imported
+        pytest.skip("the optional extra vendor is not installed")
+    folder, nm = tmp_path / "asd", np.arange(350, 2501)
+    folder.mkdir()
+    white = np.linspace(2.0, 4.0, len(nm))
+    for soil in range(3):
+        wanted = 0.2 + 0.1 * soil + nm / 1e4
+        write_asd(folder / f"soil{soil}_00000.asd", wanted * white, white)
+    lab, out = tmp_path / "lab.csv", tmp_path / "out.csv"
+    lab.write_text("id,OC (g/kg)\nSoil0,10\nsoil1,12\nsoil2,8\n")
+    convert_folder(folder, out, table=lab)
+    table = pd.read_csv(out)
+    assert table["sample_id"].tolist() == ["Soil0", "soil1", "soil2"]
+    assert table["OC (g/kg)"].tolist() == [10, 12, 8]
+    assert np.allclose(table.iloc[1, 2:].astype(float), 0.3 + nm / 1e4)
+    assert list(Path.cwd().glob("asd_reader*")) == []
 
 
 def _empty(folder):

@@ -22,7 +22,6 @@ from soilnb._files import replacing
 from soilnb.datasets.files.columns import MIN_WAVELENGTHS, TableError
 from soilnb.datasets.files.measured import read_laboratory
 from soilnb.datasets.files.replicates import STEM
-from soilnb.datasets.files.told import Told
 
 Floats = npt.NDArray[np.float64]
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
@@ -46,8 +45,8 @@ def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> lis
     folder : Path
         The files; the name of each is that of its sample, or of its scan.
     out : Path
-        The table that is written: sample_id, soc where there is a `table`, and a column
-        for each wavelength in nm. It must not exist.
+        The table that is written: sample_id, SOC under the name that it has in the
+        `table`, and a column for each wavelength in nm. It must not exist.
     table : Path, optional
         The laboratory's table, with the names of the samples and SOC. A scan belongs to
         the sample of its name, or of its name without a counter at the end.
@@ -82,8 +81,8 @@ def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> lis
     lines = [f"{len(frame)} spectra, {len(nm)} bands from {nm[0]:g} to {nm[-1]:g} nm."]
     ids = list(frame.index)
     if table is not None:
-        ids, soc, note = _join(ids, table)
-        frame.insert(0, "soc", soc)
+        ids, soc, column, note = _join(ids, table)
+        frame.insert(0, column, soc)
         lines.append(note)
     frame.insert(0, "sample_id", ids)
     with replacing(out) as partial:
@@ -134,9 +133,10 @@ def _common_axis(spectra: dict[str, Spectrum]) -> Floats:
     return nm
 
 
-def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str]:
-    """Return the sample and SOC of each spectrum, and what was joined."""
-    soc = {name.lower(): (name, text) for name, text in read_laboratory(table, Told())}
+def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
+    """Return the sample and SOC of each spectrum, its name, and what was joined."""
+    column, pairs = read_laboratory(table)
+    soc = {name.lower(): (name, text) for name, text in pairs}
     found = []
     for name in ids:
         stems = [name, *(m[1] or m[2] for m in [COUNTER.fullmatch(name)] if m)]
@@ -152,7 +152,7 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str]:
             f"name (first: {ids[0]!r}). Name the samples as the files."
         )
         raise TableError(msg)
-    return names, [soc[key][1] if key else "" for key in found], note
+    return names, [soc[key][1] if key else "" for key in found], column, note
 
 
 def _read_asd(file: Path) -> Spectrum | None:
@@ -167,9 +167,12 @@ def _read_asd(file: Path) -> Spectrum | None:
             raise ImportError(msg) from error
     logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
     content = ASDFile(str(file.resolve()))
-    values = content.reflectance if getattr(content, "metadata", None) else None
-    if values is None:
+    parts = (content.spectrumData, content.referenceData)
+    if not content.metadata or any(getattr(p, "spectra", None) is None for p in parts):
         return None
+    raw, white = (np.asarray(part.spectra, dtype=float) for part in parts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(white > 0, raw / white, np.nan)
     return np.asarray(content.wavelengths[: len(values)], dtype=float), values
 
 

@@ -46,6 +46,7 @@ class _Table:
     decimal_comma: bool
     carbon: Carbon
     told: Told
+    soc_name: str
 
     @property
     def ids(self) -> list[str]:
@@ -169,13 +170,14 @@ def _read(path: Path, told: Told) -> _Table:
     if not cells["sample_id"]:
         msg = "It has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    return _Table(cells, source.decimal_comma, carbon, told)
+    soc_name = names[carbon.position or 0]
+    return _Table(cells, source.decimal_comma, carbon, told, soc_name)
 
 
-def read_laboratory(path: Path, told: Told) -> list[tuple[str, str]]:
-    """Return the samples of a laboratory's table with their SOC as text."""
-    table = _read(path, told)
-    return list(zip(table.ids, table.cells["soc"], strict=True))
+def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the name of a laboratory's SOC, and the samples with it as text."""
+    table = _read(path, Told(soc_kind="organic_carbon"))
+    return table.soc_name, list(zip(table.ids, table.cells["soc"], strict=True))
 
 
 def _find_scans(
