@@ -178,17 +178,19 @@ def _read_asd(file: Path) -> Spectrum | None:
 
 @contextlib.contextmanager
 def _inside(folder: str):
-    """Work in a folder for a moment, without handlers that a log could take."""
+    """Work in a folder for a moment; a log that is begun meanwhile is ended."""
     here, root = Path.cwd(), logging.getLogger()
-    before = list(root.handlers)
+    before, level = root.handlers, root.level
+    root.handlers = []
     os.chdir(folder)
     try:
         yield
     finally:
         os.chdir(here)
-        for handler in set(root.handlers) - {*before}:
-            root.removeHandler(handler)
+        for handler in root.handlers:
             handler.close()
+        root.handlers = before
+        root.setLevel(level)
 
 
 def _read_opus(file: Path) -> Spectrum | None:
