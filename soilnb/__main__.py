@@ -88,13 +88,27 @@ def _parser() -> argparse.ArgumentParser:
     check = verbs.add_parser(
         "check",
         help="say what is understood of a file",
-        description="-p: quantity, soc_unit, country or another of the first step.",
+        description="-p: soc_column, soc_unit or another of the first step.",
         parents=[given],
     )
     check.add_argument("file")
     check.add_argument(
         "--as-library", action="store_true", help="the file is a library, not a site"
     )
+    check.add_argument(
+        "--verbose", action="store_true", help="also what is said of the library"
+    )
+    check.add_argument(
+        "--plot", default="", metavar="FILE.png", help="draw the spectra"
+    )
+    convert = verbs.add_parser(
+        "convert", help="make one table of a folder of spectra, one in each file"
+    )
+    convert.add_argument("folder", help="ASD, OPUS or text files, one spectrum each")
+    convert.add_argument(
+        "--table", default="", metavar="LAB.csv", help="values of the laboratory"
+    )
+    convert.add_argument("-o", required=True, metavar="FARM.csv", help="the table")
     return parser
 
 
@@ -182,6 +196,13 @@ def _data(arguments: argparse.Namespace) -> None:
 
         print("\n".join(fetch_file(arguments.name)))
         return
+    if arguments.verb == "convert":
+        from soilnb.datasets import convert_folder
+
+        table = Path(arguments.table) if arguments.table else None
+        out = Path(arguments.o)
+        print("\n".join(convert_folder(Path(arguments.folder), out, table=table)))
+        return
     from soilnb.workflow.data import check_file, check_library
     from soilnb.workflow.params import check_parameters, parse_assignments
     from soilnb.workflow.steps import by_role
@@ -193,7 +214,9 @@ def _data(arguments: argparse.Namespace) -> None:
         lines, usable = check_library(arguments.file, values)
     else:
         values = check_parameters(step, given | {"site": arguments.file})
-        lines, usable = check_file(values)
+        lines, usable = check_file(
+            values, verbose=arguments.verbose, plot=arguments.plot
+        )
     print("\n".join(lines))
     if not usable:
         sys.exit(1)

@@ -82,12 +82,12 @@ def test_values_and_shape_that_disagree_are_asked_about(write_csv):
 
 
 @pytest.mark.parametrize("size", ["mean", "max"])
-def test_scaled_spectra_are_asked_about_whatever_their_shape(write_csv, size):
+def test_scaled_spectra_are_refused_whatever_their_shape(write_csv, size):
     def scale(frame):
         brighten(frame)
         frame[BANDS] = frame[BANDS].div(getattr(frame[BANDS], size)(axis=1), axis=0)
 
-    assert_refused(write_csv(scale), "could be reflectance or absorbance")
+    assert_refused(write_csv(scale), "have the same m.*: they look like pre-treated")
 
 
 @pytest.mark.parametrize(

@@ -153,14 +153,14 @@ def test_gzip_is_found_by_content_and_not_by_name(write_csv, tmp_path):
 
 
 def test_names_of_tables(write_csv, tmp_path):
-    for name in ("a.csv", "a.CSV.GZ", "a.tab", "a.parquet"):
+    for name in ("a.csv", "a.CSV.GZ", "a.tab", "a.parquet", "a.xlsx"):
         assert is_table(name)
-    for name in ("farms", "a.xlsx", "a.gz", "ossl_v1.2", tmp_path):
+    for name in ("farms", "a.json", "a.gz", "ossl_v1.2", tmp_path):
         assert not is_table(name)
     write_csv()
     assert is_table(tmp_path)  # a folder with tables counts as one
-    names = ("b/my.farm.csv.gz", "a.CSV", "x.parquet", "ossl_v1.2", "a.xlsx")
-    stems = ["my.farm", "a", "x", "ossl_v1.2", "a.xlsx"]
+    names = ("b/my.farm.csv.gz", "a.CSV", "x.parquet", "ossl_v1.2", "a.json")
+    stems = ["my.farm", "a", "x", "ossl_v1.2", "a.json"]
     assert [stem(name) for name in names] == stems
 
 

@@ -9,7 +9,15 @@ from sklearn.cross_decomposition import PLSRegression
 
 from soilnb.baselines import fit_plsr
 from soilnb.datasets import SpectralLibrary, load_site
-from soilnb.study import Fits, Study, predict_with, prepare
+from soilnb.study import (
+    Fits,
+    Study,
+    explained,
+    make_farm,
+    predict_with,
+    prepare,
+    why_unrelated,
+)
 from soilnb.study.split import select_local
 
 
@@ -413,3 +421,74 @@ def test_random_splits_hold_every_sample_about_as_often(farms):
     assert np.abs(counts - 48).max() < 5 * 6.04
     # Chi-squared with 124 degrees of freedom, mean 124 x (1 - 30/125): sd below 13.
     assert np.sum((counts - 48) ** 2 / 48) < 94 + 5 * 13
+
+
+def scanned(farm, n_soils=40, n_scans=3):
+    """A farm of several scans of each soil."""
+    rng = np.random.default_rng(4)
+    rows = np.repeat(np.arange(n_soils), n_scans)
+    scale = 1 + 0.01 * rng.normal(size=(len(rows), 1))
+    bent = 1 + 0.01 * rng.normal(size=(len(rows), 1)) * farm.wavelengths / 1000
+    info = farm.info.iloc[rows]
+    numbers = [f"{name}-{row}" for row, name in enumerate(info["sample_id"])]
+    info = info.assign(soil=info["sample_id"], sample_id=numbers)
+    spectra = farm.reflectance[rows] * scale * bent
+    return SpectralLibrary("s", spectra, farm.wavelengths, farm.soc[rows], info)
+
+
+@pytest.mark.parametrize("column", ["soil", "group"])
+@pytest.mark.parametrize("split", ["kennard_stone", "random"])
+def test_scans_of_a_soil_are_never_parted(farms, column, split):
+    site = scanned(load_site("skane"))
+    if column == "group":
+        info = site.info.assign(group=site.info["soil"]).drop(columns="soil")
+        site = replace(site, info=info)
+    study = prepare(farms, site, n_local=20, n_folds=5, split=split)
+    soil = study.site.info[column].to_numpy()
+    assert len(study.local) == 60
+    assert study.n_local == 20
+    assert study.n_measured == 40
+    assert not {*soil[study.local]} & {*soil[study.test]}
+    rows = np.arange(30)
+    for folds in (study.local_folds, study.localised_folds(len(rows))[len(rows) :]):
+        of_soil = pd.Series(folds).groupby(soil[study.local]).nunique()
+        assert (of_soil == 1).all()
+        assert len(set(folds)) == 5
+    few = study.first_local(12)
+    assert {*soil[few.local]} == {*soil[study.local][:36]}
+    assert few.n_local == 12
+
+
+def test_a_few_large_groups_are_split_and_said(farms):
+    site = load_site("skane")
+    halves = site.info.assign(group=np.where(np.arange(len(site)) < 60, "n", "s"))
+    study = prepare(farms, replace(site, info=halves), n_folds=5)
+    assert any("The 2 groups of the site are too few" in note for note in study.notes)
+    assert len(study.local) == study.n_local == 30
+
+
+def test_spectra_of_other_samples_explain_nothing(farms):
+    study = prepare(farms, load_site("skane"), n_folds=5)
+    assert explained(study) > 0.3
+    assert why_unrelated(study) == ""
+    rng = np.random.default_rng(0)
+    mixed = replace(study.site, soc=rng.permutation(study.site.soc))
+    said = why_unrelated(study.with_split(site=mixed))
+    assert said.startswith("The spectra explain nothing of the SOC")
+
+
+def test_a_farm_of_scans_has_no_answer_before_they_are_averaged(farms):
+    study = prepare(farms, scanned(load_site("skane")), n_local=20, n_folds=5)
+    with pytest.raises(ValueError, match="'replicates' must be 'average' for the answ"):
+        make_farm(study)
+
+
+def test_a_gap_between_detectors_costs_its_bands_only(farms):
+    site = load_site("skane")
+    nm = site.wavelengths
+    there = (nm <= 1000) | (nm >= 1060)
+    cut = replace(site, reflectance=site.reflectance[:, there], wavelengths=nm[there])
+    study = prepare(farms, cut, n_folds=5)
+    lost = np.setdiff1d(np.arange(420, 2481, 10), study.wavelengths)
+    assert lost.tolist() == [1010, 1020, 1030, 1040, 1050]
+    assert any("between 1000 and 1060 nm" in note for note in study.notes)

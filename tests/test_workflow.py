@@ -197,8 +197,6 @@ def in_part(frame):
                 "A study can be made as soon as some samples have SOC.",
             ],
         ),
-        # A library may lack SOC in some rows, a site only if enough are left.
-        (in_part, ["--as-library"], ["21 of 30 rows"]),
     ],
 )
 def test_check_says_what_it_understood(write_csv, change, options, parts):
@@ -214,7 +212,12 @@ def test_check_says_what_it_understood(write_csv, change, options, parts):
         (None, REFLECTANCE, "at least n_local + 5 = 35 samples, got 30"),
         (in_part, [], "got 9 with SOC"),
         (without_soc, ["--as-library"], "no column 'soc'"),
-        (lambda frame: frame.rename(columns={"soc": "SOM"}), [], "you mean 'SOM'?"),
+        (in_part, ["--as-library"], "at least 50 rows for a run, got 9."),
+        (
+            lambda frame: frame.rename(columns={"soc": "SOM"}),
+            [],
+            "Say it with: -p soc_column=SOM -p soc_kind=organic_matter",
+        ),
     ],
 )
 def test_check_says_what_is_wrong(write_csv, change, options, part):

@@ -2,7 +2,10 @@
 
 from soilnb.datasets.farms import FARM_SITES, FARMS, Farm, load_farm, load_farms
 from soilnb.datasets.files import (
+    CHOICES,
+    OPTIONS,
     FileReport,
+    convert_folder,
     find_files,
     inspect_file,
     is_table,
@@ -35,11 +38,13 @@ from soilnb.datasets.open import (
 from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
 
 __all__ = [
+    "CHOICES",
     "FARMS",
     "FARM_SITES",
     "INFO_COLUMNS",
     "LIBRARIES",
     "OPEN_SITES",
+    "OPTIONS",
     "SITES",
     "SYNTHETIC",
     "TWIN_SITES",
@@ -48,6 +53,7 @@ __all__ = [
     "OpenFile",
     "SpectralLibrary",
     "concatenate",
+    "convert_folder",
     "data_folder",
     "describe",
     "describe_origin",

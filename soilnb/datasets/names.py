@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soilnb._validation import suggestion
 from soilnb.datasets.farms import FARM_SITES, load_farm, load_farms
-from soilnb.datasets.files import is_table, read_file, stem
+from soilnb.datasets.files import LISTED, is_table, read_file, stem
 from soilnb.datasets.library import SpectralLibrary, concatenate
 from soilnb.datasets.open import OPEN_SITES, load_open, load_open_files, open_files
 from soilnb.datasets.twin import TWIN_RANGE_NM, TWIN_SITES, make_library, make_site
@@ -22,10 +22,8 @@ SITES = (*FARM_SITES, *OPEN_SITES, *TWIN_SITES)
 def load_library(
     name_or_path: str | Path = "farms",
     *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
     progress: Callable[[int, int, str], object] | None = None,
+    **told: str,
 ) -> SpectralLibrary:
     """Return a soil spectral library, by its name or from a file.
 
@@ -37,7 +35,7 @@ def load_library(
     ----------
     name_or_path : str or Path
         One of `LIBRARIES`, or the path of a file.
-    quantity, soc_unit, country, progress
+    progress, **told
         For a file only, as for `read_file`.
 
     Returns
@@ -58,17 +56,9 @@ def load_library(
     >>> len(load_library("farms"))
     1301
     """
-    options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if _is_built_in(name_or_path, "library", options):
+    if _is_built_in(name_or_path, "library", told):
         return _built_in_library(str(name_or_path))
-    return read_file(
-        name_or_path,
-        quantity=quantity,
-        soc_unit=soc_unit,
-        country=country,
-        soc_required=False,
-        progress=progress,
-    )
+    return read_file(name_or_path, soc_required=False, progress=progress, **told)
 
 
 def _built_in_library(name: str) -> SpectralLibrary:
@@ -85,10 +75,8 @@ def _built_in_library(name: str) -> SpectralLibrary:
 def load_site(
     name_or_path: str | Path,
     *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
     measured: str | Path = "",
+    **told: str,
 ) -> SpectralLibrary:
     """Return the samples of one site, by its name or from a file.
 
@@ -96,7 +84,7 @@ def load_site(
     ----------
     name_or_path : str or Path
         One of `SITES`, or the path of a file.
-    quantity, soc_unit, country, measured
+    measured, **told
         For a file only, as for `read_file`. A file may have no SOC; `measured` is a
         table with that of the samples that were sent to the laboratory.
 
@@ -117,16 +105,9 @@ def load_site(
     >>> len(load_site("skane"))
     125
     """
-    options = {"quantity": quantity, "soc_unit": soc_unit, "country": country}
-    if _is_built_in(name_or_path, "site", options | {"measured": str(measured)}):
+    if _is_built_in(name_or_path, "site", told | {"measured": str(measured)}):
         return _built_in_site(str(name_or_path))
-    return read_file(
-        name_or_path,
-        quantity=quantity,
-        soc_unit=soc_unit,
-        country=country,
-        measured=measured,
-    )
+    return read_file(name_or_path, measured=measured, **told)  # type: ignore[arg-type]
 
 
 def _built_in_site(name: str) -> SpectralLibrary:
@@ -263,7 +244,7 @@ def _check_path(
         hint = f" It is a {'library' if kind == 'site' else 'site'}."
     listed = ", ".join(repr(name) for name in names)
     msg = (
-        f"Unknown {kind} {value!r}.{hint} Use {listed}, or the path of a .csv, "
-        ".csv.gz, .tab or .parquet file."
+        f"Unknown {kind} {value!r}.{hint} Use {listed}, or the path of a file that "
+        f"ends in {LISTED}."
     )
     raise ValueError(msg)

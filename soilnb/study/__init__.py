@@ -16,6 +16,7 @@ from soilnb.study.farm import (
     stock_of,
     summarise_farm,
 )
+from soilnb.study.independent import LIBRARY_ROWS_MIN
 from soilnb.study.intervals import check_level, cv_plus, n_needed
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.networks import (
@@ -34,6 +35,7 @@ from soilnb.study.recommend import (
     choose,
     nested_predictions,
 )
+from soilnb.study.related import explained, why_unrelated
 from soilnb.study.repeats import Case, plan_cases, refit, repeat, score_cases, unseen
 from soilnb.study.scoring import (
     VERDICT_TEST_MIN,
@@ -52,6 +54,7 @@ from soilnb.study.uncertainty import over_sites, paired, sign_flip_test, smalles
 __all__ = [
     "BLENDED",
     "CANDIDATES",
+    "LIBRARY_ROWS_MIN",
     "NINE_MODELS",
     "N_TEST_MIN",
     "RULE_SITES",
@@ -72,6 +75,7 @@ __all__ = [
     "cv_plus",
     "estimate_farm",
     "estimate_samples",
+    "explained",
     "find_domain",
     "fit_models",
     "library_architectures",
@@ -99,5 +103,6 @@ __all__ = [
     "sweep_weights",
     "unseen",
     "verdict",
+    "why_unrelated",
     "winners",
 ]

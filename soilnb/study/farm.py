@@ -13,13 +13,13 @@ import pandas as pd
 from soilnb import sampling
 from soilnb._validation import check_choice
 from soilnb.sampling import Draw
-from soilnb.selection import DESIGNS, draw_samples, random_folds
+from soilnb.selection import DESIGNS, draw_samples
 from soilnb.study.blend import Blend
 from soilnb.study.domain import find_domain
 from soilnb.study.drawn import UNKNOWN, new_draw, read_draw
 from soilnb.study.intervals import cv_plus
 from soilnb.study.prepared import Study
-from soilnb.study.split import N_LOCAL_MIN, N_TEST_MIN
+from soilnb.study.split import N_LOCAL_MIN, N_TEST_MIN, folds_of
 
 N_DRAWN = 30  # samples whose SOC a farm keeps where all are known
 N_NEXT = 10  # samples that are named to be measured next
@@ -76,6 +76,13 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         check_choice(design, "design", sampling.DRAWN_BY)
     seed = study.seed if seed is None else seed
     site = study.site
+    if "soil" in site.info:
+        msg = (
+            "'replicates' must be 'average' for the answer of a farm, whose draws and "
+            "mean count soils, got 'separate'. Say replicates='average', or run the "
+            "other chapters only."
+        )
+        raise ValueError(msg)
     told = site.info["design"] != "" if "design" in site.info else np.array([False])
     if len(study.unmeasured) or told.any():
         is_known = np.isfinite(site.soc)
@@ -94,12 +101,12 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     _check_measured(study, local)
     soc = np.full(len(site), np.nan)
     soc[local] = site.soc[local]
-    n_folds = min(study.n_folds, len(local))
+    n_folds = min(study.n_folds, len(np.unique(study.soils[local])))
     farm = study.with_split(
         site=replace(site, soc=soc),
         local=local,
         test=np.setdiff1d(np.arange(len(site)), local),
-        local_folds=random_folds(len(local), n_folds, seed),
+        local_folds=folds_of(study.soils[local], n_folds, seed),
         n_folds=n_folds,
     )
     return Farm(farm, draw, alone, truth, notes)

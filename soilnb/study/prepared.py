@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,11 +34,15 @@ from soilnb.study.split import (
     check_soc_varies,
     check_split,
     divide,
+    folds_of,
+    soils_of,
 )
 
 MAX_GAP_NM = 50  # over wider ones, spectra would be invented by interpolation
+MAX_GAP_LEFT_NM = 100  # between detectors, where the bands of the gap are left out
 LIBRARIES = ("global", "country")
 NOWHERE = "they are estimated, and in no model"
+GROUPED = "Samples of one group are on one side of the split and of every fold."
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,21 @@ class Study:
         """SNV absorbance of the global library."""
         return snv(absorbance(self.library.reflectance))
 
+    @cached_property
+    def soils(self) -> npt.NDArray[np.int64]:
+        """Number of each site row's soil: rows of one are never parted by a split."""
+        return soils_of(self.site)
+
+    @property
+    def n_local(self) -> int:
+        """Number of local soils; of local samples, where each is a soil of its own."""
+        return len(np.unique(self.soils[self.local]))
+
+    @property
+    def n_measured(self) -> int:
+        """Number of measured soils of the site."""
+        return len(np.unique(self.soils[np.isfinite(self.site.soc)]))
+
     @property
     def unmeasured(self) -> npt.NDArray[np.int64]:
         """Rows of `site` without SOC: they are neither local nor test samples."""
@@ -163,12 +183,16 @@ class Study:
 
     def localised_folds(self, n_selected: int) -> npt.NDArray[np.int64]:
         """Folds of the k + n localised data: selected rows first, then local ones."""
-        return random_folds(n_selected + len(self.local), self.n_folds, self.seed + 3)
+        folds = random_folds(n_selected + self.n_local, self.n_folds, self.seed + 3)
+        own = pd.factorize(self.soils[self.local])[0]
+        return np.concatenate([folds[:n_selected], folds[n_selected:][own]])
 
     def with_split(self, **changes: Any) -> Study:
         """Return the study of other rows; spectra as models see them stay."""
         made = replace(self, **changes)
-        for name in {"X_site", "_X_library", "country_rows"} & set(self.__dict__):
+        for name in {"X_site", "_X_library", "country_rows", "soils"} & set(
+            self.__dict__
+        ):
             made.__dict__[name] = self.__dict__[name]
         return made
 
@@ -184,10 +208,9 @@ class Study:
         Site and library are those at hand: nothing is read or prepared again. What is
         left out is as in this study; options and refusals are those of `prepare`.
         """
-        n_local = len(self.local) if n_local is None else n_local
+        n_local = self.n_local if n_local is None else n_local
         seed = self.seed if seed is None else seed
         local, test = divide(self, split=split, n_local=n_local, seed=seed)
-        n_local = len(local)
         notes = [note for note in self.notes if not OF_A_SPLIT.fullmatch(note)]
         if split == "random":
             notes.insert(0, DRAWN)
@@ -197,7 +220,7 @@ class Study:
         return self.with_split(
             local=local,
             test=test,
-            local_folds=random_folds(n_local, self.n_folds, seed),
+            local_folds=folds_of(self.soils[local], self.n_folds, seed),
             library_folds=random_folds(len(self.library), self.n_folds, seed + 1),
             country_folds=(
                 random_folds(n_country, self.n_folds, seed + 2)
@@ -215,17 +238,17 @@ class Study:
         those that Kennard-Stone would have selected, or a random sample. Those that are
         left over are in neither set.
         """
-        n_local = len(self.local)
+        n_local = self.n_local
         lowest = max(N_LOCAL_MIN, self.n_folds)
         check_int(n, "n", lowest, n_local, " (the local samples)")
         if n == n_local:
             return self
-        local = self.local[:n]
+        local = self.local[pd.factorize(self.soils[self.local])[0] < n]
         check_soc_varies(self.site, local, "local")
         note = f"Of {n_local} local samples only the first {n} are used."
         return self.with_split(
             local=local,
-            local_folds=random_folds(n, self.n_folds, self.seed),
+            local_folds=folds_of(self.soils[local], self.n_folds, self.seed),
             notes=(note, *self.notes),
         )
 
@@ -363,20 +386,28 @@ def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
     return replace(library.take(is_measured), notes=(*library.notes, note))
 
 
-def _check_gaps(
+def _without_gaps(
     measured: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
-) -> None:
-    """Raise ValueError where the grid would be interpolated over a wide gap."""
+) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Return the grid without its bands in a detector's gap; refuse wider ones."""
     edges = measured[(measured > grid[0]) & (measured < grid[-1])]
     edges = np.concatenate([grid[:1], edges, grid[-1:]])
-    widest = int(np.diff(edges).argmax())
-    if edges[widest + 1] - edges[widest] > MAX_GAP_NM:
-        msg = (
-            f"The site's wavelengths must be at most {MAX_GAP_NM} nm apart, got none "
-            f"between {edges[widest]:g} and {edges[widest + 1]:g} nm. Choose a "
-            "'wavelength_range' without the gap."
-        )
-        raise ValueError(msg)
+    kept, notes = np.ones(len(grid), dtype=bool), []
+    for low, high in itertools.pairwise(edges):
+        if high - low > MAX_GAP_LEFT_NM:
+            msg = (
+                f"The site's wavelengths must be at most {MAX_GAP_NM} nm apart, got "
+                f"none between {low:g} and {high:g} nm. Choose a 'wavelength_range' "
+                "without the gap."
+            )
+            raise ValueError(msg)
+        if high - low > MAX_GAP_NM:
+            kept &= (grid <= low) | (grid >= high)
+            notes.append(
+                f"Nothing was measured between {low:g} and {high:g} nm: these bands "
+                "are left out."
+            )
+    return grid[kept], notes
 
 
 def prepare(
@@ -403,9 +434,11 @@ def prepare(
     library, site : SpectralLibrary
         Any wavelengths; both are brought to the working grid here.
     n_local : int, default 30
-        Local samples, at least 10; at least 5 others must have SOC, for the test. A
-        site with fewer than 35 measured samples and others without SOC may have no
-        test: all that are measured are local then.
+        Local samples, at least 10; of soils with several scans (`soil` in the site's
+        info, or 15 and more values of `group`) local soils, all scans of each. At
+        least 5 others must have SOC, for the test. A site with fewer than 35 measured
+        samples and others without SOC may have no test: all that are measured are
+        local then.
     n_folds : int, default 10
         Folds of the cross-validation, from 2 to `n_local`.
     wavelength_range : tuple of two floats, default (420, 2480)
@@ -419,13 +452,21 @@ def prepare(
     """
     check_split(site, split, n_local, n_folds, seed)
     grid = working_grid(site.wavelengths, wavelength_range)
-    _check_gaps(site.wavelengths, grid)
+    grid, gap_notes = _without_gaps(site.wavelengths, grid)
     is_measured = np.isfinite(site.soc).all()
     n_least = n_local + N_TEST_MIN if is_measured else N_LOCAL_MIN
     site, site_notes = _without_site_copies(site.on_grid(grid), n_least)
     library = _measured_library(library)
     independent, library_notes = independent_library(library, site)
-    notes = [*library.notes, *site_notes, *library_notes]
+    notes = [*library.notes, *gap_notes, *site_notes, *library_notes]
+    if len(np.unique(soils_of(site))) < len(site):
+        notes.append(GROUPED)
+    elif site.info["group"].nunique() > 1:
+        n_groups = site.info["group"].nunique()
+        notes.append(
+            f"The {n_groups} groups of the site are too few to keep each on one side "
+            "of the split: its samples are split one by one."
+        )
     if not len(country_rows(independent, site)):
         notes.append(why_no_country(independent, site))
     none = np.array([], dtype=np.int64)

@@ -61,7 +61,7 @@ class Case:
         if self.kind != "learning_curve":
             split = "random" if self.kind == "random_splits" else "kennard_stone"
             return study.resplit(split=split, n_local=self.n_local, seed=self.seed)
-        n_samples = len(study.site) - len(study.unmeasured)
+        n_samples = study.n_measured
         if n_samples < CURVE_SITE_MIN:
             msg = (
                 f"'site' {study.site.name!r} must have at least {CURVE_SITE_MIN} "
@@ -81,10 +81,10 @@ def plan_cases(
     has; the curve is of `curve_seeds` and `sizes`, without those too few for the
     study's folds, and needs a site of at least 90 samples.
     """
-    n_local, seeds = len(study.local), list(seeds)
+    n_local, seeds = study.n_local, list(seeds)
     cases = [Case("seeds", seed, n_local) for seed in seeds]
     cases += [Case("random_splits", seed, n_local) for seed in seeds]
-    if len(study.site) - len(study.unmeasured) < CURVE_SITE_MIN:
+    if study.n_measured < CURVE_SITE_MIN:
         return cases
     enough = [n for n in sizes if n >= study.n_folds]
     return cases + [Case("learning_curve", s, n) for s in curve_seeds for n in enough]

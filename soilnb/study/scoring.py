@@ -51,7 +51,7 @@ class Fits:
         ids = study.site.info["sample_id"].to_numpy()[study.test]
         where = {"library": study.library.name, "site": study.site.name}
         made = {"profile": profile, "seed": study.seed}
-        sizes = {"n_local": len(study.local), "n_test": len(study.test)}
+        sizes = {"n_local": study.n_local, "n_test": len(study.test)}
         scores, predictions = [], []
         for method, model in self.models.items():
             predicted = model.predict(study.X_test)

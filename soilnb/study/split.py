@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from soilnb._validation import check_choice, check_int
 from soilnb.datasets import SpectralLibrary
-from soilnb.selection import kennard_stone
+from soilnb.selection import kennard_stone, random_folds
 
 if TYPE_CHECKING:
     from soilnb.study.prepared import Study
@@ -36,6 +37,35 @@ class ConstantSocError(ValueError):
     """All local or all test samples have the same SOC: nothing to model or to score."""
 
 
+def soils_of(site: SpectralLibrary) -> npt.NDArray[np.int64]:
+    """Return a number for each row's soil: of its scans, or of its group.
+
+    A few large groups, such as fields, cannot be kept apart: each sample is by itself.
+    """
+    is_scans = "soil" in site.info
+    codes = pd.factorize(site.info["soil" if is_scans else "group"])[0]
+    if is_scans or codes.max(initial=0) + 1 >= N_LOCAL_MIN + N_TEST_MIN:
+        return codes.astype(np.int64)
+    return np.arange(len(site))
+
+
+def folds_of(
+    soils: npt.NDArray[np.integer], n_folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each row, the same for all rows of a soil."""
+    codes = pd.factorize(soils)[0]
+    return random_folds(int(codes.max()) + 1, n_folds, seed)[codes]
+
+
+def _means(
+    X: npt.NDArray[np.float64], codes: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
+    """Return the mean of the rows of each number, by increasing number."""
+    if len(np.unique(codes)) == len(X):
+        return X
+    return pd.DataFrame(X).groupby(codes).mean().to_numpy()
+
+
 def divide(
     study: Study, *, split: str, n_local: int, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -43,10 +73,13 @@ def divide(
     site = study.site
     check_split(site, split, n_local, study.n_folds, seed)
     measured = np.flatnonzero(np.isfinite(site.soc))
-    n_local = min(n_local, len(measured))
-    if len(measured) < n_local + N_TEST_MIN:
-        n_local = len(measured)  # none is left for a test
-    local = measured[select_local(study.X_site[measured], n_local, split, seed)]
+    soils = pd.factorize(study.soils[measured])[0]
+    n_soils = int(soils.max()) + 1
+    n_local = min(n_local, n_soils)
+    if n_soils < n_local + N_TEST_MIN:
+        n_local = n_soils  # none is left for a test
+    selected = select_local(_means(study.X_site[measured], soils), n_local, split, seed)
+    local = np.concatenate([measured[soils == soil] for soil in selected])
     test = np.setdiff1d(measured, local)
     check_soc_varies(site, local, "local")
     if len(test):
@@ -72,7 +105,7 @@ def check_split(
     check_int(n_local, "n_local", N_LOCAL_MIN)
     check_int(n_folds, "n_folds", 2, n_local, " (n_local)")
     check_int(seed, "seed", 1)
-    n_measured = int(np.isfinite(site.soc).sum())
+    n_measured = len(np.unique(soils_of(site)[np.isfinite(site.soc)]))
     if n_measured < min(len(site), N_TESTED):
         _check_few(site, n_measured)
     elif n_measured < n_local + N_TEST_MIN:

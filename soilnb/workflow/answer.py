@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets import SITES, folder_name
+from soilnb.datasets import OPTIONS, SITES, folder_name
 from soilnb.methods import DESIGNS
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
@@ -25,14 +25,7 @@ from soilnb.workflow.step import Step
 from soilnb.workflow.steps import STEPS, by_role
 
 # What may change the spectra that are chosen from, and where results go.
-_OF_SCANS = (
-    "quantity",
-    "soc_unit",
-    "country",
-    "wavelength_range",
-    "library",
-    "results",
-)
+_OF_SCANS = (*OPTIONS, "wavelength_range", "library", "results")
 _TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
 
 
@@ -219,6 +212,12 @@ def choose_samples(
     _check_choice(given, n_samples, out)
     values = check_parameters(by_role("prepares"), given)
     site = read_site(values)
+    if "soil" in site.info:
+        msg = (
+            "'replicates' must be 'average' for a draw, which counts soils, got "
+            "'separate'. Say replicates='average'."
+        )
+        raise ValueError(msg)
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
     X = snv(absorbance(site.on_grid(grid).reflectance))
     try:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soilnb._files import replacing
 from soilnb.datasets import (
     FARM_SITES,
     OPEN_SITES,
+    OPTIONS,
     TWIN_SITES,
     SpectralLibrary,
     data_folder,
@@ -21,8 +25,9 @@ from soilnb.datasets import (
     load_site,
     open_files,
 )
-from soilnb.study import Study, prepare
+from soilnb.study import LIBRARY_ROWS_MIN, Study, prepare, why_unrelated
 from soilnb.workflow.places import resolve
+from soilnb.workflow.steps import STEPS, by_role
 
 if TYPE_CHECKING:
     from soilnb.workflow.step import Step
@@ -51,13 +56,10 @@ def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLib
     """Return the library as it was measured."""
     try:
         return load_library(
-            resolve(values["library"]),
-            quantity=values["library_quantity"],
-            soc_unit=values["library_soc_unit"],
-            progress=progress,
+            resolve(values["library"]), progress=progress, **_told_of_library(values)
         )
     except ValueError as error:  # the reader speaks of quantity and soc_unit
-        text = re.sub(r"\b(quantity|soc_unit)(?=['=])", r"library_\1", str(error))
+        text = _as_library(str(error))
         msg = f"Library {values['library']!r}: {text}"
         raise ValueError(msg) from error
 
@@ -66,11 +68,20 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
     """Return the site as it was measured."""
     return load_site(
         resolve(values["site"]),
-        quantity=values["quantity"],
-        soc_unit=values["soc_unit"],
-        country=values["country"],
         measured=resolve(values["measured"]),
+        **{name: values[name] for name in OPTIONS},
     )
+
+
+def _told_of_library(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was told of a library's file."""
+    named = {name: f"library_{name}" for name in OPTIONS}
+    return {name: values[of] for name, of in named.items() if of in values}
+
+
+def _as_library(text: str) -> str:
+    """Return a sentence of the reader with the names of a library's parameters."""
+    return re.sub(rf"\b({'|'.join(OPTIONS)})(?=['=])", r"library_\1", text)
 
 
 def measured_site(step: Step) -> SpectralLibrary:
@@ -117,38 +128,99 @@ def fetch_file(name: str) -> list[str]:
 
 def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
     """Return what is understood of a library's file, and whether it can be used."""
-    report = inspect_file(
-        path,
-        quantity=values["library_quantity"],
-        soc_unit=values["library_soc_unit"],
-        soc_required=False,
-    )
-    return report.lines(), not report.problems
+    told: dict[str, Any] = _told_of_library(values)
+    report = inspect_file(path, soc_required=False, **told)
+    problems = [_as_library(problem) for problem in report.problems]
+    n_rows = len(report.library) if report.library is not None else LIBRARY_ROWS_MIN
+    if n_rows < LIBRARY_ROWS_MIN:
+        problems.append(
+            f"A library must have at least {LIBRARY_ROWS_MIN} rows for a run, got "
+            f"{n_rows}. Add samples, or use another library."
+        )
+    return _conclude(report.understood(), problems, "library_"), not problems
 
 
-def check_file(values: dict[str, Any]) -> tuple[list[str], bool]:
-    """Return what is understood of a site's file, and whether a study can use it."""
-    told = ("quantity", "soc_unit", "country", "measured")
-    options: dict[str, Any] = {key: resolve(values[key]) for key in told}
-    report = inspect_file(values["site"], **options)
-    *lines, verdict = report.lines()
+def check_file(
+    values: dict[str, Any], *, verbose: bool = False, plot: str = ""
+) -> tuple[list[str], bool]:
+    """Return what is understood of a site's file, and whether a study can use it.
+
+    With `verbose`, also what was left out of the library. `plot` is the name of a
+    picture of the spectra that is made.
+    """
+    options: dict[str, Any] = {name: values[name] for name in OPTIONS}
+    measured = resolve(values["measured"])
+    report = inspect_file(resolve(values["site"]), measured=measured, **options)
+    lines = report.understood()
     if report.library is None:
-        return [*lines, verdict], False
+        return _conclude(lines, report.problems), False
+    if plot:
+        _plot_spectra(report.library, plot)
+        lines.append(f"  The spectra are drawn in {plot}.")
     try:
         folder_name(values["site"])
         if np.isnan(report.library.soc).all():  # the laboratory has not begun
             read_library(values)
             lines.append("  A study can be made as soon as some samples have SOC.")
-            return [*lines, verdict], True
+            return _conclude(lines, ()), True
         study = prepare_study(values)
     except ValueError as error:
-        return [*lines, "Wrong:", f"  {error}"], False
+        return _conclude(lines, [str(error)]), False
+    lines += [f"  {line}" for line in _describe_study(study, verbose)]
+    return _conclude(lines, ()), True
+
+
+def _describe_study(study: Study, verbose: bool) -> list[str]:
+    """Return what a study of a file will be, and what to know before it is run."""
     first, last = study.wavelengths[[0, -1]]
-    lines.append(
-        f"  A study with library {study.library.name!r}: {len(study.local)} local and "
+    lines = [
+        f"A study with library {study.library.name!r}: {len(study.local)} local and "
         f"{len(study.test)} test samples, {len(study.wavelengths)} bands from "
         f"{first:g} to {last:g} nm, {len(study.library)} library rows, "
         f"{len(study.country_rows)} of them from the site's country."
+    ]
+    need_test = [name[:2] for name, step in STEPS.items() if step.site and step.tests]
+    is_scans = "soil" in study.site.info
+    but = f" but {by_role('answers')}, which needs replicates='average'" * is_scans
+    lines.append(
+        f"All chapters can run{but}."
+        if len(study.test)
+        else f"The chapters {', '.join(need_test)} cannot run: too few samples are "
+        "measured for a test."
     )
-    lines += [f"  {note}" for note in study.notes]
-    return [*lines, verdict], True
+    if verbose:
+        return [*lines, *study.notes, *filter(None, [why_unrelated(study)])]
+    of_library = re.compile(r"\b(library|country)\b", re.IGNORECASE)
+    own = [note for note in study.notes if note not in study.library.notes]
+    lines += [note for note in own if not of_library.search(note)]
+    return lines + [warning for warning in [why_unrelated(study)] if warning]
+
+
+def _conclude(lines: list[str], problems: Sequence[str], prefix: str = "") -> list[str]:
+    """Return the lines with what is wrong, and the parameters that may mend it."""
+    if not problems:
+        return [*lines, "Nothing is wrong."]
+    lines = [*lines, "Wrong:", *(f"  {problem}" for problem in problems)]
+    found: dict[str, list[str]] = {}
+    names = "|".join(f"{prefix}{name}" for name in OPTIONS)
+    for name, value in re.findall(rf"\b({names})='([^']+)'", " ".join(problems)):
+        if value not in found.setdefault(name, []):
+            found[name].append(value)
+    parts = []
+    for name, (value, *others) in found.items():
+        more = f" (or {', '.join(others)})" if others else ""
+        parts.append(f"-p {shlex.quote(f'{name}={value}')}{more}")
+    return [*lines, f"Say it with: {' '.join(parts)}"] if parts else lines
+
+
+def _plot_spectra(site: SpectralLibrary, name: str) -> None:
+    """Leave a picture of the spectra of a file."""
+    from soilnb import plots  # loads Matplotlib
+
+    path = Path(name)
+    if path.suffix.lower() != ".png":
+        msg = f"'--plot' must end in .png, got {name!r}. Give another name."
+        raise ValueError(msg)
+    figure = plots.plot_spectra(site.wavelengths, {"site": site.reflectance})
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
-from soilnb.datasets import wavelength_range
+from soilnb.datasets import CHOICES, wavelength_range
 from soilnb.preprocessing import check_wavelength_range
 from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
@@ -140,8 +140,6 @@ def _number_between(low: float, high: float, unit: str) -> Callable[[str, Any], 
     return check
 
 
-_QUANTITIES = ("", "reflectance", "percent", "absorbance")
-_UNITS = ("", "%", "g/kg")
 RULES: dict[str, Callable[[str, Any], object]] = {
     "site": _check_text,
     "library": _check_text,
@@ -151,10 +149,8 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_local": _between(10, 10_000),
     "n_folds": _between(0, 1000),
     "wavelength_range": _check_range,
-    "quantity": _one_of(*_QUANTITIES),
-    "library_quantity": _one_of(*_QUANTITIES),
-    "soc_unit": _one_of(*_UNITS),
-    "library_soc_unit": _one_of(*_UNITS),
+    **{name: _one_of("", *choices) for name, choices in CHOICES.items()},
+    **{f"library_{name}": _one_of("", *choices) for name, choices in CHOICES.items()},
     "design": _one_of("", *DRAWN_BY),
     "level": lambda _, value: check_level(value),
     "target": _check_percent,

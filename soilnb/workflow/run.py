@@ -18,7 +18,7 @@ from typing import Any
 
 from soilnb._files import digest, locked
 from soilnb._validation import check_int
-from soilnb.datasets import SITES, data_folder
+from soilnb.datasets import OPTIONS, SITES, data_folder
 from soilnb.rslocal import selection_size
 from soilnb.study import N_TEST_MIN, Study, make_farm, stock_of
 from soilnb.workflow import stamps
@@ -34,7 +34,7 @@ from soilnb.workflow.show import Progress, duration
 from soilnb.workflow.step import PREPARED
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
 
-_FOR_FILES = ("quantity", "soc_unit", "country", "measured")
+_FOR_FILES = (*OPTIONS, "measured")
 
 
 class StepError(RuntimeError):

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from soilnb._files import replacing
+from soilnb.datasets import OPTIONS
 from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse
 from soilnb.study import over_sites
@@ -19,7 +20,7 @@ from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
 REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
-_OWN = {"site", "results", "quantity", "soc_unit", "country", "measured", "scheduler"}
+_OWN = {"site", "results", "measured", "scheduler", *OPTIONS}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]

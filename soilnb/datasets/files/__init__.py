@@ -1,6 +1,19 @@
 """A user's own file of spectra: opened, told apart, checked, read."""
 
+from soilnb.datasets.files.convert import convert_folder
 from soilnb.datasets.files.report import FileReport, inspect_file, read_file
-from soilnb.datasets.files.table import find_files, is_table, stem
+from soilnb.datasets.files.table import LISTED, find_files, is_table, stem
+from soilnb.datasets.files.told import CHOICES, OPTIONS
 
-__all__ = ["FileReport", "find_files", "inspect_file", "is_table", "read_file", "stem"]
+__all__ = [
+    "CHOICES",
+    "LISTED",
+    "OPTIONS",
+    "FileReport",
+    "convert_folder",
+    "find_files",
+    "inspect_file",
+    "is_table",
+    "read_file",
+    "stem",
+]

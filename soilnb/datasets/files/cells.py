@@ -2,12 +2,97 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
+from soilnb.datasets.files.columns import MIN_WAVELENGTHS
 from soilnb.datasets.files.quantities import Findings
 from soilnb.datasets.files.rows import SOC_CELL, Rows, row_blocks
+from soilnb.datasets.files.told import Told
+from soilnb.preprocessing import DEFAULT_RANGE_NM
+
+LIMIT = re.compile(r"[<≤]=? ?(\d+(?:[.,]\d+)?)( ?[%/a-zA-Z]+)?")
+SAY_LIMIT = "Say below_detection='half' or below_detection='unmeasured'."
+
+
+def half_of(text: str) -> str:
+    """Return half of a limit of detection such as "<0.2"; "" for other texts.
+
+    >>> half_of("< 0.2"), half_of("n.d.")
+    ('0.1', '')
+    """
+    match = LIMIT.fullmatch(text.strip())
+    return f"{float(match[1].replace(',', '.')) / 2:g}" if match else ""
+
+
+def settle_limits(rows: Rows, told: Told) -> tuple[Rows, Findings]:
+    """Return rows whose SOC below detection, and zeros, are as they were told."""
+    limits = {r: half_of(t) for r, band, t in rows.texts if band == SOC_CELL}
+    limits = {row: half for row, half in limits.items() if half}
+    is_log = rows.layout.soc_kind in ("ln", "log10")
+    zeros = np.zeros(len(rows.soc), bool) if is_log else rows.soc == 0
+    if not (rows.every_row or told.below_detection):
+        zeros[:] = False  # of a library
+    n = len(limits) + int(zeros.sum())
+    if not n:
+        return rows, Findings()
+    column = rows.layout.column("soc")
+    if not told.below_detection:
+        if not zeros.any():
+            return rows, Findings()  # the texts are a problem
+        row = int(zeros.argmax())
+        question = (
+            f"Column {column!r} has {int(zeros.sum())} values of 0 (first: "
+            f"{rows.place(row)}): no soil is without carbon, so they are missing or "
+            f"below detection. {SAY_LIMIT}"
+        )
+        return rows, Findings((question,))
+    soc = rows.soc.copy()
+    soc[zeros] = np.nan
+    least = np.nanmin(soc[soc > 0]) if (soc > 0).any() else np.nan
+    if told.below_detection == "half":
+        soc[zeros] = least / 2
+        for row, half in limits.items():
+            soc[row] = float(half)
+        how = "were taken as half of the limit"
+        if zeros.any():
+            how = "were taken as half of the limit, or of the smallest value"
+    else:
+        how = "count as not measured"
+    texts = [t for t in rows.texts if not (t[1] == SOC_CELL and t[0] in limits)]
+    note = f"{n} values of {column!r} that are 0 or below detection {how}."
+    return replace(rows, soc=soc, texts=texts), Findings(notes=(note,))
+
+
+def leave_out_bands(rows: Rows) -> tuple[Rows, Findings]:
+    """Return rows without bands that are empty, or bad where no model looks at them.
+
+    These are bands beyond the working grid with missing, zero or negative values.
+    """
+    spectra, nm = rows.spectra, rows.layout.wavelengths
+    low, high = DEFAULT_RANGE_NM
+    empty = np.isnan(spectra).all(axis=0)
+    outside = (nm < low) | (nm > high)
+    bad = outside & ~(spectra > 0).all(axis=0)
+    bad |= empty
+    bad[[band for _, band, _ in rows.texts if band != SOC_CELL]] = False
+    if not rows.every_row or not bad.any() or (~bad).sum() < MIN_WAVELENGTHS:
+        return rows, Findings()
+    kept = np.flatnonzero(~bad)
+    place_of = {band: n for n, band in enumerate(kept)} | {SOC_CELL: SOC_CELL}
+    spectral = tuple(rows.layout.spectral[band] for band in kept)
+    layout = replace(rows.layout, spectral=spectral, wavelengths=nm[kept])
+    texts = [(row, place_of[band], text) for row, band, text in rows.texts]
+    made = replace(rows, layout=layout, spectra=spectra[:, kept], texts=texts)
+    note = (
+        f"{int(bad.sum())} bands ({nm[bad][0]:g} to {nm[bad][-1]:g} nm) have missing, "
+        f"zero or negative values and are left out: they are empty or beyond {low}-"
+        f"{high} nm."
+    )
+    return made, Findings(notes=(note,))
 
 
 def check_cells(rows: Rows) -> Findings:
@@ -88,7 +173,11 @@ def _text_problem(rows: Rows) -> str:
     return (
         f"Column {column!r} must hold numbers, got the text {text!r} "
         f"({rows.place(row)}{f'; {more} more such cells' if more else ''}). "
-        "Write numbers with a decimal point, and nothing else in the cell."
+        + (
+            f"{SAY_LIMIT} Else leave the cell empty."
+            if half_of(text) and band == SOC_CELL
+            else "Write numbers with a decimal point, and nothing else in the cell."
+        )
     )
 
 
@@ -109,6 +198,12 @@ def check_ids(rows: Rows) -> Findings:
         problems.append(
             f"Column {column!r} has {len(repeated)} ids that are used more than once "
             f"(first: {repeated[0]!r} in data rows {numbers[first]} and "
-            f"{numbers[second]}). Give each sample its own id."
+            f"{numbers[second]}). Give each sample its own id"
+            + (
+                "; of repeated scans, say replicates='average' or "
+                "replicates='separate'."
+                if rows.every_row
+                else "."
+            )
         )
     return Findings(tuple(problems))

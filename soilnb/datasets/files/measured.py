@@ -14,15 +14,19 @@ import pandas as pd
 import pyarrow as pa
 
 from soilnb._validation import check_choice
-from soilnb.datasets.files.columns import REQUIRED, TableError, missing_columns
+from soilnb.datasets.files.cells import SAY_LIMIT, half_of
+from soilnb.datasets.files.columns import REQUIRED, Layout, TableError
+from soilnb.datasets.files.roles import Carbon, find_carbon, find_ids
 from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.files.table import (
+    LISTED,
     MISSING_WORDS,
     as_texts,
     has_suffix,
     open_table,
     parse_numbers,
 )
+from soilnb.datasets.files.told import Told
 
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
@@ -40,6 +44,9 @@ class _Table:
 
     cells: dict[str, list[str]]
     decimal_comma: bool
+    carbon: Carbon
+    told: Told
+    soc_name: str
 
     @property
     def ids(self) -> list[str]:
@@ -50,13 +57,23 @@ class _Table:
         """Return a column as numbers, NaN where it is empty or not there."""
         if field not in self.cells:
             return np.full(len(self.ids), np.nan)
-        cells = pa.array(self.cells[field], pa.string())
+        plain = self.cells[field]
+        if field == "soc" and self.told.below_detection:
+            is_half = self.told.below_detection == "half"
+            halves = [half_of(text) for text in plain]
+            plain = [
+                (half if is_half else "") if half else text
+                for half, text in zip(halves, plain, strict=True)
+            ]
+        cells = pa.array(plain, pa.string())
         numbers, texts = parse_numbers(cells, self.decimal_comma)
         if texts:
             row, text = texts[0]
             msg = (
                 f"Column {field!r} must hold numbers, got the text {text!r} (sample "
                 f"{self.ids[row]!r}). Write a number, or leave the cell empty."
+                + f" {SAY_LIMIT}"
+                * bool(field == "soc" and half_of(text))
             )
             raise TableError(msg)
         return numbers
@@ -73,21 +90,21 @@ class _Table:
 
 
 def add_measured(
-    rows: Rows, path: Path, *, is_unit_told: bool = False
+    rows: Rows, path: Path, told: Told, soils: Sequence[str]
 ) -> tuple[Rows, dict[str, Any], str]:
     """Return rows with the SOC of a table, columns of the draw for `info`, and a note.
 
     A row without SOC in the table keeps its own. TableError says what is wrong.
     """
     try:
-        table = _read(path)
-        places = _find_scans(table, rows)
+        table = _read(path, told)
+        table, places = _find_scans(table, rows, soils)
         soc = table.numbers("soc")
         table.check((soc < 0) | np.isinf(soc), "soc", "be at least 0 and finite")
         design = _check_draw(table)
         own = rows.soc[places]
         _check_agreement(table, soc, own)
-        if not is_unit_told:
+        if not told.soc_unit:
             _check_same_unit(soc, rows.soc)
     except ValueError as error:
         msg = f"'measured' ({path.name}): {error}"
@@ -99,25 +116,51 @@ def add_measured(
     how = f"drawn as {drawn[0]!r}" if drawn else "not of a known draw"
     n_known = int(np.isfinite(soc).sum())
     note = f"Of {len(soc)} samples in {path.name}, {how}, {n_known} have SOC."
-    return replace(rows, soc=filled), columns, note
+    layout = _check_carbon(table.carbon, rows, path)
+    return replace(rows, soc=filled, layout=layout), columns, note
 
 
-def _read(path: Path) -> _Table:
+def _check_carbon(carbon: Carbon, rows: Rows, path: Path) -> Layout:
+    """Return the layout with the kind and unit of the SOC, or raise TableError."""
+    layout = rows.layout
+    own = (layout.soc_kind, layout.soc_unit)
+    if np.isnan(rows.soc).all():
+        own = (carbon.kind, carbon.unit)
+    unit = carbon.unit or own[1]
+    if carbon.kind != own[0] or unit != own[1]:
+        msg = (
+            f"'measured' ({path.name}): its SOC is {carbon.kind} in {unit or '%'}, "
+            f"that of the file of the spectra {own[0]} in {own[1] or '%'}. Convert "
+            "one of them."
+        )
+        raise TableError(msg)
+    notes = layout.notes + ((carbon.note,) if carbon.note else ())
+    return replace(layout, soc_kind=own[0], soc_unit=own[1], notes=notes)
+
+
+def _read(path: Path, told: Told) -> _Table:
     """Return the cells of the table's known columns."""
     if not has_suffix(path):
-        msg = "A table must end in .csv, .csv.gz, .tab or .parquet. Save it as CSV."
+        msg = f"A table must end in {LISTED}. Save it as CSV."
         raise TableError(msg)
     with open_table(path) as source:
         names = [name.strip() for name in source.names]
-        known = {name.lower(): n for n, name in enumerate(names)}
+        by_place = dict(enumerate(names))
+        if told.soc_column not in names:  # that of the file of the spectra
+            told = replace(told, soc_column="")
+        if told.id_column not in names:
+            told = replace(told, id_column="")
+        carbon, (ids, no_ids, _) = find_carbon(by_place, told), find_ids(by_place, told)
         twice = Counter(name.lower() for name in names)
-        problems = missing_columns(names, known) + [
+        problems = [problem for problem in (no_ids, carbon.problem) if problem] + [
             f"Column {name!r} is there {twice[name]} times. Keep one of them."
             for name in FIELDS
             if twice[name] > 1
         ]
         if problems:
             raise TableError(*problems)
+        known = {name.lower(): n for n, name in enumerate(names)}
+        known |= {"sample_id": ids, "soc": carbon.position}  # type: ignore[dict-item]
         cells: dict[str, list[str]] = {name: [] for name in FIELDS if name in known}
         for batch in source.batches:
             for name in cells:
@@ -127,25 +170,44 @@ def _read(path: Path) -> _Table:
     if not cells["sample_id"]:
         msg = "It has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    return _Table(cells, source.decimal_comma)
+    soc_name = names[carbon.position or 0]
+    return _Table(cells, source.decimal_comma, carbon, told, soc_name)
 
 
-def _find_scans(table: _Table, rows: Rows) -> npt.NDArray[np.intp]:
-    """Return the row of each sample's scan."""
-    place_of = {name: place for place, name in enumerate(rows.sample_ids)}
+def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the name of a laboratory's SOC, and the samples with it as text."""
+    table = _read(path, Told(soc_kind="organic_carbon"))
+    return table.soc_name, list(zip(table.ids, table.cells["soc"], strict=True))
+
+
+def _find_scans(
+    table: _Table, rows: Rows, soils: Sequence[str]
+) -> tuple[_Table, npt.NDArray[np.intp]]:
+    """Return the table with a row for each scan of its samples, and their places."""
+    places_of: dict[str, list[int]] = {}
+    for names in (soils, rows.sample_ids):
+        own: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            own.setdefault(name, []).append(place)
+        places_of |= own
     if twice := [name for name, count in Counter(table.ids).items() if count > 1]:
         msg = (
             f"Column 'sample_id' has {_some(twice)} more than once. "
             "Give each sample one row."
         )
         raise TableError(msg)
-    if lacking := [name for name in table.ids if name not in place_of]:
+    if lacking := [name for name in table.ids if name not in places_of]:
         msg = (
             f"Column 'sample_id' has {_some(lacking)} that the scans lack. Write each "
             "id as in the file of the spectra, or remove the row."
         )
         raise TableError(msg)
-    return np.array([place_of[name] for name in table.ids], dtype=np.intp)
+    pairs = [(n, p) for n, name in enumerate(table.ids) for p in places_of[name]]
+    cells = {
+        field: [texts[n] for n, _ in pairs] for field, texts in table.cells.items()
+    }
+    places = np.array([place for _, place in pairs], dtype=np.intp)
+    return replace(table, cells=cells), places
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb.datasets.files.rows import Rows, row_blocks
-from soilnb.datasets.files.shape import tell_by_shape
+from soilnb.datasets.files.shape import are_scaled, tell_by_shape
 from soilnb.datasets.library import describe
 from soilnb.preprocessing import MAX_REFLECTANCE
 
-QUANTITIES = ("reflectance", "percent", "absorbance")
-SOC_UNITS = ("%", "g/kg")
+OF_PERCENT = {"%": 1, "g/kg": 10, "g/100g": 1, "mg/kg": 10_000}  # one percent in each
+MATTER_OF_CARBON = 1.724  # organic matter is taken to be 58 % carbon
 
 # What a value may be. Absorbance follows from reflectance up to 1.5; above 4 less
 # than 0.01 % of the light comes back, which no instrument tells from none.
@@ -43,6 +43,13 @@ VISIBLE_NM = (550, 650)
 # The brightest soil of a file reflects about ten times as much as the darkest.
 MAX_BRIGHTNESS_RATIO = 50
 MIN_SHARE_PRETREATED = 0.05  # of values below zero: not noise, but treated spectra
+MIN_ROWS_SCALED = 5  # of one size: chance makes fewer
+MAX_ROWS_SCALED = 100  # of a larger table, rows at equal distances
+MIN_WHITE = 0.85  # at every band: a white panel, no soil is so bright and so flat
+MAX_WHITE_RANGE = 0.2
+MIN_TENFOLD, MAX_TENFOLD = 0.02, 0.3  # shares of the values in another unit
+MIN_DIFFERENT_TENFOLD = 3  # one rich soil may have been scanned several times
+MIN_GAP_TENFOLD = 0.1  # log10, between them and the rest
 MAX_SHARE_ODD = 0.05  # of rows of another quantity: not mistakes, but half the file
 MAX_DECIDING_VALUES = 10_000_000  # of a larger table, every second or later row decides
 
@@ -88,7 +95,7 @@ def to_reflectance(
     finite = _deciding_values(spectra)
     if not finite.size:
         return spectra, Findings()
-    problem = _sign_problem(finite)
+    problem = _sign_problem(finite) or _scaled_problem(spectra)
     if rows.every_row and not problem:
         problem = _check_every_row(rows)
     limits = np.percentile(finite, DECIDING_PERCENTILES, overwrite_input=True)
@@ -100,6 +107,8 @@ def to_reflectance(
     if not expected:
         decided, by, doubt = _decide_quantity(rows, low, high)
     problem = problem or doubt or _quantity_problem(decided, how, low, high)
+    if how:
+        problem = problem or _shape_problem(rows, decided, how)
     if problem := problem or _scale_problem(decided, median):
         return np.full_like(spectra, np.nan), Findings((problem,))
     said = f"{NAMES[decided]}, {by}"
@@ -111,7 +120,42 @@ def to_reflectance(
         found += Findings(_limit_problems(rows, decided))
     else:
         found += Findings(notes=_remove_values(rows, decided)) + _find_odd_rows(rows)
-    return spectra, found + Findings(notes=_convert(spectra, decided))
+    found += Findings(notes=_convert(spectra, decided))
+    return spectra, found + _find_panels(rows)
+
+
+def _shape_problem(rows: Rows, quantity: str, how: str) -> str:
+    """Return why the shape of the spectra is not that of the quantity, or ""."""
+    shape, seen = tell_by_shape(rows.spectra, rows.layout.wavelengths)
+    if (
+        not shape
+        or shape == quantity
+        or {shape, quantity} == {"reflectance", "percent"}
+    ):
+        return ""
+    told = "was told to be" if how == "as told" else f"should be, {how},"
+    return (
+        f"'quantity' {told} {quantity!r}, but {seen}, as in {shape}: say "
+        f"quantity='{shape}'."
+    )
+
+
+def _find_panels(rows: Rows) -> Findings:
+    """Find scans of a white panel among the reflectances of soils."""
+    white = np.zeros(len(rows.spectra), dtype=bool)
+    for part in row_blocks(len(white)):
+        low, high = rows.spectra[part].min(axis=1), rows.spectra[part].max(axis=1)
+        white[part] = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
+    what = "look like scans of a white panel"
+    if not white.any() or not rows.every_row:
+        return Findings(left_out=((what, white),))
+    return Findings(
+        (
+            f"The spectra of {int(white.sum())} samples {what}, not of a soil (first: "
+            f"{rows.place(int(white.argmax()))}): above {MIN_WHITE:.0%} at every "
+            "wavelength. Remove these rows.",
+        )
+    )
 
 
 def _deciding_values(spectra: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -129,6 +173,18 @@ def _sign_problem(finite: npt.NDArray[np.float32]) -> str:
     return (
         f"{share:.0%} of the values of the spectra are negative: they look like "
         "pre-treated spectra (SNV, derivative). Give reflectance or absorbance."
+    )
+
+
+def _scaled_problem(spectra: npt.NDArray[np.float32]) -> str:
+    """Return why spectra that have one size cannot be raw, or ""."""
+    some = spectra[:: 1 + len(spectra) // MAX_ROWS_SCALED]
+    what = are_scaled(some) if len(some) >= MIN_ROWS_SCALED else ""
+    if not what:
+        return ""
+    return (
+        f"All spectra have the same {what}: they look like pre-treated spectra "
+        "(normalised, scaled). Give reflectance or absorbance."
     )
 
 
@@ -335,28 +391,33 @@ def to_percent(
 ) -> tuple[npt.NDArray[np.float64], Findings]:
     """Return soil organic carbon (SOC) in % of mass, NaN where it was not measured.
 
-    Without a unit it is that of the published library or, of other tables, % if the
-    values look like it: dark soils may be as rich in carbon as they seem.
+    Without a unit it is that of the column's name, of the published library or, of
+    other tables, % if the values look like it: dark soils may be as rich in carbon as
+    they seem.
     """
-    finite = rows.soc[np.isfinite(rows.soc) & keep]
-    if not finite.size:
-        return rows.soc, Findings()
-    published = rows.layout.published
-    how = "as told" if soc_unit else f"as in {published.name}" if published else ""
-    unit = soc_unit or (published.soc_unit if published else "")
-    median = float(np.median(finite))
-    notes = []
+    layout, values = rows.layout, rows.soc
+    finite = np.isfinite(values) & keep
+    if not finite.any():
+        return values, Findings()
+    published = layout.published
+    unit = soc_unit or layout.soc_unit or (published.soc_unit if published else "")
+    how = f"as in {published.name}" if published else "as its name says"
+    how = "as told" if soc_unit else how if unit else "found from the values"
+    values, notes = _to_carbon(values, layout.soc_kind)
     if not unit:
-        organic = _may_be_organic(reflectance, rows.layout.wavelengths)
+        median = float(np.median(values[finite]))
+        organic = _may_be_organic(reflectance, layout.wavelengths)
         if problem := _unit_problem(median, organic):
-            return rows.soc, Findings((problem,))
+            return values, Findings((problem,))
         notes.append(
             f"SOC was taken as % (its median is {median:.3g}); if it is in g/kg, say "
             "soc_unit='g/kg'."
         )
-    soc = rows.soc / 10 if unit == "g/kg" else rows.soc
+    soc = values / OF_PERCENT[unit or "%"]
     if unit == "g/kg":
         notes.append("SOC in g/kg was divided by 10 to give %.")
+    elif unit == "mg/kg":
+        notes.append("SOC in mg/kg was divided by 10,000 to give %.")
     found = Findings(notes=tuple(notes))
     if not rows.every_row:
         reason = f"have a SOC below 0 or above {MAX_SOC_PERCENT:g} %"
@@ -367,11 +428,56 @@ def to_percent(
     known = soc[np.isfinite(soc) & keep]
     if not known.size:
         return soc, found
+    if problem := _tenfold_problem(rows, soc, keep):
+        told = bool(soc_unit)
+        found += Findings(() if told else (problem,), (problem,) if told else ())
     with np.errstate(over="ignore", invalid="ignore"):  # absurd values are reported
         statistics = describe(known)
     summary = ", ".join(f"{name} {value:.3g}" for name, value in statistics[1:].items())
-    said = f"{unit or '%'}, {how or 'found from the values'}"
-    return soc, found + Findings(facts=(("SOC unit", said), ("SOC / %", summary)))
+    facts = (("SOC unit", f"{unit or '%'}, {how}"), ("SOC / %", summary))
+    return soc, found + Findings(facts=facts)
+
+
+def _to_carbon(
+    values: npt.NDArray[np.float64], kind: str
+) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Return the organic carbon of values of a kind, in their unit, and what to say."""
+    if kind in ("ln", "log10"):
+        with np.errstate(over="ignore"):  # absurd values are reported
+            carbon = np.exp(values) if kind == "ln" else 10**values
+        return carbon, [f"SOC was taken from its logarithm ({kind})."]
+    if kind == "organic_matter":
+        note = "Organic matter was divided by 1.724 to give SOC."
+        return values / MATTER_OF_CARBON, [note]
+    return values, []
+
+
+def _tenfold_problem(
+    rows: Rows, soc: npt.NDArray[np.float64], keep: npt.NDArray[np.bool_]
+) -> str:
+    """Return the question where a few values are ten times the rest, or ""."""
+    places = np.flatnonzero(keep & (soc > 0) & np.isfinite(soc))
+    values = np.log10(soc[places])
+    order = np.argsort(values)
+    gaps = np.diff(values[order])
+    shares = 1 - np.arange(1, len(values)) / max(len(values), 1)
+    if not (few := (shares >= MIN_TENFOLD) & (shares <= MAX_TENFOLD)).any():
+        return ""
+    cut = int(np.where(few, gaps, -1).argmax()) + 1
+    low, high = values[order[:cut]], values[order[cut:]]
+    fits = low.min() <= high.min() - 1 and high.max() - 1 <= low.max()
+    times = 10 ** (np.median(high) - np.median(low))
+    is_apart = gaps[cut - 1] > MIN_GAP_TENFOLD and 7 <= times <= 14
+    if not (fits and is_apart) or len({*high}) < MIN_DIFFERENT_TENFOLD:
+        return ""
+    first = places[order[cut:]].min()
+    return (
+        f"{len(high)} of {len(values)} values of {rows.layout.column('soc')!r} are "
+        f"about ten times the rest (medians {10 ** np.median(high):.3g} and "
+        f"{10 ** np.median(low):.3g} %; first: {rows.place(int(first))}): they may be "
+        "in g/kg among percent. Correct them, or say soc_unit='%' or soc_unit='g/kg' "
+        "if all are in it."
+    )
 
 
 def _unit_problem(median: float, organic: bool) -> str:
@@ -407,7 +513,7 @@ def _soc_problems(
 ) -> tuple[str, ...]:
     """Return the problems with SOC: negative, above organic matter's, or constant."""
     column = rows.layout.column("soc")
-    limit = f"{MAX_SOC_PERCENT * (10 if unit == 'g/kg' else 1):g} {unit}"
+    limit = f"{MAX_SOC_PERCENT * OF_PERCENT[unit]:g} {unit}"
     remedies = {
         "negative": (soc < 0, "Correct or remove these samples."),
         f"above {limit} (pure organic matter is 58 % carbon)": (

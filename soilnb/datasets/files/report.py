@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
-from soilnb.datasets.files.cells import check_cells, check_ids
+from soilnb.datasets.files.cells import (
+    check_cells,
+    check_ids,
+    leave_out_bands,
+    settle_limits,
+)
 from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, TableError
 from soilnb.datasets.files.measured import add_measured
-from soilnb.datasets.files.quantities import (
-    QUANTITIES,
-    SOC_UNITS,
-    Findings,
-    to_percent,
-    to_reflectance,
-)
+from soilnb.datasets.files.quantities import Findings, to_percent, to_reflectance
+from soilnb.datasets.files.replicates import Soils, find_soils
 from soilnb.datasets.files.rows import (
     Progress,
     Rows,
@@ -29,11 +29,19 @@ from soilnb.datasets.files.rows import (
     row_blocks,
 )
 from soilnb.datasets.files.table import stem
+from soilnb.datasets.files.told import Told
 from soilnb.datasets.library import SpectralLibrary
 from soilnb.preprocessing import GRID_STEP_NM, resample
 
 # A larger library is kept at every 10 nm only: 10,000 spectra of 2,000 bands.
 MAX_VALUES_KEPT = 20_000_000
+CARBON_KINDS = {  # of the table of samples, where they are not organic carbon
+    "organic_matter": "organic matter / 1.724",
+    "total_carbon": "total carbon",
+}
+
+
+_IN_FACTS = re.compile(r"^The spectra were taken as|samples are measured, \d+ have no")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +66,15 @@ class FileReport:
     library: SpectralLibrary | None = None
     facts: tuple[tuple[str, str], ...] = ()
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of text, what is wrong last."""
+    def understood(self) -> list[str]:
+        """Return what was understood as lines of text, each thing once."""
         lines = [self.path.name]
         lines += [f"  {label + ':':<13} {value}" for label, value in self.facts]
-        lines += [f"  {note}" for note in self.notes]
+        return lines + [f"  {n}" for n in self.notes if not _IN_FACTS.search(n)]
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text, what is wrong last."""
+        lines = self.understood()
         if not self.problems:
             return [*lines, "Nothing is wrong."]
         return [*lines, "Wrong:", *(f"  {problem}" for problem in self.problems)]
@@ -71,21 +83,21 @@ class FileReport:
 def read_file(
     path: str | Path,
     *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
     soc_required: bool = True,
     measured: str | Path = "",
     progress: Progress | None = None,
+    **told: str,
 ) -> SpectralLibrary:
-    """Return the spectra and soil organic carbon (SOC) of a CSV or Parquet file.
+    """Return the spectra and soil organic carbon (SOC) of a table.
 
     One row per sample: `sample_id` (kept as text), `soc`, and one column per
-    wavelength, named by its nm in one style ("420", "420nm", "wl_420", "X420"), in
+    wavelength, named by its nm in one style ("420", "wl_420", "VNIR_refl_420"), in
     any order. `country`, `group`, `latitude`, `longitude`, `bulk_density` (g/cm3) and
-    `depth_cm` are kept, other columns ignored. CSV is UTF-8, separated by comma,
-    semicolon or tab; with the last two numbers may have a decimal comma. It may be
-    packed with gzip.
+    `depth_cm` are kept, other columns ignored. Other names of organic carbon ("OC",
+    "SOC (g/kg)") and of the samples ("SampleID") are found and said. Text is UTF-8 or
+    Windows-1252, separated by comma, semicolon or tab; with the last two numbers may
+    have a decimal comma. It may be packed with gzip. Transposed tables and long ones
+    (a row per sample and wavelength) are turned.
 
     The tables of the Open Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are
     recognised by the names of their columns, joined or as separate tables in one
@@ -94,15 +106,8 @@ def read_file(
     Parameters
     ----------
     path : str or Path
-        A .csv, .csv.gz, .tab or .parquet file; of OSSL and ICRAF-ISRIC also the
-        folder with its tables.
-    quantity : str
-        "reflectance" (fraction), "percent" (reflectance in percent), "absorbance",
-        or "" to decide from the values.
-    soc_unit : str
-        "%" or "g/kg", of mass; "" means % if the values look like it.
-    country : str
-        Country of all samples, in place of the column; "" where unknown.
+        A .csv, .csv.gz, .tab, .tsv, .txt, .parquet, .xlsx or .xls file; of OSSL and
+        ICRAF-ISRIC also the folder with its tables.
     soc_required : bool, default True
         Whether every row counts, as in a site: an impossible value or a gap in a
         spectrum is then a problem of the file, and rows without SOC are kept with NaN;
@@ -116,6 +121,10 @@ def read_file(
         was not drawn), stratum and inclusion_probability. "" for none.
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
+    **told : str
+        What the file does not say itself: quantity, axis, soc_column, soc_kind,
+        soc_unit, id_column, replicates, below_detection, country (see the attributes
+        of `Told`).
 
     Returns
     -------
@@ -143,12 +152,10 @@ def read_file(
     """
     report = inspect_file(
         path,
-        quantity=quantity,
-        soc_unit=soc_unit,
-        country=country,
         soc_required=soc_required,
         measured=measured,
         progress=progress,
+        **told,
     )
     if report.library is not None:
         return report.library
@@ -165,18 +172,16 @@ def read_file(
 def inspect_file(
     path: str | Path,
     *,
-    quantity: str = "",
-    soc_unit: str = "",
-    country: str = "",
     soc_required: bool = True,
     measured: str | Path = "",
     progress: Progress | None = None,
+    **told: str,
 ) -> FileReport:
     """Return what a file of spectra holds and everything that is wrong with it.
 
     Parameters
     ----------
-    path, quantity, soc_unit, country, soc_required, measured, progress
+    path, soc_required, measured, progress, **told
         As for `read_file`.
 
     Returns
@@ -189,31 +194,34 @@ def inspect_file(
     ValueError
         If an option is unknown; never for the contents of the file.
     """
-    check_choice(quantity, "quantity", ("", *QUANTITIES))
-    check_choice(soc_unit, "soc_unit", ("", *SOC_UNITS))
+    known = Told(**told)
     path = Path(path)
     if missing := _missing_file(path, measured):
         return FileReport(path, (missing,))
     of_draw: dict[str, Any] = {}
     note = ""
     try:
-        rows = read_rows(path, every_row=soc_required, progress=progress)
+        rows = read_rows(path, known, every_row=soc_required, progress=progress)
+        rows, found = leave_out_bands(rows)
+        rows, soils, more = find_soils(rows, known)
+        found += more
         if measured:
-            told = bool(soc_unit)
-            rows, of_draw, note = add_measured(rows, Path(measured), is_unit_told=told)
+            rows, of_draw, note = add_measured(rows, Path(measured), known, soils.names)
     except TableError as error:
         return FileReport(path, error.problems)
-    found = _describe_columns(rows) + Findings(notes=(note,) if note else ())
+    rows, more = settle_limits(rows, known)
+    found = _describe_columns(rows) + found + more
+    found += Findings(notes=(note,) if note else ())
     found += check_cells(rows) + check_ids(rows)
-    reflectance, more = to_reflectance(rows, quantity)
+    reflectance, more = to_reflectance(rows, known.quantity)
     found += more
     keep = found.keep(len(rows.soc))
-    soc, more = to_percent(rows, reflectance, keep, soc_unit)
+    soc, more = to_percent(rows, reflectance, keep, known.soc_unit)
     found += more
     keep = found.keep(len(rows.soc))
     # A library and a site of one file name are not the same soils for that.
     group = stem(path) if soc_required else f"{stem(path)} (library)"
-    info, more = _sample_info(rows, stem(path), group, country, keep)
+    info, more = _sample_info(rows, stem(path), group, known.country, keep)
     found += more + _count_rows(rows, found, keep)
     library = None
     if not found.problems:
@@ -227,8 +235,24 @@ def inspect_file(
             info=info.assign(**of_draw)[keep],
             notes=found.notes,
         )
+        if soils.repeated:
+            library = _unite(library, soils, known.replicates)
     facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
     return FileReport(path, found.problems, found.notes, library, facts)
+
+
+def _unite(library: SpectralLibrary, soils: Soils, replicates: str) -> SpectralLibrary:
+    """Return the mean scan of each soil, or all scans with the soil they are of."""
+    if replicates == "separate":
+        return replace(library, info=library.info.assign(soil=soils.names))
+    first = soils.first()
+    names = [soils.names[row] for row in first]
+    return replace(
+        library,
+        reflectance=soils.average(library.reflectance),
+        soc=soils.average(library.soc),
+        info=library.info.iloc[first].assign(sample_id=names),
+    )
 
 
 def _missing_file(path: str | Path, measured: str | Path) -> str:
@@ -324,7 +348,7 @@ def _sample_info(
         "source": extra.pop("source", name),
         "group": [own or group for own in extra.pop("group")],
         "country": country or extra["country"],
-        "carbon_kind": "organic carbon",
+        "carbon_kind": CARBON_KINDS.get(rows.layout.soc_kind, "organic carbon"),
         "licence": extra.pop("licence", "not stated"),
     }
     del extra["country"]

@@ -23,6 +23,7 @@ from soilnb.datasets.files.columns import (
     TableError,
     find_columns,
 )
+from soilnb.datasets.files.kinds import turn
 from soilnb.datasets.files.layouts import (
     SOC_FIELDS,
     TEXT_FIELDS,
@@ -32,6 +33,7 @@ from soilnb.datasets.files.layouts import (
 )
 from soilnb.datasets.files.table import (
     MISSING_WORDS,
+    EncodingError,
     Source,
     as_texts,
     find_files,
@@ -39,6 +41,7 @@ from soilnb.datasets.files.table import (
     parse_numbers,
     parse_texts,
 )
+from soilnb.datasets.files.told import Told
 
 SOC_CELL = -1  # stands for the column soc where a band's number is expected
 BLOCK_ROWS = 2048  # treated at once, so that a large table is not there twice
@@ -105,7 +108,11 @@ def row_blocks(n_rows: int) -> Iterator[slice]:
 
 
 def read_rows(
-    path: Path, *, every_row: bool = True, progress: Progress | None = None
+    path: Path,
+    told: Told | None = None,
+    *,
+    every_row: bool = True,
+    progress: Progress | None = None,
 ) -> Rows:
     """Return the rows of a table, or of the tables of a published library.
 
@@ -113,24 +120,61 @@ def read_rows(
     published library rows without an id or with that of an earlier row. Where each
     does, the table may have no SOC at all.
     """
+    folder = path.is_dir()
     path, others = find_files(path)
     tracker = _Tracker(progress, [*others, path])
+    made = (told or Told(), others, tracker, every_row)
+    try:
+        try:
+            return _read_rows(path, "utf-8-sig", *made)
+        except EncodingError:
+            tracker.before = 0
+            return _read_rows(path, "cp1252", *made)
+    except TableError as error:
+        if folder and path.name not in error.problems[0]:
+            first, *more = error.problems
+            msg = f"{path.name}: {first}"
+            raise TableError(msg, *more) from error
+        raise
+
+
+def _read_rows(
+    path: Path,
+    encoding: str,
+    told: Told,
+    others: list[Path],
+    tracker: _Tracker,
+    every_row: bool,
+) -> Rows:
+    """Return the rows of a table and of the others that complete it."""
     joined: Joined = {}
     fields: set[str] = set()
     notes: list[str] = []
-    with open_table(path) as source:
+    with open_table(path, encoding=encoding) as source:
         if published := recognise(source.names):
             for file in others:
-                found, note = _join(file, published, joined, tracker)
+                try:
+                    found, note = _join(file, published, joined, tracker)
+                except TableError as error:
+                    msg = f"{file.name}: {error}".replace(
+                        f"{file.name}: {file.name}", file.name
+                    )
+                    raise TableError(msg) from error
                 fields |= found
                 notes += note
-        layout = find_columns(source.names, fields, soc_required=not every_row)
+        else:
+            source = turn(source, told)
+        notes += source.notes
+        required = not every_row
+        layout = find_columns(source.names, fields, soc_required=required, told=told)
         gathered = _Gathered(layout, joined, source.decimal_comma, every_row)
         for batch in tracker.follow(path, source):
             gathered.add(batch)
     tracker.finish()
+    if encoding == "cp1252":
+        notes.append(f"{path.name!r} is not UTF-8: it was read as Windows-1252.")
     files = tuple(file.name for file in (*others, path))
-    rows = gathered.finish(files, tuple(notes))
+    rows = gathered.finish(files, (*notes, *layout.notes))
     if not rows.n_rows:
         msg = f"{path.name!r} has a header but no samples. Add one row per sample."
         raise TableError(msg)
@@ -336,6 +380,7 @@ def _join(
         for name in SOC_FIELDS:
             first[value].pop(name, None)
     others = joined.setdefault(key, {})
+    _check_agreement(file, first, others)
     for value, record in first.items():
         others[value] = {**record, **others.get(value, {})}
     if not contradictory:
@@ -344,6 +389,28 @@ def _join(
         f"{file.name} has {len(contradictory)} samples more than once with "
         "different SOC: it is not used."
     ]
+
+
+def _check_agreement(
+    file: Path, first: dict[str, Record], others: dict[str, Record]
+) -> None:
+    """Raise TableError where two tables have different SOC of the same sample."""
+    different = [
+        value
+        for value, record in first.items()
+        if any(
+            name in record and others.get(value, record).get(name, "") != record[name]
+            for name in SOC_FIELDS
+            if name in others.get(value, {})
+        )
+    ]
+    if different:
+        value = different[0]
+        msg = (
+            f"{file.name} and another table of the folder give {len(different)} "
+            f"samples different SOC (first: {value!r}). Keep one of them."
+        )
+        raise TableError(msg)
 
 
 def _published_records(

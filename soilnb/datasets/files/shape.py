@@ -44,7 +44,7 @@ def tell_by_shape(
     some[~np.isfinite(some)] = np.nan
     measured = np.isfinite(some).any(axis=0)
     some, wavelengths = some[:, measured], wavelengths[measured]
-    if len(wavelengths) < MIN_BANDS or _are_scaled(some):
+    if len(wavelengths) < MIN_BANDS or are_scaled(some):
         return "", ""
     median = np.nanmedian(some, axis=0)
     least = MIN_NOISE_RATIO * _noise(median)
@@ -66,18 +66,22 @@ def tell_by_shape(
     return "reflectance" if is_reflectance else "absorbance", ", ".join(seen)
 
 
-def _are_scaled(spectra: Floats) -> bool:
-    """Return whether several spectra have the same mean, length or maximum."""
-    filled = spectra[np.isfinite(spectra).any(axis=1)]
-    sizes = (
-        np.nanmean(filled, axis=1),
-        np.sqrt(np.nanmean(filled**2, axis=1)),
-        np.nanmax(filled, axis=1),
+def are_scaled(spectra: npt.NDArray) -> str:
+    """Return which of mean, length or maximum several spectra share, or ""."""
+    filled = spectra[np.isfinite(spectra).all(axis=1)].astype(np.float64)
+    if len(np.unique(filled[:, 0])) <= 2:  # copies of one
+        return ""
+    sizes = {
+        "mean": filled.mean(axis=1),
+        "length": np.sqrt((filled**2).mean(axis=1)),
+        "maximum": filled.max(axis=1),
+    }
+    same = (
+        what
+        for what, size in sizes.items()
+        if np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size))
     )
-    different = len(np.unique(filled[:, 0])) > 2  # else they are copies of one
-    return different and any(
-        np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size)) for size in sizes
-    )
+    return next(same, "")
 
 
 def _noise(median: Floats) -> float:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from soilnb.datasets.files.columns import TableError
+from soilnb.datasets.files.columns import TableError, wavelength_columns
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
 
-SUFFIXES = (".csv", ".csv.gz", ".tab", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".parquet", ".xlsx", ".xls")
+LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 GZIP_START = b"\x1f\x8b"
 CELL_BYTES = 2048  # for each column: text that is read at once, of 200 rows or so
+UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 MIN_BLOCK_BYTES = 1 << 20
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = frozenset(
@@ -93,11 +96,11 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
         path = _find_spectra(path)
     elif not has_suffix(path):
         msg = (
-            "A file of spectra must end in .csv, .csv.gz, .tab or .parquet, got "
-            f"{path.name!r}. Save it as CSV."
+            f"A file of spectra must end in {LISTED}, got {path.name!r}. Save it as "
+            "CSV."
         )
         raise TableError(msg)
-    with open_table(path) as source:
+    with open_table(path, errors="replace") as source:
         names = source.names
     published = recognise(names)
     if published is None or {*SOC_FIELDS} & set(published.find_fields(names)):
@@ -156,15 +159,28 @@ class Source:
     batches: Iterator[pa.RecordBatch]
     position: Callable[[], int]
     decimal_comma: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class EncodingError(TableError):
+    """Text that is not UTF-8, but may be Windows-1252."""
 
 
 @contextmanager
-def open_table(path: Path, errors: str = "strict") -> Iterator[Source]:
+def open_table(
+    path: Path, errors: str = "strict", encoding: str = "utf-8-sig"
+) -> Iterator[Source]:
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
         raise TableError(_empty(path))
-    is_parquet = path.suffix.lower() == ".parquet"
-    with _open_parquet(path) if is_parquet else _open_csv(path, errors) as source:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        opened = _open_parquet(path)
+    elif suffix in (".xlsx", ".xls"):
+        opened = _open_excel(path)
+    else:
+        opened = _open_csv(path, errors, encoding)
+    with opened as source:
         yield source
 
 
@@ -174,23 +190,26 @@ def _empty(path: Path) -> str:
 
 
 @contextmanager
-def _open_csv(path: Path, errors: str) -> Iterator[Source]:
-    """Open a CSV file: UTF-8; comma, semicolon or tab; plain or gzip."""
+def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
+    """Open a text file: comma, semicolon or tab; plain or gzip."""
     try:
         with path.open("rb") as raw:
-            text = _open_text(raw, path, errors)
-            names, delimiter = _read_header(text)
-            if not names:
+            text = _open_text(raw, path, errors, encoding)
+            header = _read_header(text)
+            if not header.names:
                 raise TableError(_empty(path))
-            batches = _read_batches(text, len(names), delimiter, path)
-            yield Source(names, batches, raw.tell, delimiter != ",")
+            batches = _read_batches(text, header, path)
+            names, comma = header.names, header.delimiter != ","
+            yield Source(names, batches, raw.tell, comma, header.notes)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
             f"{path.name!r} is not UTF-8 text (byte 0x{byte:02x}). "
             "Save it as 'CSV UTF-8'."
         )
-        raise TableError(msg) from error
+        letter = bytes([byte]).decode("cp1252", "replace")
+        kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
+        raise kind(msg) from error
     except (csv.Error, pa.ArrowInvalid) as error:
         msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
         raise TableError(msg) from error
@@ -199,11 +218,16 @@ def _open_csv(path: Path, errors: str) -> Iterator[Source]:
         raise TableError(msg) from error
 
 
-def _open_text(raw: io.BufferedReader, path: Path, errors: str) -> io.TextIOWrapper:
+def _open_text(
+    raw: io.BufferedReader, path: Path, errors: str, encoding: str
+) -> io.TextIOWrapper:
     """Return the text of a file, unpacked if it is gzip, whatever it is called."""
     packed = raw.peek(2).startswith(GZIP_START)
     stream = gzip.GzipFile(fileobj=raw) if packed else raw
-    if b"\0" in stream.peek(8192)[:8192]:
+    start = stream.peek(8192)[:8192]
+    if start[:2] in UTF16_STARTS:
+        encoding = "utf-16"
+    elif b"\0" in start:
         msg = (
             f"{path.name!r} is not a CSV text file (it holds binary data). "
             "Export it as 'CSV UTF-8'."
@@ -211,43 +235,83 @@ def _open_text(raw: io.BufferedReader, path: Path, errors: str) -> io.TextIOWrap
         raise TableError(msg)
     return io.TextIOWrapper(
         stream,  # type: ignore[type-var]
-        encoding="utf-8-sig",
+        encoding=encoding,
         errors=errors,
         newline="",
     )
 
 
-def _read_header(text: Iterable[str]) -> tuple[list[str], str]:
-    """Return the column names, and the delimiter that finds the most of them."""
+@dataclass(frozen=True)
+class _Header:
+    """The names of the columns, the mark between them, and the line that follows."""
+
+    names: list[str]
+    delimiter: str
+    next_line: str
+    notes: tuple[str, ...]
+
+
+def _read_header(text: Iterable[str]) -> _Header:
+    """Return the header: that which has most columns, below comments.
+
+    The last comment is the header itself if it has as many columns as the next line;
+    R writes none for the names of the rows.
+    """
     lines = (line for line in text if line.strip() and not line.startswith("sep="))
+    comments = []
     line = next(lines, "")
-    headers = {mark: next(csv.reader([line], delimiter=mark), []) for mark in ";\t,"}
-    delimiter = max(headers, key=lambda mark: len(headers[mark]))
-    return headers[delimiter], delimiter
+    while line.startswith("#"):
+        comments.append(line)
+        line = next(lines, "")
+    if comments and not line:
+        line = comments.pop()
+    delimiter = max(";\t,", key=lambda mark: len(_split(line, mark)))
+    names, following = _split(line, delimiter), ""
+    if comments and 1 < len(names) == len(_split(comments[-1], delimiter)):
+        names, following = _split(comments.pop()[1:], delimiter), line
+    elif len(_split(following := next(lines, ""), delimiter)) == len(names) + 1 > 2:
+        row = _split(following, delimiter)
+        names = names if row[-1].strip() in ("", '"') else ["", *names]
+    n = len(comments)
+    note = f"{n} comment line{'s' if n > 1 else ''} above the header were skipped."
+    return _Header(names, delimiter, following, (note,) if n else ())
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line."""
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
 class _Utf8(io.RawIOBase):
     """Text as bytes of UTF-8, as pyarrow reads them."""
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
+    def __init__(self, text: io.TextIOWrapper, first: str = "") -> None:
         self.text = text
+        self.first = first
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes: a character has up to four."""
-        return self.text.read(max(size // 4, 1)).encode()
+        most = max(size // 4, 1)
+        if self.first:
+            part, self.first = self.first[:most], self.first[most:]
+            return part.encode()
+        return self.text.read(most).encode()
 
 
 def _read_batches(
-    text: io.TextIOWrapper, n_columns: int, delimiter: str, path: Path
+    text: io.TextIOWrapper, header: _Header, path: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
+    n_columns, delimiter = len(header.names), header.delimiter
     names = [str(number) for number in range(n_columns)]
+    if not header.next_line:
+        return
     try:
         with pyarrow.csv.open_csv(
-            pa.PythonFile(_Utf8(text), mode="r"),
+            pa.PythonFile(_Utf8(text, header.next_line), mode="r"),
             read_options=pyarrow.csv.ReadOptions(
                 column_names=names,
                 block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * n_columns),
@@ -266,7 +330,7 @@ def _read_batches(
             for batch in reader:
                 yield _drop_blank(batch)
     except pa.ArrowInvalid:
-        if _check_lengths(path, text.errors or ""):
+        if _check_lengths(path, text.errors or "", text.encoding):
             raise
 
 
@@ -281,19 +345,20 @@ def _drop_blank(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.filter(pa.array(~blank))
 
 
-def _check_lengths(path: Path, errors: str) -> int:
+def _check_lengths(path: Path, errors: str, encoding: str) -> int:
     """Return the number of rows; raise TableError unless all have as many cells."""
     number = 0
     with path.open("rb") as raw:
-        text = _open_text(raw, path, errors)
-        header, delimiter = _read_header(text)
-        rows = csv.reader(text, delimiter=delimiter)
+        text = _open_text(raw, path, errors, encoding)
+        header = _read_header(text)
+        names, delimiter = header.names, header.delimiter
+        rows = csv.reader(chain([header.next_line], text), delimiter=delimiter)
         filled = (row for row in rows if any(cell.strip() for cell in row))
         for number, row in enumerate(filled, 1):
-            if len(row) != len(header):
+            if len(row) != len(names):
                 msg = (
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{len(header)} (separated by {delimiter!r}). Give every row one "
+                    f"{len(names)} (separated by {delimiter!r}). Give every row one "
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
@@ -322,6 +387,51 @@ def _open_parquet(path: Path) -> Iterator[Source]:
     except (pa.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
+
+
+@contextmanager
+def _open_excel(path: Path) -> Iterator[Source]:
+    """Open a workbook: its first sheet with wavelengths, else its first with cells."""
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        with CalamineWorkbook.from_path(str(path)) as book:
+            found = {
+                name: _table_in(book.get_sheet_by_name(name).to_python())
+                for name in book.sheet_names
+            }
+    except (CalamineError, OSError, ValueError) as error:
+        msg = f"{path.name!r} is not an Excel file ({error}). Save it as CSV."
+        raise TableError(msg) from error
+    sheets = {name: rows for name, rows in found.items() if rows}
+    if not sheets:
+        raise TableError(_empty(path))
+    spectral = (n for n, rows in sheets.items() if not wavelength_columns(rows[0])[1])
+    name = next(spectral, next(iter(sheets)))
+    names, *rows = sheets[name]
+    of = f", one of {len(found)}" if len(found) > 1 else ""
+    note = f"The sheet {name!r} was read{of}."
+    size = path.stat().st_size
+    yield Source(
+        names, iter([make_batch(rows, len(names))]), lambda: size, False, (note,)
+    )
+
+
+def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
+    """Return the table of a sheet as text, without the lines above and between."""
+    texts = [[_as_text(cell) for cell in row] for row in cells]
+    filled = [row for row in texts if any(row)]
+    widest = max((sum(map(bool, row)) for row in filled), default=0)
+    first = next((n for n, r in enumerate(filled) if 2 * sum(map(bool, r)) > widest), 0)
+    return filled[first:]
+
+
+def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
+    """Return rows of texts as columns."""
+    columns = list(zip(*rows, strict=True)) or [()] * n_columns
+    names = [str(number) for number in range(n_columns)]
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.RecordBatch.from_arrays(arrays, names)
 
 
 def parse_numbers(

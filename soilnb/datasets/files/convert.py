@@ -1,0 +1,242 @@
+"""A folder with one spectrum in each file, as instruments leave it, made one table.
+
+A kind of file is one function in `KINDS`: it returns wavelengths in nm and values, or
+None where the file is of another kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._files import replacing
+from soilnb.datasets.files.columns import MIN_WAVELENGTHS, TableError
+from soilnb.datasets.files.measured import read_laboratory
+from soilnb.datasets.files.replicates import STEM
+
+Floats = npt.NDArray[np.float64]
+Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
+
+NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
+MAX_NM = 3000  # an axis that goes further is of wavenumbers
+TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
+COUNTER = re.compile(r"(.*?\D)\d{3,5}|(.*?)[._-]\d+")  # that instruments add to a name
+SAY_VENDOR = "Reading {kind} files needs {package}: pip install 'soilnb[vendor]'."
+
+
+def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> list[str]:
+    """Make one table of a folder that has a spectrum in each file.
+
+    ASD files (.asd) and Bruker OPUS files (.0, .1, ...) need the optional packages of
+    ``soilnb[vendor]``. Text files have a wavelength (nm, micrometres or wavenumbers)
+    and a value in each line, below any header.
+
+    Parameters
+    ----------
+    folder : Path
+        The files; the name of each is that of its sample, or of its scan.
+    out : Path
+        The table that is written: sample_id, SOC under the name that it has in the
+        `table`, and a column for each wavelength in nm. It must not exist.
+    table : Path, optional
+        The laboratory's table, with the names of the samples and SOC. A scan belongs to
+        the sample of its name, or of its name without a counter at the end.
+
+    Returns
+    -------
+    list of str
+        What was done, in sentences.
+
+    Raises
+    ------
+    ValueError
+        If no file can be read, or two have different wavelengths, or `out` exists.
+    FileNotFoundError
+        If the folder or the table does not exist.
+    ImportError
+        If an optional package is missing.
+    """
+    for path in filter(None, (folder, table)):
+        if not path.exists():
+            msg = f"There is no file or folder '{path}'. Check the path."
+            raise FileNotFoundError(msg)
+    if out.exists() or out.suffix != ".csv":
+        msg = f"'-o' must end in .csv and not exist yet, got {str(out)!r}."
+        raise ValueError(msg)
+    spectra, unread = _read_folder(folder)
+    nm = _common_axis(spectra)
+    frame = pd.DataFrame(
+        {name: values for name, (_, values) in spectra.items()},
+        index=[f"{wavelength:.6g}" for wavelength in nm],
+    ).T
+    lines = [f"{len(frame)} spectra, {len(nm)} bands from {nm[0]:g} to {nm[-1]:g} nm."]
+    ids = list(frame.index)
+    if table is not None:
+        ids, soc, column, note = _join(ids, table)
+        frame.insert(0, column, soc)
+        lines.append(note)
+    frame.insert(0, "sample_id", ids)
+    with replacing(out) as partial:
+        frame.to_csv(partial, index=False)
+    if unread:
+        some = ", ".join(unread[:3]) + ", ..." * (len(unread) > 3)
+        lines.append(f"{len(unread)} files hold no spectrum and were left out: {some}.")
+    return [*lines, f"Look at it with: soilnb data check {out}"]
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
+    """Return the spectra of a folder by their names, and the files that have none."""
+    spectra: dict[str, Spectrum] = {}
+    unread = []
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    repeated = Counter(file.stem for file in files)
+    for file in files:
+        found = next((s for kind in KINDS if (s := kind(file)) is not None), None)
+        if found is None or len(found[0]) < MIN_WAVELENGTHS:
+            unread.append(file.name)
+            continue
+        place = file.relative_to(folder)
+        name = file.stem if repeated[file.stem] == 1 else place.as_posix()
+        order = np.argsort(found[0])
+        spectra[name] = found[0][order], found[1][order]
+    if not spectra:
+        msg = (
+            f"{folder.name!r} has no file with a spectrum: ASD (.asd), OPUS (.0) or "
+            f"text with a wavelength and a value in each line, got {len(unread)} other "
+            "files. Give the folder of the spectra."
+        )
+        raise TableError(msg)
+    return spectra, unread
+
+
+def _common_axis(spectra: dict[str, Spectrum]) -> Floats:
+    """Return the wavelengths of all spectra, or raise TableError where they differ."""
+    (first, (nm, _)), *rest = spectra.items()
+    for name, (other, _) in rest:
+        if len(other) != len(nm) or not np.allclose(other, nm, atol=0.01):
+            msg = (
+                f"The spectra must have the same wavelengths, got {len(nm)} from "
+                f"{nm[0]:g} to {nm[-1]:g} nm in {first!r} and {len(other)} from "
+                f"{other[0]:g} to {other[-1]:g} nm in {name!r}. Give the files of one "
+                "instrument and setting."
+            )
+            raise TableError(msg)
+    return nm
+
+
+def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
+    """Return the sample and SOC of each spectrum, its name, and what was joined."""
+    column, pairs = read_laboratory(table)
+    soc = {name.lower(): (name, text) for name, text in pairs}
+    found = []
+    for name in ids:
+        stems = [name, *(m[1] or m[2] for m in [COUNTER.fullmatch(name)] if m)]
+        stems += [m[1] for m in [STEM.fullmatch(name)] if m]
+        known = (s for s in (t.lower().rstrip("._- ") for t in stems) if s in soc)
+        found.append(next(known, ""))
+    names = [soc[key][0] if key else name for key, name in zip(found, ids, strict=True)]
+    n = len({*found} - {""})
+    note = f"{n} of {len(soc)} samples of {table.name} have a spectrum."
+    if not n:
+        msg = (
+            f"No sample of {table.name} (first: {next(iter(soc))!r}) has a file of its "
+            f"name (first: {ids[0]!r}). Name the samples as the files."
+        )
+        raise TableError(msg)
+    return names, [soc[key][1] if key else "" for key in found], column, note
+
+
+def _read_asd(file: Path) -> Spectrum | None:
+    """Return the reflectance of an ASD file."""
+    if file.suffix.lower() != ".asd":
+        return None
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _inside(folder):
+        try:  # the package begins a log where it is imported
+            from pyASDReader import ASDFile
+        except ImportError as error:
+            msg = SAY_VENDOR.format(kind="ASD", package="pyasdreader")
+            raise ImportError(msg) from error
+    logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
+    content = ASDFile(str(file.resolve()))
+    parts = (content.spectrumData, content.referenceData)
+    if not content.metadata or any(getattr(p, "spectra", None) is None for p in parts):
+        return None
+    raw, white = (np.asarray(part.spectra, dtype=float) for part in parts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(white > 0, raw / white, np.nan)
+    return np.asarray(content.wavelengths[: len(values)], dtype=float), values
+
+
+@contextlib.contextmanager
+def _inside(folder: str):
+    """Work in a folder for a moment; a log that is begun meanwhile is ended."""
+    here, root = Path.cwd(), logging.getLogger()
+    before, level = root.handlers, root.level
+    root.handlers = []
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        for handler in root.handlers:
+            handler.close()
+        root.handlers = before
+        root.setLevel(level)
+
+
+def _read_opus(file: Path) -> Spectrum | None:
+    """Return reflectance or absorbance of a Bruker OPUS file."""
+    if not re.fullmatch(r"\.\d+", file.suffix):
+        return None
+    try:
+        from brukeropus import read_opus
+    except ImportError as error:
+        msg = SAY_VENDOR.format(kind="OPUS", package="brukeropus")
+        raise ImportError(msg) from error
+    content = read_opus(str(file))
+    for key in ("r", "a", "logr"):
+        if key in content.all_data_keys:
+            data = getattr(content, key)
+            sign = -1 if key == "logr" else 1
+            return 1000 * np.asarray(data.wl), sign * np.asarray(data.y, dtype=float)
+    return None
+
+
+def _read_text(file: Path) -> Spectrum | None:
+    """Return the spectrum of a text file with two numbers in each line."""
+    if file.suffix.lower() not in TEXT_SUFFIXES:
+        return None
+    text = file.read_bytes().decode("utf-8", "replace")
+    pairs = [_pair(line) for line in text.splitlines()]
+    table = np.array([pair for pair in pairs if pair], dtype=float)
+    if len(table) < MIN_WAVELENGTHS or len({*table[:, 0]}) < len(table):
+        return None
+    axis, values = table.T
+    if axis.max() < 30:
+        axis = 1000 * axis
+    elif axis.max() > MAX_NM or re.search(r"wave ?number|cm.?-1", text[:2000], re.I):
+        axis = 1e7 / axis
+    return axis, values
+
+
+def _pair(line: str) -> tuple[float, float] | None:
+    """Return the two numbers of a line that has nothing else."""
+    cells = re.split(r"[;\t]| +", line.strip().strip(";,"))
+    cells = line.strip().strip(",").split(",") if len(cells) == 1 else cells
+    cells = [cell.strip() for cell in cells if cell.strip()]
+    if len(cells) != 2 or not all(NUMBERS.fullmatch(cell) for cell in cells):
+        return None
+    first, second = (float(cell.replace(",", ".")) for cell in cells)
+    return first, second
+
+
+KINDS = (_read_asd, _read_opus, _read_text)

@@ -1,0 +1,66 @@
+"""What a user may say of a file, where the file does not say it itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from soilnb._validation import check_choice
+
+QUANTITIES = ("reflectance", "percent", "absorbance")
+SOC_UNITS = ("%", "g/kg", "g/100g", "mg/kg")
+SOC_KINDS = ("organic_carbon", "organic_matter", "total_carbon", "ln", "log10")
+CHOICES = {
+    "quantity": QUANTITIES,
+    "axis": ("wavelength", "wavenumber", "micrometre"),
+    "soc_kind": SOC_KINDS,
+    "soc_unit": SOC_UNITS,
+    "replicates": ("average", "separate"),
+    "below_detection": ("half", "unmeasured"),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was said of a file; "" for what it shall say itself.
+
+    Attributes
+    ----------
+    quantity : str
+        "reflectance" (fraction), "percent" (reflectance in percent) or "absorbance".
+    axis : str
+        What the names of the bands are: "wavelength" (nm), "wavenumber" (cm-1) or
+        "micrometre".
+    soc_column, id_column : str
+        Columns with the soil organic carbon (SOC) and with the names of the samples.
+    soc_kind : str
+        "organic_carbon"; "organic_matter", which is divided by 1.724; "total_carbon",
+        taken as it is; or the logarithm "ln" or "log10" of SOC.
+    soc_unit : str
+        "%", "g/kg", "g/100g" or "mg/kg", of mass.
+    replicates : str
+        Of several scans of one soil: "average" them, or keep them "separate", all on
+        one side of every split.
+    below_detection : str
+        Of SOC such as "<0.2" or 0: "half" of the limit (of the smallest value, where
+        none is given), or "unmeasured".
+    country : str
+        Country of all samples, in place of the column.
+    """
+
+    quantity: str = ""
+    axis: str = ""
+    soc_column: str = ""
+    soc_kind: str = ""
+    soc_unit: str = ""
+    id_column: str = ""
+    replicates: str = ""
+    below_detection: str = ""
+    country: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a choice that there is not."""
+        for name, choices in CHOICES.items():
+            check_choice(getattr(self, name), name, ("", *choices))
+
+
+OPTIONS = tuple(field.name for field in fields(Told))
