@@ -6,6 +6,7 @@ from soilnb.datasets.files import (
     find_files,
     inspect_file,
     is_table,
+    read_candidates,
     read_file,
 )
 from soilnb.datasets.library import (
@@ -64,6 +65,7 @@ __all__ = [
     "make_library",
     "make_site",
     "open_files",
+    "read_candidates",
     "read_file",
     "wavelength_range",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,15 @@ class MeanEstimate:
     weight: float
     n_measured: int
     population: str
+
+    def times(self, factor: float) -> MeanEstimate:
+        """Return the total: the mean times the size of what it is the mean of.
+
+        The mean of N samples times N, or a stock in Mg/ha times hectares. `factor` is
+        known without error.
+        """
+        parts = ("mean", "lower", "upper", "standard_error")
+        return replace(self, **{name: factor * getattr(self, name) for name in parts})
 
 
 def estimate_mean(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """The cells of the table by field, "" for those that are missing."""
 
     cells: dict[str, list[str]]
@@ -80,7 +80,7 @@ def add_measured(
     A row without SOC in the table keeps its own. TableError says what is wrong.
     """
     try:
-        table = _read(path)
+        table = read_cells(path, FIELDS, missing_columns)
         places = _find_scans(table, rows)
         soc = table.numbers("soc")
         table.check((soc < 0) | np.isinf(soc), "soc", "be at least 0 and finite")
@@ -102,35 +102,45 @@ def add_measured(
     return replace(rows, soc=filled), columns, note
 
 
-def _read(path: Path) -> _Table:
-    """Return the cells of the table's known columns."""
+def read_cells(
+    path: Path,
+    fields: Sequence[str],
+    find_problems: Callable[[Sequence[str], Collection[str]], list[str]],
+) -> Table:
+    """Return the cells of those fields that a table has; rows have a number at least.
+
+    `find_problems` gets the names of its columns, as written and in lower case.
+    """
     if not has_suffix(path):
         msg = "A table must end in .csv, .csv.gz, .tab or .parquet. Save it as CSV."
         raise TableError(msg)
+    n_rows = 0
     with open_table(path) as source:
         names = [name.strip() for name in source.names]
         known = {name.lower(): n for n, name in enumerate(names)}
         twice = Counter(name.lower() for name in names)
-        problems = missing_columns(names, known) + [
+        problems = find_problems(names, known) + [
             f"Column {name!r} is there {twice[name]} times. Keep one of them."
-            for name in FIELDS
+            for name in fields
             if twice[name] > 1
         ]
         if problems:
             raise TableError(*problems)
-        cells: dict[str, list[str]] = {name: [] for name in FIELDS if name in known}
+        cells: dict[str, list[str]] = {name: [] for name in fields if name in known}
         for batch in source.batches:
+            n_rows += len(batch)
             for name in cells:
                 cells[name] += as_texts(batch.column(known[name]))
     for name in set(cells) - {"sample_id"}:  # a sample may be called NA
         cells[name] = ["" if c.lower() in MISSING_WORDS else c for c in cells[name]]
-    if not cells["sample_id"]:
+    if not n_rows:
         msg = "It has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    return _Table(cells, source.decimal_comma)
+    cells.setdefault("sample_id", [f"{row}" for row in range(1, n_rows + 1)])
+    return Table(cells, source.decimal_comma)
 
 
-def _find_scans(table: _Table, rows: Rows) -> npt.NDArray[np.intp]:
+def _find_scans(table: Table, rows: Rows) -> npt.NDArray[np.intp]:
     """Return the row of each sample's scan."""
     place_of = {name: place for place, name in enumerate(rows.sample_ids)}
     if twice := [name for name, count in Counter(table.ids).items() if count > 1]:
@@ -154,7 +164,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{len(names)} id{'s' if len(names) > 1 else ''} ({listed})"
 
 
-def _check_agreement(table: _Table, soc: Floats, own: Floats) -> None:
+def _check_agreement(table: Table, soc: Floats, own: Floats) -> None:
     """Raise TableError where the scans' file has another SOC of the same sample."""
     other = np.abs(soc - own) > ROUNDING * np.maximum(np.abs(soc), np.abs(own))
     if other.any():
@@ -182,7 +192,7 @@ def _check_same_unit(soc: Floats, own: Floats) -> None:
         raise TableError(msg)
 
 
-def _check_draw(table: _Table) -> list[str]:
+def _check_draw(table: Table) -> list[str]:
     """Return the design of each sample, "" where it was not drawn, or raise."""
     from soilnb.selection import DESIGNS  # loads SciPy
 
@@ -215,7 +225,7 @@ def _check_draw(table: _Table) -> list[str]:
 
 
 def _columns(
-    table: _Table, places: npt.NDArray[np.intp], design: list[str], n_rows: int
+    table: Table, places: npt.NDArray[np.intp], design: list[str], n_rows: int
 ) -> dict[str, Any]:
     """Return the columns of `info` that say how each sample was drawn."""
     frame = pd.DataFrame(
