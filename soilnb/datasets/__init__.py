@@ -33,6 +33,8 @@ from soilnb.datasets.open import (
     load_open,
     open_files,
 )
+from soilnb.datasets.regions import Sites, load_sites
+from soilnb.datasets.sets import DataSet, data_sets, fetch_set
 from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
 
 __all__ = [
@@ -44,15 +46,19 @@ __all__ = [
     "SITES",
     "SYNTHETIC",
     "TWIN_SITES",
+    "DataSet",
     "Farm",
     "FileReport",
     "OpenFile",
+    "Sites",
     "SpectralLibrary",
     "concatenate",
     "data_folder",
+    "data_sets",
     "describe",
     "describe_origin",
     "fetch",
+    "fetch_set",
     "find_files",
     "folder_name",
     "inspect_file",
@@ -62,6 +68,7 @@ __all__ = [
     "load_library",
     "load_open",
     "load_site",
+    "load_sites",
     "make_library",
     "make_site",
     "open_files",
