@@ -26,6 +26,7 @@ from soilnb.sampling.target import (
     SAMPLING_DESIGNS,
     assess_strata,
     compare_designs,
+    describe_strata,
     judge_stopping,
     simulate_draws,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "allocate",
     "assess_strata",
     "compare_designs",
+    "describe_strata",
     "detectable_change",
     "draw_from_strata",
     "estimate_mean",

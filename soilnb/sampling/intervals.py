@@ -107,7 +107,7 @@ def n_for_half_width(
     >>> n_for_half_width(1.0, 400, 0.5), n_for_half_width(1.0, 400, 1e-6)
     (18, 400)
     >>> n_for_half_width([4, 2, 1], [100, 300, 600], 0.45)
-    48
+    49
     """
     if np.ndim(n_population) == 0:
         check_at_least_0(standard_deviation, "standard_deviation")  # type: ignore[arg-type]

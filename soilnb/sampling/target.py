@@ -158,10 +158,30 @@ def judge_stopping(draws: pd.DataFrame, truth: float, target: float = 20.0) -> d
     }
 
 
+def describe_strata(
+    y: npt.ArrayLike, strata: npt.ArrayLike, planned_sd: npt.ArrayLike
+) -> pd.DataFrame:
+    """Return the strata of a population whose values are all known.
+
+    Parameters
+    ----------
+    y, strata : array-like of shape (n_population,)
+        True values, and the stratum of each.
+    planned_sd : array-like of shape (n_strata,)
+        What a model expects of each stratum, as of `stratum_sd`.
+
+    Returns
+    -------
+    DataFrame
+        Index stratum: size, mean, sd (divided by N_h - 1) and planned_sd.
+    """
+    groups = pd.Series(check_vector(y, "y")).groupby(np.asarray(strata))
+    table = groups.agg(size="size", mean="mean", sd="std").rename_axis("stratum")
+    return table.assign(planned_sd=check_sd(planned_sd, len(table)))
+
+
 def compare_designs(
-    y: npt.ArrayLike,
-    strata: npt.ArrayLike,
-    planned_sd: npt.ArrayLike,
+    strata: pd.DataFrame,
     *,
     target: float = 20.0,
     at: Sequence[int] = (),
@@ -171,10 +191,8 @@ def compare_designs(
 
     Parameters
     ----------
-    y, strata : array-like of shape (n_population,)
-        True values, and the stratum of each.
-    planned_sd : array-like of shape (n_strata,)
-        What a model expects of each stratum, as of `stratum_sd`.
+    strata : DataFrame
+        As of `describe_strata`.
     target : float, default 20
         Half-width that is asked for, percent of the mean.
     at : sequence of int, default ()
@@ -188,24 +206,31 @@ def compare_designs(
         Index design, of `SAMPLING_DESIGNS` ("neyman_model" is allocated by
         `planned_sd`, "neyman_true" by the truth: a bound); n_needed, and the expected
         relative error in percent at each number of `at`, NaN below two a stratum.
+
+    Examples
+    --------
+    >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
+    >>> compare_designs(table, target=60)["n_needed"].tolist()
+    [6, 5, 4, 4]
     """
-    values = check_vector(y, "y")
-    groups = pd.Series(values).groupby(np.asarray(strata))
-    sizes, sd = groups.size().to_numpy(), groups.std(ddof=1).to_numpy()
-    n_all, whole_sd = np.array([len(values)]), np.array([values.std(ddof=1)])
+    sizes, mean, sd, model = strata[["size", "mean", "sd", "planned_sd"]].T.to_numpy()
+    n_h, n_all = sizes.astype(int), np.array([sizes.sum()], dtype=int)
+    grand = sizes @ mean / sizes.sum()
+    squares = (sizes - 1) @ sd**2 + sizes @ (mean - grand) ** 2
+    whole = np.sqrt(squares / (n_all - 1))
     plans = (  # of each design: its strata, their truth, what they are allocated by
-        (n_all, whole_sd, whole_sd),
-        (sizes, sd, np.ones(len(sizes))),
-        (sizes, sd, check_sd(planned_sd, len(sizes))),
-        (sizes, sd, sd),
+        (n_all, whole, whole),
+        (n_h, sd, np.ones(len(n_h))),
+        (n_h, sd, model),
+        (n_h, sd, sd),
     )
-    percent, rows = values.mean() / 100, {}
-    for name, (n_h, sd_h, planned) in zip(SAMPLING_DESIGNS, plans, strict=True):
-        n = n_for_half_width(
-            sd_h, n_h, target * percent, planned_sd=planned, level=level
-        )
+    rows = {}
+    for name, (known, truth, planned) in zip(SAMPLING_DESIGNS, plans, strict=True):
+        options = {"planned_sd": planned, "level": level}
+        n = n_for_half_width(truth, known, target / 100 * grand, **options)
         rows[name] = {"n_needed": n} | dict.fromkeys(at, np.nan)
-        for k in (k for k in at if k >= 2 * len(n_h)):
-            n_drawn = allocate(n_h, k, sd=planned)
-            rows[name][k] = expected_half_width(n_h, n_drawn, sd_h, level) / percent
+        for k in (k for k in at if k >= 2 * len(known)):
+            drawn = allocate(known, k, sd=planned)
+            found = expected_half_width(known, drawn, truth, level)
+            rows[name][k] = 100 * found / grand
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("design")

@@ -160,6 +160,8 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "target_column": _check_text,
     "n_regions": _profile_or(2, 1000),
     "regional_draws": _between(0, 100),
+    "n_strata": _between(2, 10),
+    "budget": _between(4, 100_000),
     "level": lambda _, value: check_level(value),
     "target": _check_percent,
     "bulk_density": _number_between(*BULK_DENSITIES_G_CM3, "g/cm3"),
