@@ -150,10 +150,10 @@ def _choose(arguments: argparse.Namespace) -> None:
 
 def _design(arguments: argparse.Namespace) -> None:
     """Choose places for the field."""
-    from soilnb.datasets import folder_name
+    from soilnb.datasets.files import stem
     from soilnb.workflow.design import design_places
 
-    name = f"{folder_name(arguments.file)}-design.csv"
+    name = f"{stem(arguments.file)}-design.csv"
     out = Path(arguments.o or Path(arguments.file).with_name(name))
     options = {
         name: getattr(arguments, name)

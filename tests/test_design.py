@@ -332,7 +332,7 @@ def test_design_takes_strata_of_the_table_and_a_simple_draw(grid, tmp_path):
     fields.drop(columns=["spread"]).to_csv(tmp_path / "f.csv", index=False)
     said = design_places(str(tmp_path / "f.csv"), 20, tmp_path / "d.csv")
     assert set(pd.read_csv(tmp_path / "d.csv")["stratum"]) == {"hill", "mire"}
-    assert "strata of the table, allocation proportional" in said[0]
+    assert "2 strata by column, allocation proportional" in said[0]
     assert "predictions vary less than the truth" in said[1]
     out = tmp_path / "e.csv"
     design_places(str(tmp_path / "f.csv"), 20, out, by="quantiles", n_strata=1)
@@ -394,15 +394,18 @@ BAD = {
         (changed(longitude=None, easting=5e5), {}),
     "There must be a column prediction, or latitude .*, got sample_id, spread":
         (changed(prediction=None, latitude=None, longitude=None), {}),
-    "'prediction' must hold a number for every place, got  .sample 'g7'.":
+    "'prediction' must hold a number for every place, got none .sample 'g7'.":
         (changed(prediction=np.where(ONE, np.nan, 2.0)), {}),
     "'sample_id' has 'a' twice": (changed(sample_id="a"), {}),
-    "'places' is needed for strata by 'space'":
+    "'--by space' needs a column easting, got none":
         (changed(latitude=None, longitude=None), {"by": "space"}),
-    "Unknown by 'spase'. Did you mean 'space'": (changed(), {"by": "spase"}),
-    "Unknown rule 'neymann'. Did you mean": (changed(), {"allocation": "neymann"}),
-    "'sd' is needed for the rule 'neyman'":
+    "Unknown --by 'spase'. Did you mean 'space'": (changed(), {"by": "spase"}),
+    "Unknown --allocation 'neymann'. Did you mean":
+        (changed(), {"allocation": "neymann"}),
+    "'--allocation neyman' needs a column prediction":
         (changed(prediction=None, spread=None), {"allocation": "neyman"}),
+    "'--target' must be above 0 and below 100 percent, got 0":
+        (changed(), {"target": 0}),
     "needs a column stratum, got none": (changed(), {"by": "column"}),
     "'-o' must end in .csv": (changed(), {"out": "d.txt"}),
 }  # fmt: skip

@@ -37,7 +37,7 @@ def plot_strata(tables: Mapping[str, pd.DataFrame]) -> Figure:
     ----------
     tables : mapping
         Name to a table: longitude and latitude or easting and northing, stratum, and
-        is_drawn.
+        is_drawn: these have a ring.
     """
     figure, panels = make_panels(len(tables), 3.4, 3.2)
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
@@ -45,9 +45,8 @@ def plot_strata(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes.scatter(x, y, c=rows["stratum"], cmap="viridis", s=26, lw=0)
         drawn = rows["is_drawn"].to_numpy(bool)
         ring: dict[str, Any] = {"s": 60, "facecolor": "none", "edgecolor": "#D55E00"}
-        axes.scatter(x[drawn], y[drawn], label="drawn", **ring)
+        axes.scatter(x[drawn], y[drawn], **ring)
         axes.set_title(name)
-        legend_below(axes, 1)
     return figure
 
 

@@ -40,31 +40,33 @@ def design_places(
     and soc, to be filled in. What is "" or 0 is chosen by what the table holds.
     """
     check_out(out, Path(file))
+    if not 0 < target < 100:
+        msg = f"'--target' must be above 0 and below 100 percent, got {target:g}."
+        raise ValueError(msg)
     places = read_candidates(file)
-    strata, how = _strata(places, budget, by, n_strata, seed)
-    names, sizes = np.unique(strata, return_counts=True)
-    if sizes.min() < 2:
-        msg = (
-            f"Stratum {names[sizes.argmin()]!s} must have at least 2 candidates, got "
-            "1. Join it with another."
+    by = by or next(
+        kind
+        for kind, column in (
+            ("column", "stratum"),
+            ("quantiles", "prediction"),
+            ("space", ""),
         )
-        raise ValueError(msg)
-    least = 2 * len(names)
-    if budget < least or budget > len(places):
-        msg = (
-            f"'--budget' must be between {least} (two of each of {len(names)} strata) "
-            f"and {len(places)} (candidates), got {budget}. Change it, or --strata."
-        )
-        raise ValueError(msg)
-    sd = _expected_sd(places, strata)
+        if column in places or not column
+    )
     rule = allocation or ("neyman" if "spread" in places else "proportional")
+    _check_columns(places, by, rule)
+    strata = _strata(places, budget, by, n_strata, seed)
+    names, sizes = np.unique(strata, return_counts=True)
+    _check_sizes(names, sizes, budget)
+    sd, half_width = None, np.nan
+    if "prediction" in places:
+        spread = places.get("spread", 0.0)
+        sd = sampling.stratum_sd(strata, places["prediction"], spread)
     n_drawn = sampling.allocate(sizes, budget, sd=sd, rule=rule)
-    drawn = sampling.draw_from_strata(strata, n_drawn, seed=seed)
-    design = "stratified" if len(names) > 1 else "random"
-    drawn.insert(2, "design", design)
-    half_width = np.nan
     if sd is not None:
         half_width = sampling.expected_half_width(sizes, n_drawn, sd)
+    drawn = sampling.draw_from_strata(strata, n_drawn, seed=seed)
+    drawn.insert(2, "design", "stratified" if len(names) > 1 else "random")
     told = places.iloc[drawn["row"]].drop(columns="stratum", errors="ignore")
     table = told.reset_index(drop=True).join(drawn.drop(columns="row"))
     table = table.assign(expected_half_width=half_width, soc="")
@@ -72,8 +74,8 @@ def design_places(
         table.to_csv(partial, index=False)
     lines = [
         f"{budget} of the {len(places):,} places of {Path(file).name} are listed in "
-        f"{out}: {how}, allocation {rule}.",
-        _precision(places, sizes, n_drawn, sd, half_width, target),
+        f"{out}: {len(names)} strata by {by}, allocation {rule}.",
+        _precision(places, sizes, budget, sd, half_width, target),
     ]
     if "latitude" in places:
         write_geojson(out.with_suffix(".geojson"), table.drop(columns="soc"))
@@ -83,62 +85,77 @@ def design_places(
     return lines
 
 
+def _check_columns(places: pd.DataFrame, by: str, rule: str) -> None:
+    """Raise where a table lacks what strata or allocation need."""
+    check_choice(by, "--by", STRATA)
+    check_choice(rule, "--allocation", sampling.ALLOCATIONS)
+    coordinates = "latitude" if "latitude" in places else "easting"
+    needs = {"column": ["stratum"], "space": [coordinates]}
+    needs["both"] = ["prediction", coordinates]
+    wanted = [(f"--by {by}", name) for name in needs.get(by, ["prediction"])]
+    if rule == "neyman":
+        wanted.append(("--allocation neyman", "prediction"))
+    for option, column in wanted:
+        if column not in places:
+            msg = f"{option!r} needs a column {column}, got none. Add it."
+            raise ValueError(msg)
+
+
+def _check_sizes(names: npt.NDArray, sizes: npt.NDArray, budget: int) -> None:
+    """Raise where a stratum has one candidate, or a budget is not two of each."""
+    if sizes.min() < 2:
+        msg = (
+            f"Stratum {names[sizes.argmin()]!s} must have at least 2 candidates, got "
+            "1. Join it with another."
+        )
+        raise ValueError(msg)
+    if not 2 * len(names) <= budget <= sizes.sum():
+        msg = (
+            f"'--budget' must be between {2 * len(names)} (two of each of {len(names)} "
+            f"strata) and {sizes.sum()} (candidates), got {budget}. Change it, or "
+            "--strata."
+        )
+        raise ValueError(msg)
+
+
 def _strata(
     places: pd.DataFrame, budget: int, by: str, n_strata: int, seed: int
-) -> tuple[npt.NDArray, str]:
-    """Return the stratum of each place, and in words how they were made."""
-    by = by or ("column" if "stratum" in places else "")
-    by = by or ("quantiles" if "prediction" in places else "space")
-    check_choice(by, "by", STRATA)
+) -> npt.NDArray:
+    """Return the stratum of each place."""
     if by == "column":
-        if "stratum" not in places:
-            msg = "'--by' column needs a column stratum, got none. Add it."
-            raise ValueError(msg)
-        return places["stratum"].to_numpy(str), "strata of the table"
+        return places["stratum"].to_numpy(str)
     if not n_strata:
         n_strata = max(1, budget // PER_PART) if by == "space" else N_CLASSES
     check_int(n_strata, "--strata", 1, len(places) // 2, " (two candidates in each)")
     xy = None
     if "latitude" in places:
-        degrees = (places[name].to_numpy() for name in ("latitude", "longitude"))
-        xy = np.column_stack(metres_from_degrees(*degrees))
+        xy = np.column_stack(
+            metres_from_degrees(places["latitude"], places["longitude"])
+        )
     elif "easting" in places:
         xy = places[["easting", "northing"]].to_numpy()
-    prediction = places.get("prediction")
-    strata = sampling.make_strata(
-        n_strata, prediction=prediction, places=xy, by=by, seed=seed
+    return sampling.make_strata(
+        n_strata, prediction=places.get("prediction"), places=xy, by=by, seed=seed
     )
-    return strata, f"{n_strata} strata by {by}"
-
-
-def _expected_sd(
-    places: pd.DataFrame, strata: npt.NDArray
-) -> npt.NDArray[np.float64] | None:
-    """Return the standard deviation expected in each stratum, none without a model."""
-    if "prediction" not in places:
-        return None
-    spread = places.get("spread", pd.Series(0.0, index=places.index))
-    return sampling.stratum_sd(strata, places["prediction"], spread)
 
 
 def _precision(
     places: pd.DataFrame,
     sizes: npt.NDArray,
-    n_drawn: npt.NDArray,
+    budget: int,
     sd: npt.NDArray[np.float64] | None,
     half_width: float,
     target: float,
 ) -> str:
     """Return in words how sure the mean will be."""
     if sd is None:
-        one = sampling.expected_half_width([sizes.sum()], [n_drawn.sum()], [1.0])
+        one = sampling.expected_half_width([sizes.sum()], [budget], [1.0])
         return (
-            "Nothing is known of the property's spread: at worst the 95 % interval of "
-            f"the mean is ± {one:.2f} standard deviations of it."
+            "Nothing is known of the property's spread: without any help of the strata "
+            f"the mean's 95 % interval is ± {one:.2f} standard deviations of it."
         )
-    mean = places["prediction"].mean()
     text = f"Expected 95 % interval of the mean: ± {half_width:.3g}"
-    if mean > 0:
+    if (mean := places["prediction"].mean()) > 0:
         enough = sampling.n_for_half_width(sd, sizes, target / 100 * mean)
         text += (
             f", {100 * half_width / mean:.1f} % of the predicted mean; "

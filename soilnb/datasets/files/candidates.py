@@ -14,6 +14,7 @@ from soilnb.datasets.files.measured import Table, read_cells
 METRES = ("easting", "northing")
 CANDIDATE_NUMBERS = ("prediction", "spread", *COORDINATES, *METRES)
 _FIELDS = ("sample_id", "stratum", *CANDIDATE_NUMBERS)
+_REMEDY = "or leave the place out"
 _MAP_M = 10_000  # coordinates of a map are as large; those from a farm's corner are not
 
 
@@ -51,12 +52,13 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
     found: dict[str, object] = {"sample_id": table.ids}
     if "stratum" in table.cells:
         names = np.array(table.cells["stratum"])
-        table.check(names == "", "stratum", "be filled in for every place")
+        table.check(names == "", "stratum", "be filled in for every place", _REMEDY)
         found["stratum"] = names
     for name in CANDIDATE_NUMBERS:
         if name in table.cells:
             values = found[name] = table.numbers(name)
-            table.check(~np.isfinite(values), name, "hold a number for every place")
+            bad = ~np.isfinite(values)
+            table.check(bad, name, "hold a number for every place", _REMEDY)
     _check_ranges(table, found)
     return pd.DataFrame(found)
 
@@ -83,17 +85,17 @@ def _check_ranges(table: Table, found: dict) -> None:
     """Raise where a spread is negative or coordinates are of two kinds."""
     if "spread" in found:
         rule = "be at least 0, a standard deviation"
-        table.check(found["spread"] < 0, "spread", rule)
+        table.check(found["spread"] < 0, "spread", rule, _REMEDY)
     for axis, most in COORDINATES.items():
         if axis in found:
             rule = f"be from -{most} to {most} degrees, not metres"
-            table.check(np.abs(found[axis]) > most, axis, rule)
+            table.check(np.abs(found[axis]) > most, axis, rule, _REMEDY)
     if "easting" in found:
         east, north = (np.abs(found[name]) for name in METRES)
         like_degrees = (east <= 180) & (north <= 90)
         if not like_degrees.all() and north[~like_degrees].min() > _MAP_M:
             rule = "be metres for every place, not degrees"
-            table.check(like_degrees, "easting", rule)
+            table.check(like_degrees, "easting", rule, _REMEDY)
         elif max(np.ptp(found["easting"]), np.ptp(found["northing"])) < 1:
             rule = "be metres, which differ by more than one (are these degrees?)"
-            table.check(np.ones(len(east), bool), "easting", rule)
+            table.check(np.ones(len(east), bool), "easting", rule, _REMEDY)

@@ -61,13 +61,19 @@ class Table:
             raise TableError(msg)
         return numbers
 
-    def check(self, bad: npt.NDArray[np.bool_], field: str, rule: str) -> None:
+    def check(
+        self,
+        bad: npt.NDArray[np.bool_],
+        field: str,
+        rule: str,
+        remedy: str = "or leave the cell empty",
+    ) -> None:
         """Raise TableError with the first cell that breaks a rule."""
         if bad.any():
             row = int(bad.argmax())
             msg = (
-                f"Column {field!r} must {rule}, got {self.cells[field][row]} (sample "
-                f"{self.ids[row]!r}). Correct it, or leave the cell empty."
+                f"Column {field!r} must {rule}, got {self.cells[field][row] or 'none'} "
+                f"(sample {self.ids[row]!r}). Correct it, {remedy}."
             )
             raise TableError(msg)
 
