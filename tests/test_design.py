@@ -21,6 +21,7 @@ from soilnb.sampling import (
     describe_strata,
     detectable_change,
     draw_from_strata,
+    estimate_listed,
     estimate_mean,
     expected_half_width,
     independent_change,
@@ -186,6 +187,22 @@ def test_a_total_is_the_mean_times_the_size():
     assert total.mean == 30
     assert total.upper - total.lower == pytest.approx(6 * (mean.upper - mean.lower))
     assert total.degrees_of_freedom == mean.degrees_of_freedom
+
+
+def test_the_mean_of_a_list_is_that_of_its_draw():
+    # As the stratified mean by hand of test_sampling: 3.6 with a variance of .56.
+    table = pd.DataFrame({"stratum": [*"aabb"], "soc": [1.0, 3, 4, 8]})
+    table["inclusion_probability"] = [1 / 3, 1 / 3, 1 / 2, 1 / 2]
+    found = estimate_listed(table)
+    assert found.mean == pytest.approx(3.6)
+    assert found.standard_error == pytest.approx(0.56**0.5)
+    # A third of a stratum came back empty: its size is that of the list.
+    more = pd.concat([table, table.iloc[[3]].assign(soc=np.nan)])
+    more.loc[more["stratum"] == "b", "inclusion_probability"] = 0.75
+    assert estimate_listed(more).mean == pytest.approx(3.6)
+    assert estimate_listed(more).standard_error == pytest.approx(0.56**0.5)
+    with pytest.raises(ValueError, match="Stratum b has no 'soc'"):
+        estimate_listed(table.assign(soc=[1, 3, np.nan, np.nan]))
 
 
 def test_stones_take_their_share_of_a_stock():

@@ -17,6 +17,7 @@ from soilnb.sampling.intervals import expected_half_width, n_for_half_width, uni
 from soilnb.sampling.mean import (
     POPULATIONS,
     MeanEstimate,
+    estimate_listed,
     estimate_mean,
     relative_error,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "describe_strata",
     "detectable_change",
     "draw_from_strata",
+    "estimate_listed",
     "estimate_mean",
     "expected_half_width",
     "independent_change",
