@@ -274,13 +274,14 @@ def test_designs_compared_are_those_of_the_populations_variances():
     strata = np.repeat([1, 2, 3, 4], 60)
     y = np.exp(0.6 * strata + rng.normal(0, 0.5, 240))
     sd = pd.Series(y).groupby(strata).std().to_numpy()
-    found = compare_designs(describe_strata(y, strata, sd), target=12, at=[4, 60])
+    found = compare_designs(describe_strata(y, strata, sd), target=12, at=[4, 60, 241])
     simple = n_for_half_width(y.std(ddof=1), 240, 0.12 * y.mean())
     assert found.loc["simple", "n_needed"] == simple
     needed = found["n_needed"]
     assert needed["neyman_true"] < needed["proportional"] < needed["simple"]
     assert needed["neyman_model"] == needed["neyman_true"]
     assert found[4].isna().tolist() == [False, True, True, True]
+    assert found[241].isna().all()
     half_width = expected_half_width([240], [60], [y.std(ddof=1)])
     assert found.loc["simple", 60] == pytest.approx(100 * half_width / y.mean())
 

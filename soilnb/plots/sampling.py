@@ -161,6 +161,7 @@ def plot_stops(stops: pd.DataFrame, level: float = 0.95) -> Figure:
         axes.set(xlabel="draws that pass the rule / %", ylabel=label)
         axes.axhline(100 * level * (name == "covered"), color="black", lw=0.8, ls=":")
         legend_below(axes, 2)
+    left.set_ylim(0, 102)
     return figure
 
 

@@ -205,7 +205,8 @@ def compare_designs(
     DataFrame
         Index design, of `SAMPLING_DESIGNS` ("neyman_model" is allocated by
         `planned_sd`, "neyman_true" by the truth: a bound); n_needed, and the expected
-        relative error in percent at each number of `at`, NaN below two a stratum.
+        relative error in percent at each number of `at`, NaN below two a stratum
+        and above the population.
 
     Examples
     --------
@@ -229,7 +230,7 @@ def compare_designs(
         options = {"planned_sd": planned, "level": level}
         n = n_for_half_width(truth, known, target / 100 * grand, **options)
         rows[name] = {"n_needed": n} | dict.fromkeys(at, np.nan)
-        for k in (k for k in at if k >= 2 * len(known)):
+        for k in (k for k in at if 2 * len(known) <= k <= known.sum()):
             drawn = allocate(known, k, sd=planned)
             found = expected_half_width(known, drawn, truth, level)
             rows[name][k] = 100 * found / grand
