@@ -64,6 +64,26 @@ def _parser() -> argparse.ArgumentParser:
     choose.add_argument("--seed", type=int, default=1, help="of the draw (1)")
     choose.add_argument("-o", metavar="OUT.csv", help="FILE-chosen.csv by default")
 
+    design = commands.add_parser(
+        "design", help="say which places to sample, and how sure the mean will be"
+    )
+    design.add_argument("file", help="CSV/Parquet file of candidate places")
+    design.add_argument("--budget", type=int, default=50, help="samples in all (50)")
+    design.add_argument(
+        "--by", default="", help="quantiles, cum_sqrt, space, both or column"
+    )
+    design.add_argument(
+        "--strata", type=int, default=0, metavar="N", help="number of strata"
+    )
+    design.add_argument(
+        "--allocation", default="", help="neyman, proportional or equal"
+    )
+    design.add_argument(
+        "--target", type=float, default=20, help="relative error asked for, %% (20)"
+    )
+    design.add_argument("--seed", type=int, default=1, help="of the draw (1)")
+    design.add_argument("-o", metavar="OUT.csv", help="FILE-design.csv by default")
+
     estimate = commands.add_parser(
         "estimate",
         help="estimate what is not measured, and the farm's mean",
@@ -136,6 +156,21 @@ def _choose(arguments: argparse.Namespace) -> None:
     out = Path(arguments.o or Path(arguments.file).with_name(name))
     options = (arguments.n, arguments.design, arguments.seed, out)
     print("\n".join(choose_samples(given, *options)))
+
+
+def _design(arguments: argparse.Namespace) -> None:
+    """Choose places for the field."""
+    from soilnb.datasets.files import stem
+    from soilnb.workflow.design import design_places
+
+    name = f"{stem(arguments.file)}-design.csv"
+    out = Path(arguments.o or Path(arguments.file).with_name(name))
+    options = {
+        name: getattr(arguments, name)
+        for name in ("by", "allocation", "target", "seed")
+    }
+    options["n_strata"] = arguments.strata
+    print("\n".join(design_places(arguments.file, arguments.budget, out, **options)))
 
 
 def _estimate(arguments: argparse.Namespace) -> None:
@@ -225,7 +260,7 @@ def _data(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Run the command; a problem is one sentence on standard error and exit code 1."""
     arguments = _parser().parse_args()
-    commands = (_run, _choose, _estimate, _book, _data)
+    commands = (_run, _choose, _design, _estimate, _book, _data)
     known = {command.__name__[1:]: command for command in commands}
     try:
         known[arguments.command](arguments)

@@ -11,6 +11,7 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
 from soilnb._validation import check_choice, check_int, check_matrix
+from soilnb.sampling import draw_from_strata
 
 # How samples may be drawn for the laboratory; the first is the default.
 DESIGNS = ("stratified", "random", "kennard_stone")
@@ -246,29 +247,22 @@ def draw_samples(
     check_choice(design, "design", DESIGNS)
     check_int(n_samples, "n_samples", 2, len(spectra), " (rows of 'X')")
     check_int(seed, "seed", 0)
-    rng = np.random.default_rng(seed)
-    stratum = np.full(n_samples, pd.NA, dtype=object)
-    probability = np.full(n_samples, np.nan)
     if design == "stratified":
         _check_pairs(n_samples)
         strata = spectral_strata(spectra, n_samples // 2)
-        rows = _two_of_each(strata, rng)
-        stratum = strata[rows]
-        probability = 2 / np.bincount(strata)[stratum]
-    elif design == "random":
-        rows = rng.permutation(len(spectra))[:n_samples]
-        probability[:] = n_samples / len(spectra)
+        two_each = np.full(n_samples // 2, 2)
+        table = draw_from_strata(strata, two_each, seed=seed)
     else:
-        rows = kennard_stone(spectra, n_samples)
-    return pd.DataFrame(
-        {
-            "row": rows,
-            "order": np.arange(1, n_samples + 1),
-            "design": design,
-            "stratum": pd.array(stratum, dtype="Int64"),
-            "inclusion_probability": probability,
-        }
-    )
+        if design == "random":
+            rng = np.random.default_rng(seed)
+            rows = rng.permutation(len(spectra))[:n_samples]
+            probability = n_samples / len(spectra)
+        else:
+            rows, probability = kennard_stone(spectra, n_samples), np.nan
+        table = pd.DataFrame({"row": rows, "order": np.arange(1, n_samples + 1)})
+        table = table.assign(stratum=pd.NA, inclusion_probability=probability)
+    table.insert(2, "design", design)
+    return table.astype({"stratum": "Int64"})
 
 
 def _check_pairs(n_samples: int) -> None:
@@ -280,15 +274,6 @@ def _check_pairs(n_samples: int) -> None:
             "design 'random'."
         )
         raise ValueError(msg)
-
-
-def _two_of_each(
-    strata: npt.NDArray[np.intp], rng: np.random.Generator
-) -> npt.NDArray[np.intp]:
-    """Return the first drawn row of every stratum in random order, then the second."""
-    numbers = rng.permutation(np.unique(strata))
-    pairs = [rng.choice(np.flatnonzero(strata == h), 2, replace=False) for h in numbers]
-    return np.array(pairs).T.ravel()
 
 
 def random_folds(n_samples: int, n_folds: int, seed: int) -> npt.NDArray[np.intp]:

@@ -9,6 +9,7 @@ from soilnb.datasets.files import (
     find_files,
     inspect_file,
     is_table,
+    read_candidates,
     read_file,
 )
 from soilnb.datasets.library import (
@@ -35,6 +36,8 @@ from soilnb.datasets.open import (
     load_open,
     open_files,
 )
+from soilnb.datasets.regions import Sites, load_sites
+from soilnb.datasets.sets import DataSet, data_sets, fetch_set
 from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
 
 __all__ = [
@@ -48,16 +51,20 @@ __all__ = [
     "SITES",
     "SYNTHETIC",
     "TWIN_SITES",
+    "DataSet",
     "Farm",
     "FileReport",
     "OpenFile",
+    "Sites",
     "SpectralLibrary",
     "concatenate",
     "convert_folder",
     "data_folder",
+    "data_sets",
     "describe",
     "describe_origin",
     "fetch",
+    "fetch_set",
     "find_files",
     "folder_name",
     "inspect_file",
@@ -67,9 +74,11 @@ __all__ = [
     "load_library",
     "load_open",
     "load_site",
+    "load_sites",
     "make_library",
     "make_site",
     "open_files",
+    "read_candidates",
     "read_file",
     "wavelength_range",
 ]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,14 @@ Content = tuple[Floats, Floats, pd.DataFrame]  # spectra, wavelengths, rows
 
 # The three matrices of the moisture series; "drying" is wet soil after a day in air.
 MOISTURE_STATES = {"spectra0": "air-dry", "spectra1": "wet", "spectra2": "drying"}
+
+
+class Remote(NamedTuple):
+    """A file to download: its name in the data folder, its address, its SHA-256."""
+
+    file: str
+    url: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,20 @@ def fetch(name: str) -> Path:
     """
     files = open_files()
     check_choice(name, "open file", files)
-    path = data_folder() / files[name].file
+    one = files[name]
+    remote = Remote(one.file, one.url, one.sha256)
+    return fetch_remote(remote, "the libraries 'farms' and 'twin' need no download")
+
+
+def fetch_remote(remote: Remote, otherwise: str) -> Path:
+    """Return the path of a file, downloaded where it is missing: `fetch` inside.
+
+    `otherwise` ends the sentence that says why it cannot be had.
+    """
+    path = data_folder() / remote.file
     if not path.exists():
-        _download(files[name], path)
-    _check_sha256(path, files[name].sha256)
+        _download(remote, path, otherwise)
+    _check_sha256(path, remote.sha256)
     return path
 
 
@@ -148,7 +166,7 @@ def load_open_files() -> SpectralLibrary:
     return concatenate([load_open(name) for name in open_files()], "open")
 
 
-def _download(file: OpenFile, path: Path) -> None:
+def _download(file: Remote, path: Path, otherwise: str) -> None:
     """Download a file, or raise one sentence; nothing is left of a failed attempt."""
     from requests.exceptions import RequestException
 
@@ -158,7 +176,7 @@ def _download(file: OpenFile, path: Path) -> None:
         msg = (
             f"{file.file!r} is not in the folder '{path.parent}' and could not be "
             f"downloaded from {file.url}: {_cause(error)}. Try again with a network, "
-            "or put the file there; the libraries 'farms' and 'twin' need no download."
+            f"or put the file there; {otherwise}."
         )
         raise ConnectionError(msg) from error
     except OSError as error:
@@ -177,22 +195,21 @@ def _download(file: OpenFile, path: Path) -> None:
         raise ValueError(msg) from error
 
 
-def _retrieve(file: OpenFile, path: Path) -> None:
+def _retrieve(file: Remote, path: Path) -> None:
     """Download by pooch: under another name, renamed if the SHA-256 is right."""
     import pooch
 
-    files = open_files().values()
-    store = pooch.create(
-        path.parent,
-        base_url="",
-        registry={one.file: f"sha256:{one.sha256}" for one in files},
-        urls={one.file: one.url for one in files},
-    )
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it announces every download
     try:
-        store.fetch(file.file, downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S))
+        pooch.retrieve(
+            file.url,
+            f"sha256:{file.sha256}",
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
+        )
     finally:
         logger.setLevel(level)
     path.chmod(0o644)  # pooch's are for their owner only; a folder may be shared

@@ -37,13 +37,24 @@ from soilnb.plots.samples import (
     plot_soc,
     plot_spectra,
 )
+from soilnb.plots.sampling import (
+    DESIGN_LABELS,
+    plot_allocation,
+    plot_design_errors,
+    plot_needed,
+    plot_stops,
+    plot_strata,
+    plot_worth,
+)
 from soilnb.plots.style import COLOURS, FEATURES_NM
 
 __all__ = [
     "COLOURS",
+    "DESIGN_LABELS",
     "FEATURES_NM",
     "POPULATIONS",
     "has_coordinates",
+    "plot_allocation",
     "plot_band_importance",
     "plot_blend_weights",
     "plot_choice",
@@ -52,6 +63,7 @@ __all__ = [
     "plot_curves",
     "plot_delta",
     "plot_depths",
+    "plot_design_errors",
     "plot_draws",
     "plot_estimates",
     "plot_farm_map",
@@ -64,6 +76,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_map",
     "plot_measured_predicted",
+    "plot_needed",
     "plot_noise",
     "plot_outliers",
     "plot_point_map",
@@ -73,7 +86,10 @@ __all__ = [
     "plot_sites",
     "plot_soc",
     "plot_spectra",
+    "plot_stops",
+    "plot_strata",
     "plot_training",
     "plot_trials",
     "plot_weights",
+    "plot_worth",
 ]

@@ -1,26 +1,67 @@
-"""The mean of a farm after a draw: laboratory alone, or with spectra's help."""
+"""How many samples, where, and what they say: strata, draws, means, change, stocks."""
 
-from soilnb.sampling.draws import DRAWN_BY, PROBABILITY_DESIGNS, Draw
-from soilnb.sampling.intervals import n_for_half_width, unit_sd
+from soilnb.sampling.allocation import ALLOCATIONS, allocate, mean_variance
+from soilnb.sampling.change import (
+    Change,
+    detectable_change,
+    independent_change,
+    paired_change,
+)
+from soilnb.sampling.draws import (
+    DRAWN_BY,
+    PROBABILITY_DESIGNS,
+    Draw,
+    draw_from_strata,
+)
+from soilnb.sampling.intervals import expected_half_width, n_for_half_width, unit_sd
 from soilnb.sampling.mean import (
     POPULATIONS,
     MeanEstimate,
+    estimate_listed,
     estimate_mean,
     relative_error,
 )
 from soilnb.sampling.stocks import BULK_DENSITIES_G_CM3, DEPTHS_CM, stock
+from soilnb.sampling.strata import STRATA_BY, make_strata, stratum_sd
+from soilnb.sampling.target import (
+    SAMPLING_DESIGNS,
+    assess_strata,
+    compare_designs,
+    describe_strata,
+    judge_stopping,
+    simulate_draws,
+)
 
 __all__ = [
+    "ALLOCATIONS",
     "BULK_DENSITIES_G_CM3",
     "DEPTHS_CM",
     "DRAWN_BY",
     "POPULATIONS",
     "PROBABILITY_DESIGNS",
+    "SAMPLING_DESIGNS",
+    "STRATA_BY",
+    "Change",
     "Draw",
     "MeanEstimate",
+    "allocate",
+    "assess_strata",
+    "compare_designs",
+    "describe_strata",
+    "detectable_change",
+    "draw_from_strata",
+    "estimate_listed",
     "estimate_mean",
+    "expected_half_width",
+    "independent_change",
+    "judge_stopping",
+    "make_strata",
+    "mean_variance",
     "n_for_half_width",
+    "paired_change",
     "relative_error",
+    "simulate_draws",
     "stock",
+    "stratum_sd",
     "unit_sd",
 ]

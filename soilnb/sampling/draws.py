@@ -8,14 +8,74 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from soilnb._validation import check_choice, check_int, check_rows
+from soilnb.sampling.allocation import check_sizes
 
 Floats = npt.NDArray[np.float64]
 
 # Draws with chance in them: only these give the mean an interval.
 PROBABILITY_DESIGNS = ("stratified", "random")
 DRAWN_BY = (*PROBABILITY_DESIGNS, "kennard_stone", "unknown")
+
+
+def draw_from_strata(
+    strata: npt.ArrayLike, n_drawn: npt.ArrayLike, *, seed: int = 1
+) -> pd.DataFrame:
+    """Draw members of each stratum at random, without replacement.
+
+    Parameters
+    ----------
+    strata : array-like of int, shape (n_population,)
+        Stratum of each member, as of `make_strata`.
+    n_drawn : array-like of int, shape (n_strata,)
+        How many to draw of each, by increasing stratum, as of `allocate`.
+    seed : int, default 1
+        Seed of the draw, at least 0.
+
+    Returns
+    -------
+    DataFrame
+        One row per drawn member, in the order to measure: row (from 0), order (from 1),
+        stratum and inclusion_probability, n_h / N_h. All strata come once, in random
+        order, then each in proportion: who stops early has seen every stratum.
+
+    Raises
+    ------
+    TypeError
+        If `seed` is not a whole number.
+    ValueError
+        If a stratum has fewer than two candidates or gets more than it has.
+
+    Examples
+    --------
+    >>> draw_from_strata([1, 1, 1, 1, 2, 2], [2, 2])["inclusion_probability"].tolist()
+    [0.5, 1.0, 0.5, 1.0]
+    """
+    check_int(seed, "seed", 0)
+    names, groups, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    sizes, drawn = check_sizes(counts), np.asarray(n_drawn)
+    if drawn.shape != sizes.shape or not ((drawn >= 1) & (drawn <= sizes)).all():
+        msg = (
+            f"'n_drawn' must be between 1 and the candidates of each stratum, "
+            f"{sizes.tolist()}, got {drawn.tolist()}."
+        )
+        raise ValueError(msg)
+    rng = np.random.default_rng(seed)
+    parts = []
+    for place in rng.permutation(len(names)):
+        candidates = np.flatnonzero(groups == place)
+        rows = rng.choice(candidates, drawn[place], replace=False)
+        part = {
+            "row": rows,
+            "order": np.arange(len(rows)) / len(rows),
+            "stratum": names[place],
+            "inclusion_probability": len(rows) / len(candidates),
+        }
+        parts.append(pd.DataFrame(part))
+    table = pd.concat(parts).sort_values("order", kind="stable", ignore_index=True)
+    return table.assign(order=np.arange(1, len(table) + 1))
 
 
 @dataclass(frozen=True, eq=False)

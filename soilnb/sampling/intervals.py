@@ -5,9 +5,11 @@ from __future__ import annotations
 import bisect
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtrit
 
 from soilnb._validation import check_int
+from soilnb.sampling.allocation import allocate, check_sd, check_sizes, mean_variance
 
 
 def t_quantile(degrees_of_freedom: float, level: float) -> float:
@@ -31,34 +33,61 @@ def check_at_least_0(value: float, name: str) -> None:
         raise ValueError(msg)
 
 
-def n_for_half_width(
-    standard_deviation: float,
-    n_population: int,
-    half_width: float,
-    *,
-    level: float = 0.95,
-    n_most: int | None = None,
-) -> int:
-    """Return how many samples of a simple draw make the interval narrow enough.
+def expected_half_width(
+    sizes: npt.ArrayLike, n_drawn: npt.ArrayLike, sd: npt.ArrayLike, level: float = 0.95
+) -> float:
+    """Return the half-width that the mean of a draw is expected to have.
 
     Parameters
     ----------
-    standard_deviation : float
-        Of the values, or `unit_sd` of an estimate that predictions or strata help.
-    n_population : int
-        Number of samples to draw from, at least 2.
+    sizes, n_drawn, sd : array-like of shape (n_strata,)
+        As of `mean_variance`: candidates, samples, standard deviation of each stratum.
+    level : float, default 0.95
+        Level of the interval.
+
+    Examples
+    --------
+    >>> round(expected_half_width([400], [16], [1.0]), 3)  # 2.131 / 4 * sqrt(0.96)
+    0.522
+    """
+    drawn = np.atleast_1d(n_drawn)
+    t = t_quantile(drawn.sum() - len(drawn), level)
+    return t * float(np.sqrt(mean_variance(sizes, drawn, sd)))
+
+
+def n_for_half_width(
+    standard_deviation: npt.ArrayLike,
+    n_population: npt.ArrayLike,
+    half_width: float,
+    *,
+    planned_sd: npt.ArrayLike | None = None,
+    level: float = 0.95,
+    n_most: int | None = None,
+) -> int:
+    """Return how many samples make the interval of the mean narrow enough.
+
+    Parameters
+    ----------
+    standard_deviation : float or array-like of shape (n_strata,)
+        Of the values, or `unit_sd` of an estimate that predictions or strata help; for
+        a stratified draw that of each stratum.
+    n_population : int or array-like of int, shape (n_strata,)
+        Number of samples to draw from, at least 2, in each stratum.
     half_width : float
         Half-width asked for, above 0, in the unit of `standard_deviation`.
+    planned_sd : array-like of shape (n_strata,), optional
+        Standard deviations that the samples are allocated by (`allocate`): what a model
+        expects, or ones for a proportional draw. By default `standard_deviation`.
     level : float, default 0.95
         Level of the interval, above 0 and below 1.
     n_most : int, optional
-        Where to stop looking; by default at `n_population`.
+        Where to stop looking; by default at the whole population.
 
     Returns
     -------
     int
-        The smallest number, from 2 on. `n_most` or `n_population` if none below it
-        is enough; only the whole population is always enough.
+        The smallest number, from two a stratum on. `n_most` or the whole population if
+        none below it is enough; only the whole population is always enough.
 
     Raises
     ------
@@ -69,31 +98,37 @@ def n_for_half_width(
 
     Notes
     -----
-    t with n - 1 degrees of freedom, variance of the mean (1 - n / N) s^2 / n. It is
-    for planning: who measures until the interval passes stops at lucky draws.
+    t with n less the number of strata degrees of freedom, variance as `mean_variance`,
+    with the finite correction. It is for planning: who measures until the interval
+    passes stops at lucky draws.
 
     Examples
     --------
     >>> n_for_half_width(1.0, 400, 0.5), n_for_half_width(1.0, 400, 1e-6)
     (18, 400)
+    >>> n_for_half_width([4, 2, 1], [100, 300, 600], 0.45)
+    49
     """
-    check_at_least_0(standard_deviation, "standard_deviation")
+    if np.ndim(n_population) == 0:
+        check_at_least_0(standard_deviation, "standard_deviation")  # type: ignore[arg-type]
+        check_int(n_population, "n_population", 2)
     check_level(level)
-    check_int(n_population, "n_population", 2)
-    n_most = n_population if n_most is None else n_most
-    check_int(n_most, "n_most", 2, n_population, " ('n_population')")
+    sizes = check_sizes(n_population)
+    sd = check_sd(standard_deviation, len(sizes))
+    planned = sd if planned_sd is None else check_sd(planned_sd, len(sizes))
+    least, n_all = 2 * len(sizes), int(sizes.sum())
+    n_most = n_all if n_most is None else n_most
+    check_int(n_most, "n_most", least, n_all, " ('n_population')")
     if not half_width > 0:
         msg = f"'half_width' must be above 0, got {half_width}."
         raise ValueError(msg)
 
     def is_enough(n_samples: int) -> bool:
         """Tell whether a draw of this size is; more samples always do better."""
-        error = np.sqrt((1 - n_samples / n_population) / n_samples)
-        t = t_quantile(n_samples - 1, level)
-        return bool(t * standard_deviation * error <= half_width)
+        n_drawn = allocate(sizes, n_samples, sd=planned)
+        return expected_half_width(sizes, n_drawn, sd, level) <= half_width
 
-    tried = range(2, n_most)
-    return 2 + bisect.bisect_left(tried, True, key=is_enough)
+    return least + bisect.bisect_left(range(least, n_most), True, key=is_enough)
 
 
 def unit_sd(standard_error: float, n_drawn: int, n_population: int) -> float:

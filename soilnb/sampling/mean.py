@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from soilnb._validation import check_choice, check_rows, check_vector
 from soilnb.sampling.draws import Draw, Drawn, Floats
@@ -44,6 +45,15 @@ class MeanEstimate:
     weight: float
     n_measured: int
     population: str
+
+    def times(self, factor: float) -> MeanEstimate:
+        """Return the total: the mean times the size of what it is the mean of.
+
+        The mean of N samples times N, or a stock in Mg/ha times hectares. `factor` is
+        known without error.
+        """
+        parts = ("mean", "lower", "upper", "standard_error")
+        return replace(self, **{name: factor * getattr(self, name) for name in parts})
 
 
 def estimate_mean(
@@ -148,6 +158,43 @@ def estimate_mean(
         n_measured=draw.n_drawn + len(draw.certain),
         population=population,
     )
+
+
+def estimate_listed(table: pd.DataFrame, *, level: float = 0.95) -> MeanEstimate:
+    """Estimate the mean of all candidates from a list of `soilnb design`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        All places of the list: stratum, inclusion_probability and soc, in any unit; NaN
+        where a place could not be measured, which is taken as chance.
+    level : float, default 0.95
+        Level of the interval, above 0 and below 1.
+
+    Raises
+    ------
+    ValueError
+        If a stratum has no value.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"stratum": ["a", "a", "b", "b"], "soc": [1, 3, 4, 8]})
+    >>> table["inclusion_probability"] = [1 / 3, 1 / 3, 1 / 2, 1 / 2]  # of 6 and 4
+    >>> round(estimate_listed(table).mean, 1)  # 0.6 * 2 + 0.4 * 6
+    3.6
+    """
+    listed = table.groupby("stratum")["inclusion_probability"]
+    sizes = (listed.size() / listed.first()).round().astype(int)
+    done = table[table["soc"].notna()]
+    if len(lost := sizes.index.difference(done["stratum"])):
+        msg = f"Stratum {lost[0]} has no 'soc'. Measure two of its places at least."
+        raise ValueError(msg)
+    y = np.full(sizes.sum(), np.nan)
+    y[: len(done)] = done["soc"]
+    codes = sizes.index.get_indexer(done["stratum"])
+    by_code = dict(enumerate(sizes.tolist()))
+    draw = Draw(len(y), np.arange(len(done)), codes, by_code, design="stratified")
+    return estimate_mean(draw, y, level=level)
 
 
 def _measured_values(draw: Draw, y: npt.ArrayLike) -> Floats:

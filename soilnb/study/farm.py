@@ -225,7 +225,7 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
                 both.mean,
                 both.standard_error,
                 degrees_of_freedom=both.degrees_of_freedom,
-                **stock,
+                **stock,  # type: ignore[arg-type]  # numbers of the soil
             )
         rows.append(row | dict(zip(names, values, strict=True)))
     return pd.DataFrame(rows)

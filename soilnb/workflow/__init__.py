@@ -8,6 +8,7 @@ from soilnb.workflow import show
 from soilnb.workflow.answer import write_answer
 from soilnb.workflow.cluster import connect
 from soilnb.workflow.data import measured_site
+from soilnb.workflow.design import design_places
 from soilnb.workflow.scores import (
     collect_results,
     merge_scores,
@@ -22,6 +23,7 @@ __all__ = [
     "begin",
     "collect_results",
     "connect",
+    "design_places",
     "measured_site",
     "merge_scores",
     "read_reference",

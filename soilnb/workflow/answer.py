@@ -263,11 +263,16 @@ def _check_choice(given: dict[str, Any], n_samples: int, out: Path) -> None:
             f"{n_samples}. Give more."
         )
         raise ValueError(msg)
+    check_out(out, Path(file))
+
+
+def check_out(out: Path, file: Path) -> None:
+    """Raise where a draw would be written over something else, or to no table."""
     if out.suffix != ".csv":
         msg = f"'-o' must end in .csv, got {str(out)!r}. Give another name."
         raise ValueError(msg)
     if out.exists():
-        known = pd.read_csv(out, nrows=0 if out == Path(file) else None)
+        known = pd.read_csv(out, nrows=0 if out == file else None)
         is_draw = "inclusion_probability" in known
         if not is_draw or known["soc"].notna().any():
             held = "laboratory values" if is_draw else "something else"

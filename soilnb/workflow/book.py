@@ -65,13 +65,13 @@ def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
 def _check_results(parameters: Mapping[str, Any]) -> None:
     """Raise where results are missing or do not belong together."""
     site_folder = results_folder(OF_SITE[0], parameters)
-    wanted = [s for s in OF_SITE if _is_run(s, site_folder)]
+    wanted = [s for s in OF_SITE if _is_run(s, parameters)]
     problem = find_mismatch(site_folder, wanted)
     for step, entry in STEPS.items():
-        if not problem and not entry.site:
+        is_run = _is_run(step, parameters)
+        if not problem and is_run and not entry.site:
             problem = find_mismatch(results_folder(step, parameters), [step])
-        is_there = _executed(step, parameters).is_file()
-        if not problem and _is_run(step, site_folder) and not is_there:
+        if not problem and is_run and not _executed(step, parameters).is_file():
             problem = step, f"there is no executed notebook of {step}"
     if problem:
         own = {key: parameters[key] for key in ("site", "library", "results")}
@@ -83,9 +83,14 @@ def _check_results(parameters: Mapping[str, Any]) -> None:
         raise StepError(msg)
 
 
-def _is_run(step: str, site_folder: Path) -> bool:
-    """Return whether a step can be run at a site: some need test samples."""
-    made = read_stamp(site_folder / OF_SITE[0])
+def _is_run(step: str, parameters: Mapping[str, Any]) -> bool:
+    """Return whether the book has results of a step.
+
+    Some need test samples of the site; a companion may not have been run.
+    """
+    if STEPS[step].role == "companion":
+        return _executed(step, parameters).is_file()
+    made = read_stamp(results_folder(OF_SITE[0], parameters) / OF_SITE[0])
     return not (STEPS[step].site and STEPS[step].tests and made.get("n_test") == 0)
 
 
@@ -107,10 +112,9 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     answer = results_folder(OF_SITE[0], parameters) / by_role("answers") / "answer.png"
     shutil.copy(answer, stage / "book" / "assets")
     _write_config(stage)
-    site_folder = results_folder(OF_SITE[0], parameters)
     for step in STEPS:
         page = stage / "notebooks" / f"{step}.ipynb"
-        if not _is_run(step, site_folder):
+        if not _is_run(step, parameters):
             nbformat.write(_left_out(step), page)
             _blank_numbers(stage / "book", step)
             continue
@@ -130,6 +134,12 @@ def _left_out(step: str) -> nbformat.NotebookNode:
         f"some for a test. Its numbers and figures are left out; {{doc}}`"
         f"{by_role('answers')}` estimates the samples that are not measured.\n```"
     )
+    if STEPS[step].role == "companion":
+        why = (
+            "```{admonition} Not run yet\n:class: warning\nThis chapter needs no farm "
+            "and is run on its own. Its numbers and figures are left out until then: "
+            f"`soilnb run {step}`.\n```"
+        )
     cells.insert(1, nbformat.v4.new_markdown_cell(why, id="left-out"))
     notebook.cells = cells
     return notebook

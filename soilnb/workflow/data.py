@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soilnb._files import replacing
+from soilnb._validation import check_choice
 from soilnb.datasets import (
     FARM_SITES,
     OPEN_SITES,
     OPTIONS,
     TWIN_SITES,
+    DataSet,
+    OpenFile,
     SpectralLibrary,
     data_folder,
+    data_sets,
     fetch,
+    fetch_set,
     folder_name,
     inspect_file,
     load_library,
@@ -27,6 +32,7 @@ from soilnb.datasets import (
 )
 from soilnb.study import LIBRARY_ROWS_MIN, Study, prepare, why_unrelated
 from soilnb.workflow.places import resolve
+from soilnb.workflow.show import Progress
 from soilnb.workflow.steps import STEPS, by_role
 
 if TYPE_CHECKING:
@@ -108,16 +114,24 @@ def describe_data() -> list[str]:
     for name, country in TWIN_SITES.items():
         rows = len(load_site(name))
         lines.append(form.format("twin", name, rows, country, "synthetic"))
+    for name, one in data_sets().items():
+        lines.append(form.format(name, "-", one.samples, one.country, one.licence))
     folder = data_folder()
     files = open_files().items()
-    there = ", ".join(name for name, file in files if (folder / file.file).exists())
+    found = [name for name, file in files if (folder / file.file).exists()]
+    there = ", ".join(found + [n for n, one in data_sets().items() if one.is_there])
     return [*lines, "", f"Downloaded files are kept in {folder}: {there or 'none'}."]
 
 
 def fetch_file(name: str) -> list[str]:
-    """Download an open file where it is not there yet; return what it is."""
-    path = fetch(name)
-    file = open_files()[name]
+    """Download an open file or a data set if it is not there yet; return what it is."""
+    file: OpenFile | DataSet
+    check_choice(name, "data set", (*open_files(), *data_sets()))
+    if name in data_sets():
+        fetch_set(name, Progress(f"downloading {name}"))
+        path, file = data_folder(), data_sets()[name]
+    else:
+        path, file = fetch(name), open_files()[name]
     return [
         f"{name} is at {path}",
         f"  {'what:':<9} {file.what}",

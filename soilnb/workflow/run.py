@@ -22,9 +22,11 @@ from soilnb.datasets import OPTIONS, SITES, data_folder
 from soilnb.rslocal import selection_size
 from soilnb.study import N_TEST_MIN, Study, make_farm, stock_of
 from soilnb.workflow import stamps
+from soilnb.workflow.companion import fetch_data
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
 from soilnb.workflow.places import (
+    PATHS,
     check_writable,
     resolve,
     results_folder,
@@ -80,7 +82,7 @@ def plan(
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
             checked = check_parameters(step, values)
-            for key in {"site", "library", "measured"} & set(checked):
+            for key in PATHS & set(checked):
                 checked[key] = resolve(checked[key])
             job = Job(step, checked)
             jobs.setdefault((job.site_folder, step), job)
@@ -101,6 +103,7 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
     """
     first = [job for job in jobs if STEPS[job.step].role == "prepares"]
     lines = [line for job in first for line in _check_site(job, jobs, keep)]
+    lines += [line for job in jobs if (line := fetch_data(job.step, job.values))]
     for job in jobs:  # makes folders, so only when all data can be used
         check_writable(job.site_folder)
     for folder in dict.fromkeys(job.site_folder for job in jobs):

@@ -17,6 +17,7 @@ from typing import Any
 
 from soilnb._files import digest, digest_code, digest_file, digest_files
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
+from soilnb.workflow import companion
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.places import resolve, results_folder
 from soilnb.workflow.steps import (
@@ -103,7 +104,7 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     facts = {
         "step": step,
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
-        "data": data_digests(values),
+        "data": data_digests(values) | companion.origins(step, values),
         "files": of_files,
         "source": digest(json.dumps(cells), digest_code()),
         "versions": versions(),

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,11 +26,11 @@ from IPython import get_ipython
 from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
 from soilnb.study import N_TEST_MIN, Study
-from soilnb.workflow import show
+from soilnb.workflow import companion, show
 from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import assigned, check_parameters, declared
-from soilnb.workflow.places import check_writable, resolve, results_folder
+from soilnb.workflow.places import PATHS, check_writable, resolve, results_folder
 from soilnb.workflow.stamps import (
     check_owner,
     expected,
@@ -56,6 +56,7 @@ class Step:
     values: dict[str, Any]
     start: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
+    missing: str = ""
 
     @property
     def parameters(self) -> SimpleNamespace:
@@ -111,9 +112,24 @@ class Step:
 
         rests_on = ("cnn", "pls", "preprocessing", "rslocal", "selection", "transfer")
         code = digest_code(*{*code.split(), *rests_on})
-        parts = [*settings, self.study.fingerprint, code]
+        of_site = STEPS[self.name].site
+        data = self.study.fingerprint if of_site else self.facts["data"]
+        parts = [*settings, data, code]
         text = json.dumps(parts, sort_keys=True, default=plain)
         return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
+
+    def table(
+        self, name: str, compute: Callable[..., pd.DataFrame], *given: Any, **more: Any
+    ) -> pd.DataFrame:
+        """Return a table of a companion and leave it as name.csv.
+
+        `compute` makes it of the other arguments. Where the data sets are not there it
+        is not called, and the table is that of data/reference_results.
+        """
+        found = companion.read_reference(name) if self.missing else None
+        made = compute(*given, **more) if found is None else found
+        made.to_csv(self.folder / f"{name}.csv", index=False)
+        return made
 
     def write_architectures(self, architectures: Mapping[str, Architecture]) -> None:
         """Leave architectures.json, by model."""
@@ -211,9 +227,10 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     }
     step = Step(name, check_parameters(name, given))
     check_reachable(step.values.get("scheduler", ""))
-    for key in {"site", "library", "measured"} & set(step.values):
+    for key in PATHS & set(step.values):
         step.values[key] = resolve(step.values[key])
     entry, needs_site = STEPS[name], STEPS[name].site
+    step.missing = companion.fetch_data(name, step.values)
     if entry.role == "prepares":
         check_owner(step.values)
     step.facts = expected(name, step.values)
@@ -233,6 +250,8 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
     show.label_synthetic(needs_site and step.study.is_synthetic)
+    if step.missing:
+        show.say(step.missing)
     return step
 
 

@@ -21,6 +21,7 @@ class Entry:
 
     reads: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     site: bool = True
     tests: bool = True
     waits: bool = False

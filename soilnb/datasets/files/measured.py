@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from soilnb.datasets.files.table import (
     parse_numbers,
 )
 from soilnb.datasets.files.told import Told
+from soilnb.methods import DESIGNS
 
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
@@ -39,33 +40,26 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Table:
-    """The cells of the table by field, "" for those that are missing."""
+class Table:
+    """The cells of a table by field, "" for those that are missing."""
 
     cells: dict[str, list[str]]
     decimal_comma: bool
-    carbon: Carbon
-    told: Told
-    soc_name: str
 
     @property
     def ids(self) -> list[str]:
         """The samples, in the order of the table."""
         return self.cells["sample_id"]
 
+    def texts(self, field: str) -> list[str]:
+        """Return a column as it is read as numbers."""
+        return self.cells[field]
+
     def numbers(self, field: str) -> Floats:
         """Return a column as numbers, NaN where it is empty or not there."""
         if field not in self.cells:
             return np.full(len(self.ids), np.nan)
-        plain = self.cells[field]
-        if field == "soc" and self.told.below_detection:
-            is_half = self.told.below_detection == "half"
-            halves = [half_of(text) for text in plain]
-            plain = [
-                (half if is_half else "") if half else text
-                for half, text in zip(halves, plain, strict=True)
-            ]
-        cells = pa.array(plain, pa.string())
+        cells = pa.array(self.texts(field), pa.string())
         numbers, texts = parse_numbers(cells, self.decimal_comma)
         if texts:
             row, text = texts[0]
@@ -78,15 +72,42 @@ class _Table:
             raise TableError(msg)
         return numbers
 
-    def check(self, bad: npt.NDArray[np.bool_], field: str, rule: str) -> None:
+    def check(
+        self,
+        bad: npt.NDArray[np.bool_],
+        field: str,
+        rule: str,
+        remedy: str = "or leave the cell empty",
+    ) -> None:
         """Raise TableError with the first cell that breaks a rule."""
         if bad.any():
             row = int(bad.argmax())
             msg = (
-                f"Column {field!r} must {rule}, got {self.cells[field][row]} (sample "
-                f"{self.ids[row]!r}). Correct it, or leave the cell empty."
+                f"Column {field!r} must {rule}, got {self.cells[field][row] or 'none'} "
+                f"(sample {self.ids[row]!r}). Correct it, {remedy}."
             )
             raise TableError(msg)
+
+
+@dataclass(frozen=True)
+class _Laboratory(Table):
+    """A laboratory's table: its SOC, as the table names it, and what was told of it."""
+
+    carbon: Carbon
+    told: Told
+    soc_name: str
+
+    def texts(self, field: str) -> list[str]:
+        """Return a column as it is read as numbers; what is below detection as told."""
+        plain = self.cells[field]
+        if field != "soc" or not self.told.below_detection:
+            return plain
+        is_half = self.told.below_detection == "half"
+        halves = [half_of(text) for text in plain]
+        return [
+            (half if is_half else "") if half else text
+            for half, text in zip(halves, plain, strict=True)
+        ]
 
 
 def add_measured(
@@ -138,40 +159,64 @@ def _check_carbon(carbon: Carbon, rows: Rows, path: Path) -> Layout:
     return replace(layout, soc_kind=own[0], soc_unit=own[1], notes=notes)
 
 
-def _read(path: Path, told: Told) -> _Table:
-    """Return the cells of the table's known columns."""
+def read_cells(
+    path: Path,
+    fields: Sequence[str],
+    find: Callable[[Sequence[str]], tuple[dict[str, int], list[str]]],
+) -> Table:
+    """Return the cells of those fields that a table has.
+
+    `find` gets the names of its columns, and returns the place of each field that is
+    there and what is wrong with the names. Without ids the rows are numbered.
+    """
     if not has_suffix(path):
         msg = f"A table must end in {LISTED}. Save it as CSV."
         raise TableError(msg)
+    n_rows = 0
     with open_table(path) as source:
         names = [name.strip() for name in source.names]
-        by_place = dict(enumerate(names))
-        if told.soc_column not in names:  # that of the file of the spectra
-            told = replace(told, soc_column="")
-        if told.id_column not in names:
-            told = replace(told, id_column="")
-        carbon, (ids, no_ids, _) = find_carbon(by_place, told), find_ids(by_place, told)
+        places, problems = find(names)
         twice = Counter(name.lower() for name in names)
-        problems = [problem for problem in (no_ids, carbon.problem) if problem] + [
+        problems = problems + [
             f"Column {name!r} is there {twice[name]} times. Keep one of them."
-            for name in FIELDS
+            for name in fields
             if twice[name] > 1
         ]
         if problems:
             raise TableError(*problems)
-        known = {name.lower(): n for n, name in enumerate(names)}
-        known |= {"sample_id": ids, "soc": carbon.position}  # type: ignore[dict-item]
-        cells: dict[str, list[str]] = {name: [] for name in FIELDS if name in known}
+        cells: dict[str, list[str]] = {name: [] for name in fields if name in places}
         for batch in source.batches:
+            n_rows += len(batch)
             for name in cells:
-                cells[name] += as_texts(batch.column(known[name]))
+                cells[name] += as_texts(batch.column(places[name]))
     for name in set(cells) - {"sample_id"}:  # a sample may be called NA
         cells[name] = ["" if c.lower() in MISSING_WORDS else c for c in cells[name]]
-    if not cells["sample_id"]:
+    if not n_rows:
         msg = "It has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    soc_name = names[carbon.position or 0]
-    return _Table(cells, source.decimal_comma, carbon, told, soc_name)
+    cells.setdefault("sample_id", [f"{row}" for row in range(1, n_rows + 1)])
+    return Table(cells, source.decimal_comma)
+
+
+def _read(path: Path, told: Told) -> _Laboratory:
+    """Return a laboratory's table; what it does not have was told of the spectra's."""
+    found: dict[str, Any] = {}
+
+    def find(names: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+        own = replace(
+            told,
+            soc_column=told.soc_column if told.soc_column in names else "",
+            id_column=told.id_column if told.id_column in names else "",
+        )
+        by_place = dict(enumerate(names))
+        carbon, (ids, no_ids, _) = find_carbon(by_place, own), find_ids(by_place, own)
+        found.update(carbon=carbon, told=own, soc_name=names[carbon.position or 0])
+        places = {name.lower(): n for n, name in enumerate(names)}
+        places |= {"sample_id": ids, "soc": carbon.position}  # type: ignore[dict-item]
+        return places, [problem for problem in (no_ids, carbon.problem) if problem]
+
+    table = read_cells(path, FIELDS, find)
+    return _Laboratory(table.cells, table.decimal_comma, **found)
 
 
 def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
@@ -181,8 +226,8 @@ def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _find_scans(
-    table: _Table, rows: Rows, soils: Sequence[str]
-) -> tuple[_Table, npt.NDArray[np.intp]]:
+    table: _Laboratory, rows: Rows, soils: Sequence[str]
+) -> tuple[_Laboratory, npt.NDArray[np.intp]]:
     """Return the table with a row for each scan of its samples, and their places."""
     places_of: dict[str, list[int]] = {}
     for names in (soils, rows.sample_ids):
@@ -216,7 +261,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{len(names)} id{'s' if len(names) > 1 else ''} ({listed})"
 
 
-def _check_agreement(table: _Table, soc: Floats, own: Floats) -> None:
+def _check_agreement(table: _Laboratory, soc: Floats, own: Floats) -> None:
     """Raise TableError where the scans' file has another SOC of the same sample."""
     other = np.abs(soc - own) > ROUNDING * np.maximum(np.abs(soc), np.abs(own))
     if other.any():
@@ -244,10 +289,8 @@ def _check_same_unit(soc: Floats, own: Floats) -> None:
         raise TableError(msg)
 
 
-def _check_draw(table: _Table) -> list[str]:
+def _check_draw(table: _Laboratory) -> list[str]:
     """Return the design of each sample, "" where it was not drawn, or raise."""
-    from soilnb.selection import DESIGNS  # loads SciPy
-
     stratum, share = (table.numbers(field) for field in FIELDS[3:])
     whole = "be whole numbers"
     table.check((stratum % 1 != 0) & ~np.isnan(stratum), "stratum", whole)
@@ -277,7 +320,7 @@ def _check_draw(table: _Table) -> list[str]:
 
 
 def _columns(
-    table: _Table, places: npt.NDArray[np.intp], design: list[str], n_rows: int
+    table: _Laboratory, places: npt.NDArray[np.intp], design: list[str], n_rows: int
 ) -> dict[str, Any]:
     """Return the columns of `info` that say how each sample was drawn."""
     frame = pd.DataFrame(

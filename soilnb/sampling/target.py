@@ -1,0 +1,237 @@
+"""The rule of the relative error: what reaches it, and what comes of stopping at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb._validation import check_int, check_rows, check_vector
+from soilnb.sampling.allocation import allocate, check_sd
+from soilnb.sampling.intervals import (
+    expected_half_width,
+    n_for_half_width,
+    t_quantile,
+)
+
+N_FEW, R2_WEAK = 10, 0.5  # below these a stratum is flagged
+# Ways to draw from a population whose truth is known.
+SAMPLING_DESIGNS = ("simple", "proportional", "neyman_model", "neyman_true")
+
+
+def assess_strata(
+    y: npt.ArrayLike,
+    strata: npt.ArrayLike,
+    sizes: Mapping[int, int],
+    *,
+    r2: Mapping[int, float] | None = None,
+    target: float = 20.0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Say of each stratum how well its mean is known, and what it lacks.
+
+    Parameters
+    ----------
+    y, strata : array-like of shape (n,)
+        Measured values, and their stratum; two of each stratum at least.
+    sizes : mapping of int to int
+        Candidates in each stratum.
+    r2 : mapping of int to float, optional
+        Of a model in each stratum, on samples that it has not seen.
+    target : float, default 20
+        Relative error that is asked for, half-width in percent of the mean.
+    level : float, default 0.95
+        Level of the interval.
+
+    Returns
+    -------
+    DataFrame
+        Index stratum: n, mean, sd, lower (the conservative estimate), relative_error
+        (%), n_more (further samples to plan for) and flags, in words.
+
+    Raises
+    ------
+    ValueError
+        If a stratum has one sample, more than its size or a mean not above 0.
+    """
+    values, groups = check_vector(y, "y"), np.asarray(strata)
+    check_rows(groups, "strata", values, "y")
+    rows = {}
+    for name, part in pd.Series(values).groupby(groups):
+        n, mean, sd, size = len(part), part.mean(), part.std(ddof=1), sizes[name]
+        if not (2 <= n <= size and mean > 0):
+            msg = (
+                f"Stratum {name} must have from 2 samples to its size, {size}, and a "
+                f"mean above 0, got {n} with mean {mean:.3g}. Join it with another."
+            )
+            raise ValueError(msg)
+        half_width = t_quantile(n - 1, level) * sd * np.sqrt((1 - n / size) / n)
+        enough = n_for_half_width(sd, size, target / 100 * mean, level=level)
+        told = {
+            f"fewer than {N_FEW} samples": n < N_FEW,
+            f"R2 below {R2_WEAK:g}": (r2 or {}).get(name, 1) < R2_WEAK,
+            f"error above {target:g} %": half_width > target / 100 * mean,
+        }
+        rows[name] = {
+            "n": n,
+            "mean": mean,
+            "sd": sd,
+            "lower": max(mean - half_width, 0),
+            "relative_error": 100 * half_width / mean,
+            "n_more": max(enough - n, 0),
+            "flags": ", ".join(words for words, is_so in told.items() if is_so),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stratum")
+
+
+def simulate_draws(
+    y: npt.ArrayLike,
+    strata: npt.ArrayLike,
+    n_drawn: npt.ArrayLike,
+    *,
+    n_draws: int = 2000,
+    level: float = 0.95,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Draw again and again from a population whose values are all known.
+
+    Parameters
+    ----------
+    y, strata : array-like of shape (n_population,)
+        True values, and the stratum of each; one stratum for simple draws.
+    n_drawn : array-like of int, shape (n_strata,)
+        Samples of each stratum, at least 2, by increasing stratum.
+    n_draws : int, default 2000
+        Number of draws.
+    level, seed
+        Level of the interval; seed of all draws.
+
+    Returns
+    -------
+    DataFrame
+        A row a draw: mean, half_width (of its t interval), is_covered (whether it holds
+        the true mean) and relative_error (half-width in percent of the draw's mean).
+    """
+    check_int(n_draws, "n_draws", 1)
+    values, rng = check_vector(y, "y"), np.random.default_rng(seed)
+    names, counts = np.unique(strata, return_counts=True)
+    mean, variance = np.zeros(n_draws), np.zeros(n_draws)
+    for name, size, n in zip(names, counts, np.asarray(n_drawn), strict=True):
+        keys = rng.random((n_draws, size))
+        found = values[np.asarray(strata) == name][keys.argpartition(n - 1)[:, :n]]
+        share = size / len(values)
+        mean += share * found.mean(axis=1)
+        variance += share**2 * (1 - n / size) * found.var(axis=1, ddof=1) / n
+    half_width = t_quantile(np.sum(n_drawn) - len(names), level) * np.sqrt(variance)
+    table = pd.DataFrame({"mean": mean, "half_width": half_width})
+    table["is_covered"] = np.abs(mean - values.mean()) <= half_width
+    return table.assign(relative_error=100 * half_width / mean)
+
+
+def judge_stopping(draws: pd.DataFrame, truth: float, target: float = 20.0) -> dict:
+    """Return what becomes of draws, and of those at which one stops as they pass.
+
+    Parameters
+    ----------
+    draws : DataFrame
+        Of `simulate_draws`.
+    truth : float
+        The true mean.
+    target : float, default 20
+        Relative error at which a draw passes, percent.
+
+    Returns
+    -------
+    dict
+        In percent: passed, covered, covered_passed, and the mean error of the means,
+        bias and bias_passed; NaN where none passes.
+    """
+    passed = draws[draws["relative_error"] <= target]
+    return {
+        "passed": 100 * len(passed) / len(draws),
+        "covered": 100 * draws["is_covered"].mean(),
+        "covered_passed": 100 * passed["is_covered"].mean(),
+        "bias": 100 * (draws["mean"].mean() / truth - 1),
+        "bias_passed": 100 * (passed["mean"].mean() / truth - 1),
+    }
+
+
+def describe_strata(
+    y: npt.ArrayLike, strata: npt.ArrayLike, planned_sd: npt.ArrayLike
+) -> pd.DataFrame:
+    """Return the strata of a population whose values are all known.
+
+    Parameters
+    ----------
+    y, strata : array-like of shape (n_population,)
+        True values, and the stratum of each.
+    planned_sd : array-like of shape (n_strata,)
+        What a model expects of each stratum, as of `stratum_sd`.
+
+    Returns
+    -------
+    DataFrame
+        Index stratum: size, mean, sd (divided by N_h - 1) and planned_sd.
+    """
+    groups = pd.Series(check_vector(y, "y")).groupby(np.asarray(strata))
+    table = groups.agg(size="size", mean="mean", sd="std").rename_axis("stratum")
+    return table.assign(planned_sd=check_sd(planned_sd, len(table)))
+
+
+def compare_designs(
+    strata: pd.DataFrame,
+    *,
+    target: float = 20.0,
+    at: Sequence[int] = (),
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return how many samples each design needs in a population that is known.
+
+    Parameters
+    ----------
+    strata : DataFrame
+        As of `describe_strata`.
+    target : float, default 20
+        Half-width that is asked for, percent of the mean.
+    at : sequence of int, default ()
+        Numbers of samples whose relative error is wanted, too.
+    level : float, default 0.95
+        Level of the interval.
+
+    Returns
+    -------
+    DataFrame
+        Index design, of `SAMPLING_DESIGNS` ("neyman_model" is allocated by
+        `planned_sd`, "neyman_true" by the truth: a bound); n_needed, and the expected
+        relative error in percent at each number of `at`, NaN below two a stratum
+        and above the population.
+
+    Examples
+    --------
+    >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
+    >>> compare_designs(table, target=60)["n_needed"].tolist()
+    [6, 5, 4, 4]
+    """
+    sizes, mean, sd, model = strata[["size", "mean", "sd", "planned_sd"]].T.to_numpy()
+    n_h, n_all = sizes.astype(int), np.array([sizes.sum()], dtype=int)
+    grand = sizes @ mean / sizes.sum()
+    squares = (sizes - 1) @ sd**2 + sizes @ (mean - grand) ** 2
+    whole = np.sqrt(squares / (n_all - 1))
+    plans = (  # of each design: its strata, their truth, what they are allocated by
+        (n_all, whole, whole),
+        (n_h, sd, np.ones(len(n_h))),
+        (n_h, sd, model),
+        (n_h, sd, sd),
+    )
+    rows = {}
+    for name, (known, truth, planned) in zip(SAMPLING_DESIGNS, plans, strict=True):
+        options = {"planned_sd": planned, "level": level}
+        n = n_for_half_width(truth, known, target / 100 * grand, **options)
+        rows[name] = {"n_needed": n} | dict.fromkeys(at, np.nan)
+        for k in (k for k in at if 2 * len(known) <= k <= known.sum()):
+            drawn = allocate(known, k, sd=planned)
+            found = expected_half_width(known, drawn, truth, level)
+            rows[name][k] = 100 * found / grand
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("design")

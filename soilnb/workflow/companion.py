@@ -1,0 +1,66 @@
+"""Companion chapters: their data sets, or the reference tables in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from soilnb._files import digest_file, digest_files
+from soilnb.datasets import data_sets, fetch_set, load_sites
+from soilnb.workflow import show
+from soilnb.workflow.steps import ROOT, STEPS
+
+REFERENCE = ROOT / "data" / "reference_results"
+# What reads a user's table in the place of a data set, or refuses it in one sentence.
+READERS = {"raca": load_sites}
+
+
+def is_own(values: Mapping[str, Any]) -> bool:
+    """Return whether the parameter `data` names a user's table."""
+    return values.get("data", "raca") not in data_sets()
+
+
+def fetch_data(step: str, values: Mapping[str, Any]) -> str:
+    """Fetch the data sets that a step needs, and check a user's table.
+
+    Return nothing, or a sentence where a data set cannot be had: the step then shows
+    its reference results. Raise ValueError or OSError for a user's table that cannot
+    be used.
+    """
+    needed = STEPS[step].data
+    if is_own(values):
+        READERS[needed[0]](values["data"], target=values["target_column"])
+        return ""
+    for name in needed:
+        try:
+            fetch_set(name, show.Progress(f"downloading {name}"))
+        except ConnectionError:
+            return (
+                f"{step} shows its reference results: the data set {name!r} is not on "
+                "this computer and could not be downloaded. With a network, fetch it "
+                f"and run again: soilnb data fetch {name}"
+            )
+    return ""
+
+
+def origins(step: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what identifies the data sets of a step, or what stands for them."""
+    if not STEPS[step].data:
+        return {}
+    if is_own(values):
+        file = Path(values["data"])
+        return {f"data {file.name}": f"SHA-256 {digest_file(file)}"}
+    sets = [data_sets()[name] for name in STEPS[step].data]
+    if all(one.is_there for one in sets):
+        return {f"data set {one.name}": f"SHA-256 {one.sha256}" for one in sets}
+    _, _, subject = step.partition("_")
+    tables = digest_files(REFERENCE.glob(f"{subject}*.csv"), REFERENCE)
+    return {"reference results": f"SHA-256 {tables}"}
+
+
+def read_reference(name: str) -> pd.DataFrame:
+    """Return a companion's table of the reference results."""
+    return pd.read_csv(REFERENCE / f"{name}.csv")

@@ -1,0 +1,169 @@
+"""Where to sample: a table of candidate places in, a list of places out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from soilnb import sampling
+from soilnb._files import replacing
+from soilnb._validation import check_choice, check_int
+from soilnb.datasets import read_candidates
+from soilnb.datasets.coordinates import metres_from_degrees
+from soilnb.workflow.answer import check_out
+from soilnb.workflow.report import write_geojson
+
+N_CLASSES = 5  # of predictions: more gain little (Cochran 1977, section 5A.8)
+PER_PART = 4  # samples of each part of the space
+STRATA = (*sampling.STRATA_BY, "column")
+
+
+def design_places(
+    file: str,
+    budget: int,
+    out: Path,
+    *,
+    by: str = "",
+    n_strata: int = 0,
+    allocation: str = "",
+    target: float = 20.0,
+    seed: int = 1,
+) -> list[str]:
+    """Write which places of a table to sample; return what to say of the design.
+
+    Writes `out` and, where there are degrees, the same with the ending .geojson: the
+    table's columns with order, design, stratum, inclusion_probability,
+    expected_half_width (of the mean's 95 % interval, in the unit of the prediction)
+    and soc, to be filled in. What is "" or 0 is chosen by what the table holds.
+    """
+    check_out(out, Path(file))
+    if not 0 < target < 100:
+        msg = f"'--target' must be above 0 and below 100 percent, got {target:g}."
+        raise ValueError(msg)
+    places = read_candidates(file)
+    by = by or next(
+        kind
+        for kind, column in (
+            ("column", "stratum"),
+            ("quantiles", "prediction"),
+            ("space", ""),
+        )
+        if column in places or not column
+    )
+    rule = allocation or ("neyman" if "spread" in places else "proportional")
+    _check_columns(places, by, rule)
+    strata = _strata(places, budget, by, n_strata, seed)
+    names, sizes = np.unique(strata, return_counts=True)
+    _check_sizes(names, sizes, budget)
+    sd, half_width = None, np.nan
+    if "prediction" in places:
+        spread = places.get("spread", 0.0)
+        sd = sampling.stratum_sd(strata, places["prediction"], spread)
+    n_drawn = sampling.allocate(sizes, budget, sd=sd, rule=rule)
+    if sd is not None:
+        half_width = sampling.expected_half_width(sizes, n_drawn, sd)
+    drawn = sampling.draw_from_strata(strata, n_drawn, seed=seed)
+    drawn.insert(2, "design", "stratified" if len(names) > 1 else "random")
+    told = places.iloc[drawn["row"]].drop(columns="stratum", errors="ignore")
+    table = told.reset_index(drop=True).join(drawn.drop(columns="row"))
+    table = table.assign(expected_half_width=half_width, soc="")
+    with replacing(out) as partial:
+        table.to_csv(partial, index=False)
+    lines = [
+        f"{budget} of the {len(places):,} places of {Path(file).name} are listed in "
+        f"{out}: {len(names)} strata by {by}, allocation {rule}.",
+        _precision(places, sizes, budget, sd, half_width, target),
+    ]
+    if "latitude" in places:
+        write_geojson(out.with_suffix(".geojson"), table.drop(columns="soc"))
+        lines.append(f"A map of them: {out.with_suffix('.geojson')}")
+    elif "easting" in places:
+        lines.append("No GeoJSON: it needs columns latitude and longitude (WGS 84).")
+    return lines
+
+
+def _check_columns(places: pd.DataFrame, by: str, rule: str) -> None:
+    """Raise where a table lacks what strata or allocation need."""
+    check_choice(by, "--by", STRATA)
+    check_choice(rule, "--allocation", sampling.ALLOCATIONS)
+    coordinates = "latitude" if "latitude" in places else "easting"
+    needs = {"column": ["stratum"], "space": [coordinates]}
+    needs["both"] = ["prediction", coordinates]
+    wanted = [(f"--by {by}", name) for name in needs.get(by, ["prediction"])]
+    if rule == "neyman":
+        wanted.append(("--allocation neyman", "prediction"))
+    for option, column in wanted:
+        if column not in places:
+            msg = f"{option!r} needs a column {column}, got none. Add it."
+            raise ValueError(msg)
+
+
+def _check_sizes(names: npt.NDArray, sizes: npt.NDArray, budget: int) -> None:
+    """Raise where a stratum has one candidate, or a budget is not two of each."""
+    if sizes.min() < 2:
+        msg = (
+            f"Stratum {names[sizes.argmin()]!s} must have at least 2 candidates, got "
+            "1. Join it with another."
+        )
+        raise ValueError(msg)
+    if not 2 * len(names) <= budget <= sizes.sum():
+        msg = (
+            f"'--budget' must be between {2 * len(names)} (two of each of {len(names)} "
+            f"strata) and {sizes.sum()} (candidates), got {budget}. Change it, or "
+            "--strata."
+        )
+        raise ValueError(msg)
+
+
+def _strata(
+    places: pd.DataFrame, budget: int, by: str, n_strata: int, seed: int
+) -> npt.NDArray:
+    """Return the stratum of each place."""
+    if by == "column":
+        return places["stratum"].to_numpy(str)
+    if not n_strata:
+        n_strata = max(1, budget // PER_PART) if by == "space" else N_CLASSES
+    check_int(n_strata, "--strata", 1, len(places) // 2, " (two candidates in each)")
+    xy = None
+    if "latitude" in places:
+        xy = np.column_stack(
+            metres_from_degrees(places["latitude"], places["longitude"])
+        )
+    elif "easting" in places:
+        xy = places[["easting", "northing"]].to_numpy()
+    return sampling.make_strata(
+        n_strata, prediction=places.get("prediction"), places=xy, by=by, seed=seed
+    )
+
+
+def _precision(
+    places: pd.DataFrame,
+    sizes: npt.NDArray,
+    budget: int,
+    sd: npt.NDArray[np.float64] | None,
+    half_width: float,
+    target: float,
+) -> str:
+    """Return in words how sure the mean will be."""
+    if sd is None:
+        one = sampling.expected_half_width([sizes.sum()], [budget], [1.0])
+        return (
+            "Nothing is known of the property's spread: without any help of the strata "
+            f"the mean's 95 % interval is ± {one:.2f} standard deviations of it."
+        )
+    text = f"Expected 95 % interval of the mean: ± {half_width:.3g}"
+    if (mean := places["prediction"].mean()) > 0:
+        enough = sampling.n_for_half_width(sd, sizes, target / 100 * mean)
+        text += (
+            f", {100 * half_width / mean:.1f} % of the predicted mean; "
+            f"{target:g} % would take {enough} samples by Neyman allocation"
+        )
+    if "spread" not in places:
+        text += (
+            ". There is no column spread: predictions vary less than the truth, so "
+            "the interval will be wider"
+        )
+    return text + "."
