@@ -27,7 +27,6 @@ from soilnb.datasets.files.table import (
     parse_numbers,
 )
 from soilnb.datasets.files.told import Told
-from soilnb.methods import DESIGNS
 
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
@@ -291,6 +290,8 @@ def _check_same_unit(soc: Floats, own: Floats) -> None:
 
 def _check_draw(table: _Laboratory) -> list[str]:
     """Return the design of each sample, "" where it was not drawn, or raise."""
+    from soilnb.selection import DESIGNS  # loads SciPy
+
     stratum, share = (table.numbers(field) for field in FIELDS[3:])
     whole = "be whole numbers"
     table.check((stratum % 1 != 0) & ~np.isnan(stratum), "stratum", whole)
