@@ -212,7 +212,7 @@ def compare_designs(
     --------
     >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
     >>> compare_designs(table, target=60)["n_needed"].tolist()
-    [6, 5, 4, 4]
+    [5, 5, 5, 5]
     """
     sizes, mean, sd, model = strata[["size", "mean", "sd", "planned_sd"]].T.to_numpy()
     n_h, n_all = sizes.astype(int), np.array([sizes.sum()], dtype=int)
