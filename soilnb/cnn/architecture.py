@@ -234,9 +234,9 @@ class Architecture:
     Parameters
     ----------
     conv : tuple of ConvBlock
-        At least one Conv-block, in order.
+        Conv-blocks, in order; none for inputs without an order, as covariates.
     fc : tuple of FCBlock
-        FC-blocks, in order; may be empty.
+        FC-blocks, in order; may be empty where there is a Conv-block.
     epochs : int, default 150
         Most passes over the training samples.
     batch_size : int, default 16
@@ -252,7 +252,7 @@ class Architecture:
     Raises
     ------
     TypeError, ValueError
-        If a setting is of the wrong kind or range, or there is no Conv-block.
+        If a setting is of the wrong kind or range, or there is no block.
 
     Notes
     -----
@@ -290,8 +290,8 @@ class Architecture:
         _check_blocks(self.fc, "fc", FCBlock)
         object.__setattr__(self, "conv", tuple(self.conv))
         object.__setattr__(self, "fc", tuple(self.fc))
-        if not self.conv:
-            msg = "'conv' must hold at least one ConvBlock, got none."
+        if not self.blocks:
+            msg = "'conv' or 'fc' must hold at least one block, got none."
             raise ValueError(msg)
         for name in ("epochs", "batch_size", "patience"):
             check_int(getattr(self, name), name, 1)
