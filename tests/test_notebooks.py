@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import SHARED_DATA
 
 from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
@@ -35,12 +36,14 @@ EXPECTED = [method for method in METHODS if method not in ABSENT]
 
 
 def command(*arguments):
-    """Run soilnb as a user does."""
+    """Run soilnb as a user does, with the data sets that are beside the repository."""
+    there = {"SOILNB_DATA": str(SHARED_DATA)} if SHARED_DATA.is_dir() else {}
     return subprocess.run(
         [sys.executable, "-m", "soilnb", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | there,
     )
 
 
@@ -57,9 +60,10 @@ def papermill(step, output, *arguments):
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
-    """Results of the whole chain with the tiny profile for skane."""
+    """Results of the whole chain with the tiny profile for skane, and companions."""
     folder = tmp_path_factory.mktemp("results")
-    done = command("run", "all", "--profile", "tiny", "-p", f"results={folder}")
+    steps = ("all", "companions")
+    done = command("run", *steps, "--profile", "tiny", "-p", f"results={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -208,7 +212,8 @@ def test_a_library_network_has_the_best_architecture_of_its_search(site):
 
 def test_second_run_finds_everything_fresh(results):
     start = time.perf_counter()
-    done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")
+    steps = ("all", "companions")
+    done = command("run", *steps, "--profile", "tiny", "-p", f"results={results}")
     ends = [line.split()[-1] for line in done.stdout.splitlines()]
     assert ends == ["fresh"] * len(STEPS)
     assert time.perf_counter() - start < 20

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
-from soilnb.baselines import fit_random_forest
+from soilnb import plots
 from soilnb.cnn import Scaling
 from soilnb.datasets import Sites, data_sets, load_sites
 from soilnb.datasets.regions import CLIMATE, climate_features
@@ -30,6 +31,7 @@ from soilnb.transfer import (
 )
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Base, Task, fit_gate, gate_weights
+from soilnb.workflow.companion import REFERENCE
 
 
 @pytest.fixture
@@ -219,83 +221,61 @@ def test_dropout_passes_spread_around_the_prediction(rng):
     assert np.abs(mean - made.predicted).mean() < sd.mean()
 
 
-def test_regions_are_scored_by_all_models_and_a_test_site_changes_only_scores(
-    sites, brief
-):
-    before = regional.study_region(sites, "b", n_draws=1)
-    scores = pd.DataFrame(before["scores"])
-    assert set(scores["model"]) == set(REGIONAL)
-    assert set(scores["n"]) == {5, 20}
-    # A site that no draw and no calibration took: its property is made absurd.
+def test_a_test_site_made_absurd_changes_no_prediction_but_the_fake_one(sites, brief):
     inside = np.flatnonzero(sites.region == "b")
-    rng = np.random.default_rng([1, *b"b"])
-    (draw, *_) = regional._draws(inside, 1, rng)
+    draws = regional._draws(inside, 1, np.random.default_rng(1))
+    assert set(draws[0].rows) < set(draws[1].rows)  # nested
+    assert not set(draws[1].rows) & set(draws[1].test)
     y = sites.y.copy()
-    y[draw.test[0]] = 1e3
+    y[draws[0].test[0]] = 1e3
     absurd = Sites(**(vars(sites) | {"y": y}))
     models = regional.learn_globally(sites, inside)
-    changed = regional.learn_globally(absurd, inside)
+    changed = regional.learn_globally(absurd, inside)  # all of region b is a test
     np.testing.assert_array_equal(models.predicted, changed.predicted)
     assert models.prior_sd == changed.prior_sd
-    draws = [draw]
-    found, others = (
-        regional._tuned(one, draws, models, np.random.default_rng(1), 1)[0][0]
-        | regional._corrected(one, draw, models)
-        for one in (sites, absurd)
-    )
+    made = []
     components = regional._scores(sites.X, inside)
-    for one, into in ((sites, found), (absurd, others)):
-        made = np.random.default_rng(2)
-        regional._blended(one, components, draw, models, made, into)
-    for model, predicted in found.items():
-        if model != "fine_tuned_test_stop":
-            np.testing.assert_array_equal(predicted, others[model], err_msg=model)
+    for one in (sites, absurd):
+        rng = np.random.default_rng(2)
+        (found, _), _ = regional._tuned(one, draws, models, rng, 1)
+        found |= regional._corrected(one, draws[0], models)
+        regional._blended(one, components, draws[0], models, rng, found)
+        made.append(found)
+    assert set(made[0]) == set(REGIONAL)
+    for model in set(REGIONAL) - {"fine_tuned_test_stop"}:
+        np.testing.assert_array_equal(made[0][model], made[1][model], err_msg=model)
 
 
-def test_regional_forest_is_that_of_the_drawn_samples(sites, brief):
-    found = pd.DataFrame(regional.study_region(sites, "a", n_draws=1)["scores"])
-    wide = found.set_index(["n", "model"])
-    inside = np.flatnonzero(sites.region == "a")
-    draws = regional._draws(inside, 1, np.random.default_rng([1, *b"a"]))
-    forest = fit_random_forest(
-        sites.X[draws[1].rows], sites.y[draws[1].rows], seed=5, n_trees=200
-    )
-    error = forest.predict(sites.X[draws[1].test]) - sites.y[draws[1].test]
-    own = wide.loc[(20, "regional_forest"), "rmse"]
-    assert own == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.15)
-    assert set(draws[0].rows) < set(draws[1].rows)
-    assert not set(draws[1].rows) & set(draws[1].test)
+def test_study_goes_on_where_it_was_interrupted(sites, tmp_path, monkeypatch):
+    options = {"folder": tmp_path, "n_regions": 3, "n_draws": 1}
+    computed = []
 
-
-def test_study_goes_on_where_it_was_interrupted(sites, brief, tmp_path, monkeypatch):
-    options = {"folder": tmp_path, "n_regions": 2, "n_draws": 1}
-    study, done = regional.study_region, []
-
-    def interrupted(sites, region, **settings):
-        if done:
+    def study(sites, region, **settings):
+        if region == "b" and "b" not in computed:
+            computed.append(region)
             raise KeyboardInterrupt
-        done.append(region)
-        return study(sites, region, **settings)
+        computed.append(region)
+        return {"scores": [{"region": region, "rmse": 1.0}], "weights": []}
 
-    monkeypatch.setattr(regional, "study_region", interrupted)
+    monkeypatch.setattr(regional, "study_region", study)
     with pytest.raises(KeyboardInterrupt):
         regional.study_regions(sites, "scores", **options)
-    (kept,) = tmp_path.iterdir()
-    before = kept.read_bytes()
-    monkeypatch.setattr(regional, "study_region", study)
+    assert len(list(tmp_path.iterdir())) == 1  # whole or not at all
     scores = regional.study_regions(sites, "scores", **options)
-    assert kept.read_bytes() == before
-    assert list(scores["region"].unique()) == ["a", "b"]
-    alone = pd.DataFrame(study(sites, "b", n_draws=1)["scores"])
-    own = scores[scores["region"] == "b"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(own[alone.columns], alone)
-    weights = regional.study_regions(sites, "weights", **options)
-    assert (
-        weights[["ensemble_out_of_fold", "ensemble_in_sample"]]
-        .stack()
-        .between(0, 1)
-        .all()
-    )
+    assert computed == ["a", "b", "b", "c"]
+    assert scores["region"].tolist() == ["a", "b", "c"]
+
+
+def test_intervals_of_a_region_are_calibrated_or_not(sites, brief):
+    found = pd.DataFrame(regional.study_region(sites, "b", n_draws=1)["coverage"])
+    assert set(found["setting"]) == {"within", "shift", "mended"}
+    assert found.groupby("setting")["method"].nunique().eq(4).all()
+    assert found["coverage"].between(0, 1).all()
+    assert (found["width"] > 0).all()
+    table = regional.summarise_coverage(found).set_index(["setting", "method"])
+    assert (table["lowest"] <= table["highest"]).all()
+    mended = table.loc["mended", "coverage"]
+    assert mended["split_conformal"] > 0.6  # of 40 sites, after 20
 
 
 def test_schemes_score_a_place_lower_where_it_is_left_out(rng, monkeypatch):
@@ -462,6 +442,40 @@ def test_without_network_and_cache_the_reference_results_are_shown(tmp_path):
     assert list(facts["data"]) == ["reference results"]
     table = pd.read_csv(place / "regional.csv")
     assert {"region", "model", "n", "draw", "rmse", "r2", "ccc"} <= set(table)
+
+
+def test_page_of_a_companion_that_was_not_run_keeps_its_words_and_says_so():
+    from soilnb.workflow.book import _left_out
+
+    cells = _left_out("13_regional").cells
+    assert {cell.cell_type for cell in cells} == {"markdown"}
+    assert "Not run yet" in cells[1].source
+    assert "soilnb run 13_regional" in cells[1].source
+    assert any("Stratifying is not blocking" in cell.source for cell in cells)
+
+
+def test_figures_are_drawn_from_the_reference_tables():
+    def read(name):
+        return pd.read_csv(REFERENCE / f"{name}.csv")
+
+    changes = regional.gains(read("regional"))
+    means = regional.mean_gains(changes)
+    assert (means["low"] <= means["change"]).all()
+    lines = plots.plot_gains(means, ["global_network", "fine_tuned"]).axes[0].lines
+    assert lines[1].get_linestyle() == "--"
+    own = changes[changes["model"] == "fine_tuned"]
+    skill = read("regional").groupby(["region", "n"])["r2"].mean().reset_index()
+    for figure in (
+        plots.plot_gain_by_skill(own, skill),
+        plots.plot_regions(read("regional_map"), "ln"),
+        plots.plot_schemes(read("regional_folds")),
+        plots.plot_levels(read("regional_levels")),
+        plots.plot_paths(read("regional_path")),
+        plots.plot_ensemble_weights(read("regional_weights")),
+        plots.plot_coverage(read("regional_coverage")),
+    ):
+        assert all(axes.get_xlabel() or axes.get_title() for axes in figure.axes[:1])
+    plt.close("all")
 
 
 def test_scaling_of_a_network_of_its_own_is_of_its_own_samples(rng):

@@ -203,6 +203,8 @@ def plot_ensemble_weights(weights: pd.DataFrame) -> Figure:
     axes.set(xlabel="weight fitted in sample", ylabel="weight fitted out of fold")
     axes.set_aspect("equal")
     legend_below(axes, 5)
+    for handle in axes.get_legend().legend_handles:
+        handle.set_sizes([36])
     return figure
 
 
@@ -230,8 +232,8 @@ def plot_coverage(coverage: pd.DataFrame, *, level: float = 0.9) -> Figure:
         "mended": "20 samples\nto calibrate",
     }
     for place, method in enumerate(INTERVALS):
-        own = coverage[coverage["method"] == method].set_index("setting")
-        own = own.reindex(list(names))
+        own = coverage[coverage["setting"].isin(names) & (coverage["method"] == method)]
+        own = own.set_index("setting").reindex(list(names))
         _draw_range(panels[1], np.arange(2) + 0.1 * (place - 1.5), own, place, "")
     panels[1].set_xticks(range(2), list(names.values()))
     panels[1].set_xlim(-0.5, 1.5)

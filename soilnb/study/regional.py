@@ -38,6 +38,7 @@ SIZES = (5, 10, 20, 50, 100)  # regional samples of the learning curves
 INTERVAL_SIZES = (20, 50, 100, 300)
 N_FOLDS, N_FOLDS_PLUS = 5, 10
 GLOBAL_EPOCHS, EPOCHS, FIXED_EPOCHS = 12, 40, 20
+LONGEST_PATH = 20  # regional samples up to which the path is kept
 N_STARTS = 5  # networks of the deep ensemble; the first is the global network
 N_TREES, FOLD_TREES, POOLED_TREES = 60, 20, 30
 N_POOLED, POOLED_WEIGHT = 500, 10.0  # sites of elsewhere; of a regional one
@@ -114,17 +115,15 @@ def study_regions(
     """
     parts = []
     chosen = sites.regions[:n_regions]
-    for done, region in enumerate(chosen):
+    for done, region in enumerate(chosen, start=1):
         file = folder / f"{digest(region)[:8]}.json"
         if not file.is_file():
-            if progress is not None:
-                progress(done, len(chosen), f"region {done + 1} of {len(chosen)}")
             found = study_region(sites, region, n_draws=n_draws, seed=seed)
             with replacing(file) as partial:
                 partial.write_text(json.dumps(found))
+        if progress is not None:
+            progress(done, len(chosen), f"{done} of {len(chosen)} regions")
         parts.append(pd.DataFrame(json.loads(file.read_text())[table]))
-    if progress is not None:
-        progress(len(chosen), len(chosen), "")
     return pd.concat(parts, ignore_index=True)
 
 
@@ -273,6 +272,8 @@ def _tuned(
                 best = first[draw.test] if is_worse else faked.predicted
                 found[place]["fine_tuned_test_stop"] = best
                 rows = enumerate([untouched, *faked.history])
+                if len(draw.rows) > LONGEST_PATH:
+                    continue
                 facts = draw.facts | {"stop": epoch}
                 path += [facts | {"epoch": i, "rmse": float(v)} for i, v in rows]
     return found, path
@@ -406,7 +407,8 @@ def _within(
 ) -> list[dict[str, Any]]:
     """Return the intervals of networks fine-tuned with n samples of the region."""
     shuffled = rng.permutation(inside)
-    n_test = max(len(inside) // 5, min(40, len(inside) // 2))
+    spare = max(len(inside) - INTERVAL_SIZES[-1], 40)  # so that the largest n fits
+    n_test = max(min(len(inside) // 5, spare), min(40, len(inside) // 2))
     test = shuffled[-n_test:]
     sizes = [n for n in INTERVAL_SIZES if n <= len(inside) - n_test]
     tasks: list[Task] = []
@@ -512,14 +514,12 @@ def compare_schemes(
     predicted: dict[tuple[str, str], Floats] = {}
     for done, net in enumerate(trained):
         scheme, train, left = parts[done]
-        if progress is not None:
-            progress(done, len(parts), f"fold {done + 1} of {len(parts)}")
         made = _plain_models(sites, train, left, seed, n_trees)
         for model, values in (made | {"network": net.predicted}).items():
             key = (scheme, model)
             predicted.setdefault(key, np.empty(len(sites)))[left] = values
-    if progress is not None:
-        progress(len(parts), len(parts), "")
+        if progress is not None:
+            progress(done + 1, len(parts), f"{done + 1} of {len(parts)} folds")
     rows = [(*key, r2(sites.y, values)) for key, values in predicted.items()]
     return pd.DataFrame(rows, columns=["scheme", "model", "r2"])
 
