@@ -168,3 +168,21 @@ def by_site(table: pd.DataFrame, column: str, name: str = "table") -> pd.DataFra
         raise ValueError(msg)
     wide = table.pivot(index="method", columns="site", values=column)
     return wide.reindex(index=in_order(wide.index), columns=table["site"].unique())
+
+
+# The models of a region and how they are called, in the order of tables and figures.
+REGIONAL = {
+    "regional_forest": "regional forest",
+    "regional_network": "regional network, no pre-training",
+    "pooled_forest": "forest of all, the region weighted",
+    "global_network": "global network, untouched",
+    "bias_corrected": "global + mean residual",
+    "bias_shrunk": "global + mean residual, shrunk",
+    "fine_tuned": "fine-tuned, all layers, honest stop",
+    "fine_tuned_head": "fine-tuned, output only, honest stop",
+    "fine_tuned_no_stop": "fine-tuned, not stopped",
+    "fine_tuned_test_stop": "fine-tuned, stopped by the test",
+    "ensemble_out_of_fold": "ensemble, weight out of fold",
+    "ensemble_gated": "ensemble, weight by covariates",
+    "ensemble_in_sample": "ensemble, weight in sample",
+}

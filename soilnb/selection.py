@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
-from soilnb._validation import check_choice, check_int, check_matrix
+from soilnb._validation import check_choice, check_int, check_matrix, check_vector
 from soilnb.sampling import draw_from_strata
 
 # How samples may be drawn for the laboratory; the first is the default.
@@ -311,3 +311,134 @@ def random_folds(n_samples: int, n_folds: int, seed: int) -> npt.NDArray[np.intp
     check_int(seed, "seed", 0)
     rng = np.random.default_rng(seed)
     return rng.permutation(np.arange(n_samples) % n_folds)
+
+
+def block_cells(
+    latitude: npt.ArrayLike, longitude: npt.ArrayLike, *, size: float = 5.0
+) -> npt.NDArray[np.intp]:
+    """Return the cell of a grid of degrees that each site lies in, from 0.
+
+    Parameters
+    ----------
+    latitude, longitude : array-like of shape (n_sites,)
+        Degrees.
+    size : float, default 5
+        Width and height of a cell, degrees.
+
+    Examples
+    --------
+    >>> block_cells([41.0, 44.0, 46.0], [-99.0, -96.0, -96.0]).tolist()
+    [0, 0, 1]
+    """
+    places = np.stack([check_vector(latitude, "latitude"), longitude], axis=1)
+    corners = np.floor(np.asarray(places, np.float64) / size)
+    return np.unique(corners, axis=0, return_inverse=True)[1].ravel()
+
+
+def stratified_folds(
+    groups: npt.ArrayLike, n_folds: int, seed: int
+) -> npt.NDArray[np.intp]:
+    """Assign samples to folds so that each group is spread evenly over all folds.
+
+    Cells of a map may be the groups. A test sample then has training samples in its own
+    cell: the score is that of a map between samples, and not of a new place.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,)
+        Group of each sample, as from `block_cells`.
+    n_folds, seed : int
+        As for `random_folds`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Fold of each sample, 0 to n_folds - 1; sizes differ by at most one.
+
+    Examples
+    --------
+    >>> folds = stratified_folds([0, 0, 1, 1, 1, 1], 2, seed=1)
+    >>> int(folds[:2].sum()), int(folds[2:].sum())
+    (1, 2)
+    """
+    groups = np.asarray(groups)
+    check_int(n_folds, "n_folds", 2, len(groups), " (the number of samples)")
+    shuffled = np.random.default_rng(seed).permutation(len(groups))
+    by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]
+    folds = np.empty(len(groups), dtype=np.intp)
+    folds[by_group] = np.arange(len(groups)) % n_folds
+    return folds
+
+
+def group_folds(groups: npt.ArrayLike, n_folds: int, seed: int) -> npt.NDArray[np.intp]:
+    """Assign whole groups to folds, so that no group is on both sides of a split.
+
+    Cells of a map (blocked folds) or regions may be the groups. The largest group goes
+    first, each into the fold that has the fewest samples so far; of equal groups, the
+    seed says which goes first.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,)
+        Group of each sample, at least `n_folds` different ones.
+    n_folds, seed : int
+        As for `random_folds`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Fold of each sample, 0 to n_folds - 1.
+
+    Examples
+    --------
+    >>> group_folds(["a", "a", "b", "c"], 2, seed=1).tolist()
+    [0, 0, 1, 1]
+    """
+    _, number, counts = np.unique(
+        np.asarray(groups), return_inverse=True, return_counts=True
+    )
+    check_int(n_folds, "n_folds", 2, len(counts), " (the number of groups)")
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    of_group, sizes = np.empty(len(counts), np.intp), np.zeros(n_folds)
+    for group in shuffled[np.argsort(-counts[shuffled], kind="stable")]:
+        of_group[group] = sizes.argmin()
+        sizes[of_group[group]] += counts[group]
+    return of_group[number.ravel()]
+
+
+def hold_out(n_samples: int, share: float = 0.2, *, seed: int) -> npt.NDArray[np.bool_]:
+    """Return which samples are held out for the test, a share of all at random.
+
+    Examples
+    --------
+    >>> int(hold_out(10, seed=1).sum())
+    2
+    """
+    check_int(n_samples, "n_samples", 2)
+    if not 0 < share < 1:
+        msg = f"'share' must be above 0 and below 1, got {share}. Try 0.2."
+        raise ValueError(msg)
+    n_held = min(max(1, round(share * n_samples)), n_samples - 1)
+    return np.random.default_rng(seed).permutation(n_samples) < n_held
+
+
+def adjacent_region(
+    latitude: npt.ArrayLike, longitude: npt.ArrayLike, region: npt.ArrayLike, of: str
+) -> str:
+    """Return the region whose middle is nearest to that of another one.
+
+    The middle is the mean latitude and longitude; distances are on the sphere.
+
+    Examples
+    --------
+    >>> adjacent_region([40, 41, 50], [-90, -90, -90], ["a", "b", "c"], "c")
+    'b'
+    """
+    places = pd.DataFrame({"lat": latitude, "lon": longitude}, dtype=np.float64)
+    middle = np.radians(places.groupby(np.asarray(region, str)).mean())
+    check_choice(of, "region", middle.index)
+    here, others = middle.loc[of], middle.drop(of)
+    cosine = np.sin(here["lat"]) * np.sin(others["lat"]) + np.cos(here["lat"]) * np.cos(
+        others["lat"]
+    ) * np.cos(others["lon"] - here["lon"])
+    return str(cosine.idxmax())

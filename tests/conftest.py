@@ -1,5 +1,6 @@
 """Data that several test files share."""
 
+import os
 import shutil
 import sys
 import warnings
@@ -21,6 +22,8 @@ pytest.register_assert_rewrite("cnn_helpers", "readers_helpers")  # to show valu
 
 mpl.use("Agg")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if SHARED_DATA.is_dir():  # the download cache of all tests and of what they start
+    os.environ["SOILNB_DATA"] = str(SHARED_DATA)
 
 
 # Files that take longest, in the order of the time they take.

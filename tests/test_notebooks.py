@@ -42,9 +42,10 @@ EXPECTED = [method for method in METHODS if method not in ABSENT]
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
-    """Results of the whole chain with the tiny profile for skane."""
+    """Results of the whole chain with the tiny profile for skane, and companions."""
     folder = tmp_path_factory.mktemp("results")
-    done = command("run", "all", "--profile", "tiny", "-p", f"results={folder}")
+    steps = ("all", "companions")
+    done = command("run", *steps, "--profile", "tiny", "-p", f"results={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -181,7 +182,8 @@ def test_a_library_network_has_the_best_architecture_of_its_search(site):
 
 def test_second_run_finds_everything_fresh(results, site):
     start = time.perf_counter()
-    done = command("run", "all", "--profile", "tiny", "-p", f"results={results}")
+    steps = ("all", "companions")
+    done = command("run", *steps, "--profile", "tiny", "-p", f"results={results}")
     ends = [line.split()[-1] for line in done.stdout.splitlines()]
     assert ends == ["fresh"] * len(STEPS)
     assert time.perf_counter() - start < 20

@@ -223,7 +223,7 @@ VALUES = {
     "Unknown pooling 'mean'": lambda: ConvBlock(8, 9, pooling="mean"),
     "Did you mean 'relu'": lambda: FCBlock(8, "rely"),
     "'dropout' must be at least 0": lambda: FCBlock(8, dropout=1.0),
-    "at least one ConvBlock": lambda: Architecture((), ()),
+    "at least one block": lambda: Architecture((), ()),
     "'epochs' must be at least 1": lambda: replace(SMALL, epochs=0),
     "Did you mean 'adam'": lambda: replace(SMALL, optimiser="adm"),
     "must be above 0, got 0": lambda: replace(SMALL, learning_rate=0),

@@ -15,7 +15,13 @@ N_COMMITTEES = 5  # models of Cubist whose predictions are averaged
 
 
 def fit_random_forest(
-    X: npt.ArrayLike, y: npt.ArrayLike, *, seed: int, n_trees: int = 500
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    seed: int,
+    n_trees: int = 500,
+    max_features: float = 1.0,
+    weights: npt.ArrayLike | None = None,
 ) -> RandomForestRegressor:
     """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 
@@ -27,12 +33,15 @@ def fit_random_forest(
         Seed of the trees, at least 0.
     n_trees : int, default 500
         Number of trees.
+    max_features : float, default 1
+        Share of the columns that a split chooses from.
+    weights : array-like of shape (n_samples,), optional
+        How much each sample counts.
 
     Returns
     -------
     sklearn.ensemble.RandomForestRegressor
-        Fitted; everything else as scikit-learn's defaults, so every tree may
-        use all wavelengths at each split.
+        Fitted; everything else as scikit-learn's defaults.
 
     Examples
     --------
@@ -44,8 +53,10 @@ def fit_random_forest(
     check_int(n_trees, "n_trees", 1)
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
-    forest = RandomForestRegressor(n_estimators=n_trees, random_state=seed)
-    return forest.fit(spectra, values)
+    forest = RandomForestRegressor(
+        n_estimators=n_trees, max_features=max_features, random_state=seed
+    )
+    return forest.fit(spectra, values, sample_weight=weights)
 
 
 def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:

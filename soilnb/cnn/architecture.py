@@ -227,7 +227,8 @@ class Architecture:
     Parameters
     ----------
     conv, fc : tuple of ConvBlock and tuple of FCBlock
-        At least one Conv-block, and FC-blocks or none, in order.
+        Conv-blocks, none for inputs without an order, as covariates, and FC-blocks, in
+        order; at least one block.
     epochs : int, default 150
         Most passes over the training samples.
     batch_size : int, default 16
@@ -262,8 +263,8 @@ class Architecture:
         _check_blocks(self.fc, "fc", FCBlock)
         object.__setattr__(self, "conv", tuple(self.conv))
         object.__setattr__(self, "fc", tuple(self.fc))
-        if not self.conv:
-            msg = "'conv' must hold at least one ConvBlock, got none."
+        if not self.blocks:
+            msg = "'conv' or 'fc' must hold at least one block, got none."
             raise ValueError(msg)
         for name in ("epochs", "batch_size", "patience"):
             check_int(getattr(self, name), name, 1)

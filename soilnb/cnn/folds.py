@@ -61,6 +61,7 @@ class Fold:
     watched: npt.NDArray[np.intp]  # rows whose RMSE chooses the epoch
     held_out: npt.NDArray[np.intp]  # rows that score; the watched ones by default
     scaling: Scaling
+    n_epochs: int = 0  # the weights after these are kept; 0: those of the best epoch
 
     def n_steps(self, batch_size: int) -> int:
         """Return the number of batches in an epoch, the last one possibly smaller."""

@@ -81,6 +81,7 @@ class FoldStack:
         self._y_mean = stacked([np.array(scaling.y_mean) for scaling in scalings])
         self._y_sd = stacked([np.array(scaling.y_sd) for scaling in scalings])
         self._watched = tf.constant(_batches([fold.watched for fold in folds]))
+        self._last = tf.constant([fold.n_epochs for fold in folds], tf.int64)
 
     def _set_training(self, layers: Sequence[LayerShape]) -> None:
         """Choose the weights that train, and begin the bookkeeping of each fold."""
@@ -103,6 +104,7 @@ class FoldStack:
         self._best_rmse = tf.Variable(zeros + np.inf)
         self._waited = tf.Variable(tf.zeros([self.n_folds], tf.int64))
         self._diverged = tf.Variable(tf.zeros([self.n_folds], tf.bool))
+        self._n_epochs = tf.Variable(0, dtype=tf.int64)
 
     @property
     def all_stopped(self) -> bool:
@@ -241,7 +243,9 @@ class FoldStack:
         rmse = self._watched_rmse()
         running = self._waited < self.architecture.patience
         finite = tf.math.is_finite(rmse)
-        improved = running & (rmse < self._best_rmse)
+        until = self._n_epochs.assign_add(1) <= self._last
+        better = tf.where(self._last > 0, until & finite, rmse < self._best_rmse)
+        improved = running & better
         which = tf.where(improved)[:, 0]
         for best, weight in zip(self.best_weights, self.weights, strict=True):
             # Of the tensor: a variable that was gathered from is copied at every read.

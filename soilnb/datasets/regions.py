@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,26 @@ class Sites:
     def __len__(self) -> int:
         """Return the number of sites."""
         return len(self.y)
+
+    @property
+    def label(self) -> str:
+        """What `y` is, for the axes of a figure."""
+        return f"ln of {self.unit}" if self.is_log else self.unit
+
+    def thin(self, n_sites: int, *, seed: int = 1) -> Sites:
+        """Return so many sites at random, in their order; all where they are fewer."""
+        if n_sites >= len(self):
+            return self
+        shuffled = np.random.default_rng(seed).permutation(len(self))
+        rows = np.sort(shuffled[:n_sites])
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            info=self.info.iloc[rows].reset_index(drop=True),
+            monthly=None if self.monthly is None else self.monthly[rows],
+            notes=(*self.notes, f"{n_sites} of {len(self)} sites at random are used."),
+        )
 
     @property
     def region(self) -> npt.NDArray[np.str_]:
@@ -172,7 +192,7 @@ def _load_raca(progress: Callable[[int, int], object] | None) -> Sites:
         y=np.log(info["stock_mg_per_ha"].to_numpy(np.float64)),
         covariates=tuple(covariates.columns),
         info=info,
-        unit="SOC stock 0-30 cm / Mg/ha",
+        unit="SOC stock 0-30 cm in Mg/ha",
         is_log=True,
         monthly=series,
         notes=tuple(f"raca: {note}" for note in notes),

@@ -33,12 +33,31 @@ def n_needed(level: float) -> int:
     return int(np.ceil(round(level / (1 - level), 6)))
 
 
+def conformal_size(residuals: npt.ArrayLike, *, level: float = 0.9) -> float:
+    """Return half the width of a split-conformal interval.
+
+    The ceil(level (n + 1))-th smallest of n sizes of residuals that were kept from the
+    training (Lei et al. 2018, Journal of the American Statistical Association 113,
+    1094-1111); infinite where n is too small.
+
+    Examples
+    --------
+    >>> conformal_size([0.1, -0.4, 0.3, 0.2], level=0.5)
+    0.3
+    """
+    check_level(level)
+    sizes = np.sort(np.abs(check_vector(residuals, "residuals")))
+    place = int(np.ceil(round(level * (len(sizes) + 1), 6)))
+    return float(sizes[place - 1]) if place <= len(sizes) else np.inf
+
+
 def cv_plus(
     residuals: npt.ArrayLike,
     places: npt.ArrayLike,
     fold_predictions: npt.ArrayLike,
     *,
     level: float = 0.9,
+    lowest: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Return the interval of each new sample, from models made without each fold.
 
@@ -51,11 +70,13 @@ def cv_plus(
         SOC (%) of the new samples by the models without each fold.
     level : float, default 0.9
         Share of intervals that shall hold the truth, 0.5 to 0.99.
+    lowest : float, default 0
+        What no value is below; minus infinity for a logarithm.
 
     Returns
     -------
     lower, upper : array of shape (n_new,)
-        SOC (%), `lower` at least 0; NaN where n is below `n_needed(level)`.
+        SOC (%), `lower` at least `lowest`; NaN where n is below `n_needed(level)`.
 
     Notes
     -----
@@ -85,4 +106,4 @@ def cv_plus(
     of_fold = predictions[places]
     lower = np.partition(of_fold - sizes[:, None], k - 1, axis=0)[k - 1]
     upper = np.partition(of_fold + sizes[:, None], n - k, axis=0)[n - k]
-    return np.maximum(lower, 0.0), upper
+    return np.maximum(lower, lowest), upper

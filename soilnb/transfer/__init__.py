@@ -7,6 +7,22 @@ and Remote Sensing 188, 190-200.
 """
 
 from soilnb.transfer.instances import dtl_i
+from soilnb.transfer.regional import (
+    bayesian_update,
+    ensemble_weight,
+    gsoilcpm_weights,
+    regional_bias,
+)
 from soilnb.transfer.representations import Retraining, choose_base, dtl_ir, dtl_r
 
-__all__ = ["Retraining", "choose_base", "dtl_i", "dtl_ir", "dtl_r"]
+__all__ = [
+    "Retraining",
+    "bayesian_update",
+    "choose_base",
+    "dtl_i",
+    "dtl_ir",
+    "dtl_r",
+    "ensemble_weight",
+    "gsoilcpm_weights",
+    "regional_bias",
+]
