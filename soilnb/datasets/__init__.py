@@ -32,6 +32,7 @@ from soilnb.datasets.open import (
     load_open,
     open_files,
 )
+from soilnb.datasets.profiles import Profiles, equal_area_spline, load_profiles
 from soilnb.datasets.regions import Sites, load_sites
 from soilnb.datasets.sets import DataSet, data_sets, fetch_set
 from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
@@ -49,6 +50,7 @@ __all__ = [
     "Farm",
     "FileReport",
     "OpenFile",
+    "Profiles",
     "Sites",
     "SpectralLibrary",
     "concatenate",
@@ -56,6 +58,7 @@ __all__ = [
     "data_sets",
     "describe",
     "describe_origin",
+    "equal_area_spline",
     "fetch",
     "fetch_set",
     "find_files",
@@ -66,6 +69,7 @@ __all__ = [
     "load_farms",
     "load_library",
     "load_open",
+    "load_profiles",
     "load_site",
     "load_sites",
     "make_library",
