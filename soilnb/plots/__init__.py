@@ -14,6 +14,13 @@ from soilnb.plots.farm import (
     plot_farm_map,
     plot_farm_mean,
 )
+from soilnb.plots.layers import (
+    LAYER_MODELS,
+    plot_layer_correlations,
+    plot_layer_leaks,
+    plot_layer_map,
+    plot_sparse_layers,
+)
 from soilnb.plots.maps import (
     has_coordinates,
     plot_fields,
@@ -51,6 +58,7 @@ from soilnb.plots.style import COLOURS, FEATURES_NM
 __all__ = [
     "COLOURS",
     "FEATURES_NM",
+    "LAYER_MODELS",
     "POPULATIONS",
     "has_coordinates",
     "plot_band_importance",
@@ -70,6 +78,9 @@ __all__ = [
     "plot_frequency",
     "plot_gain",
     "plot_history",
+    "plot_layer_correlations",
+    "plot_layer_leaks",
+    "plot_layer_map",
     "plot_learning_curve",
     "plot_map",
     "plot_measured_predicted",
@@ -81,6 +92,7 @@ __all__ = [
     "plot_scores_pairs",
     "plot_sites",
     "plot_soc",
+    "plot_sparse_layers",
     "plot_spectra",
     "plot_training",
     "plot_trials",
