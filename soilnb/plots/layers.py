@@ -137,6 +137,7 @@ def _bars(
     axes.bar_label(drawn, texts, fontsize=8, padding=2)
     axes.axhline(0, color="black", lw=0.8)
     axes.grid(axis="x", visible=False)
+    axes.margins(y=0.12)
 
 
 def plot_layer_map(table: pd.DataFrame, label: str) -> Figure:
