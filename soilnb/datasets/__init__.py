@@ -36,6 +36,7 @@ from soilnb.datasets.open import (
     load_open,
     open_files,
 )
+from soilnb.datasets.profiles import Profiles, equal_area_spline, load_profiles
 from soilnb.datasets.regions import Sites, load_sites
 from soilnb.datasets.sets import DataSet, data_sets, fetch_set
 from soilnb.datasets.twin import TWIN_SITES, make_library, make_site
@@ -55,6 +56,7 @@ __all__ = [
     "Farm",
     "FileReport",
     "OpenFile",
+    "Profiles",
     "Sites",
     "SpectralLibrary",
     "concatenate",
@@ -63,6 +65,7 @@ __all__ = [
     "data_sets",
     "describe",
     "describe_origin",
+    "equal_area_spline",
     "fetch",
     "fetch_set",
     "find_files",
@@ -73,6 +76,7 @@ __all__ = [
     "load_farms",
     "load_library",
     "load_open",
+    "load_profiles",
     "load_site",
     "load_sites",
     "make_library",

@@ -10,6 +10,13 @@ from soilnb.plots.farm import (
     plot_farm_map,
     plot_farm_mean,
 )
+from soilnb.plots.layers import (
+    LAYER_MODELS,
+    plot_layer_correlations,
+    plot_layer_leaks,
+    plot_layer_map,
+    plot_sparse_layers,
+)
 from soilnb.plots.maps import has_coordinates, plot_fields, plot_map, plot_point_map
 from soilnb.plots.models import (
     plot_components,
@@ -62,6 +69,7 @@ __all__ = [
     "COLOURS",
     "DESIGN_LABELS",
     "FEATURES_NM",
+    "LAYER_MODELS",
     "POPULATIONS",
     "has_coordinates",
     "plot_allocation",
@@ -87,6 +95,9 @@ __all__ = [
     "plot_gain_by_skill",
     "plot_gains",
     "plot_history",
+    "plot_layer_correlations",
+    "plot_layer_leaks",
+    "plot_layer_map",
     "plot_learning_curve",
     "plot_levels",
     "plot_map",
@@ -103,6 +114,7 @@ __all__ = [
     "plot_scores_pairs",
     "plot_sites",
     "plot_soc",
+    "plot_sparse_layers",
     "plot_spectra",
     "plot_stops",
     "plot_strata",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from soilnb._files import digest_file, digest_files
-from soilnb.datasets import data_sets, fetch_set, load_sites
+from soilnb.datasets import data_sets, fetch_set, load_profiles, load_sites
 from soilnb.workflow import show
 from soilnb.workflow.steps import ROOT, STEPS
 
 REFERENCE = ROOT / "data" / "reference_results"
 # What reads a user's table in the place of a data set, or refuses it in one sentence.
-READERS = {"raca": load_sites}
+READERS: dict[str, Callable[..., object]] = {
+    "raca": load_sites,
+    "edgeroi": load_profiles,
+}
 
 
 def is_own(values: Mapping[str, Any]) -> bool:
@@ -32,7 +35,9 @@ def fetch_data(step: str, values: Mapping[str, Any]) -> str:
     """
     needed = STEPS[step].data
     if is_own(values):
-        READERS[needed[0]](values["data"], target=values["target_column"])
+        known = "target_column" in values
+        more = {"target": values["target_column"]} if known else {}
+        READERS[needed[0]](values["data"], **more)
         return ""
     for name in needed:
         try:
