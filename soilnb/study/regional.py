@@ -531,6 +531,7 @@ def _plain_models(
     import joblib
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.neighbors import KNeighborsRegressor
+    from threadpoolctl import threadpool_limits
 
     X, y = sites.X[train], sites.y[train]
     options: dict[str, Any] = {"n_trees": n_trees, "max_features": 1 / 3, "seed": seed}
@@ -541,9 +542,11 @@ def _plain_models(
     )
     places = sites.info[["latitude", "longitude"]].to_numpy(np.float64)
     near = KNeighborsRegressor(N_NEIGHBOURS).fit(places[train], y)
+    with threadpool_limits(1, user_api="openmp"):  # threads that wait for a busy core
+        boosted = boosting.fit(X, y).predict(sites.X[left])
     return {
         "forest": forest,
-        "boosting": boosting.fit(X, y).predict(sites.X[left]),
+        "boosting": boosted,
         "neighbours": near.predict(places[left]),
     }
 
