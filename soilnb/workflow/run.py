@@ -189,9 +189,10 @@ def execute(job: Job, state: _State) -> None:
         "output": str(job.notebook),
         "parameters": job.values,
     }
-    with tempfile.TemporaryFile("w+") as errors:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
         # The open pipe to its standard input tells the process that we are alive.
-        process = subprocess.Popen(
+        subprocess.Popen(
             [sys.executable, "-m", "soilnb.workflow.execute", json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -204,7 +205,8 @@ def execute(job: Job, state: _State) -> None:
                 "SOILNB_PROGRESS": str(_progress_file(job)),
                 PREPARED: str(_kept_study(job, state.kept)),
             },
-        )
+        ) as process,
+    ):
         state.processes.append(process)
         if state.interrupted.is_set():  # before the process was there
             process.terminate()
