@@ -333,7 +333,7 @@ def test_large_library_is_trained_in_larger_batches(skane, tmp_path, monkeypatch
 def test_search_for_a_library_s_network_goes_on_where_it_is_kept(
     skane, tmp_path, quick
 ):
-    how = {"n_initial": 2, "max_epochs": 2, "max_weights": 100_000, "folder": tmp_path}
+    how = {"max_epochs": 2, "max_weights": 100_000, "folder": tmp_path}
     first = search_library_network(skane, "country", 2, **how)
     assert first.trials["number"].tolist() == [1, 2]
     more = search_library_network(skane.first_local(10), "country", 3, **how)
