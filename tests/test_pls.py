@@ -12,11 +12,6 @@ from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
 
 
-@pytest.fixture(scope="module")
-def rng():
-    return np.random.default_rng(1)
-
-
 def reference(X, y, X_new, n_components):
     """Predictions of scikit-learn for 1 to n_components, one row each."""
     models = [
