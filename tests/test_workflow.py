@@ -16,6 +16,8 @@ from soilnb.workflow.steps import OF_SITE, STEPS, plan_steps
 
 def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
     free = {"country", "measured", "collect"}  # any text; a file; true or false
+    columns = {"soc_column", "id_column"}  # names that a file has
+    free |= columns | {f"library_{name}" for name in columns}
     for name, entry in STEPS.items():
         declared = params.declared(name)
         shared = {"site", "library", "profile", "seed"} if entry.site else set()
