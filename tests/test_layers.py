@@ -361,7 +361,7 @@ def test_reference_results_are_complete_and_show_what_the_chapter_says():
     scores = pd.read_csv(REFERENCE / "layers.csv")
     columns = ["setting", "layer", "n", "model", "repeat", "r2_log", "block_km"]
     assert scores.columns.tolist() == columns
-    assert set(scores["repeat"]) == set(range(1, scores["repeat"].max() + 1))
+    assert set(scores["repeat"]) == {1, 2, 3}
     mean = scores.groupby(["setting", "layer", "n", "model"])["r2_log"].mean()
     assert mean["all"].index.get_level_values("n").unique().tolist() == [273]
     sparse = mean["sparse", "30-60", 20]
