@@ -21,7 +21,7 @@ from soilnb.selection import (
     hold_out,
     stratified_folds,
 )
-from soilnb.study import regional
+from soilnb.study import coverage, regional, schemes
 from soilnb.study.intervals import conformal_size, cv_plus
 from soilnb.transfer import (
     bayesian_update,
@@ -54,16 +54,16 @@ def brief(monkeypatch):
     """Few epochs, trees and sizes, so that a region takes seconds."""
     for name, value in {
         "SIZES": (5, 20),
-        "INTERVAL_SIZES": (20,),
         "GLOBAL_EPOCHS": 3,
         "EPOCHS": 3,
-        "FIXED_EPOCHS": 2,
         "N_TREES": 10,
         "N_POOLED": 50,
         "N_FOLDS": 3,
         "N_STARTS": 2,
     }.items():
         monkeypatch.setattr(regional, name, value)
+    for name, value in {"SIZES": (20,), "N_EPOCHS": 2, "N_STARTS": 2}.items():
+        monkeypatch.setattr(coverage, name, value)
 
 
 # Worked values
@@ -221,6 +221,11 @@ def test_dropout_passes_spread_around_the_prediction(rng):
     mean, sd = transfer.dropout_passes(base, X, n_passes=200)
     assert (sd > 0).all()
     assert np.abs(mean - made.predicted).mean() < sd.mean()
+    again, other = (
+        transfer.dropout_passes(base, X, n_passes=200, seed=seed)[0] for seed in (1, 2)
+    )
+    np.testing.assert_array_equal(again, mean)
+    assert np.abs(other - mean).max() > 0
 
 
 def test_a_test_site_made_absurd_changes_no_prediction_but_the_fake_one(sites, brief):
@@ -274,7 +279,7 @@ def test_intervals_of_a_region_are_calibrated_or_not(sites, brief):
     assert found.groupby("setting")["method"].nunique().eq(4).all()
     assert found["coverage"].between(0, 1).all()
     assert (found["width"] > 0).all()
-    table = regional.summarise_coverage(found).set_index(["setting", "method"])
+    table = coverage.summarise_coverage(found).set_index(["setting", "method"])
     assert (table["lowest"] <= table["highest"]).all()
     mended = table.loc["mended", "coverage"]
     assert mended["split_conformal"] > 0.6  # of 40 sites, after 20
@@ -283,11 +288,11 @@ def test_intervals_of_a_region_are_calibrated_or_not(sites, brief):
 def test_schemes_score_a_place_lower_where_it_is_left_out(rng, monkeypatch):
     # The property is a smooth field over the map: only neighbours tell it.
     for name, value in {
-        "GLOBAL_EPOCHS": 2,
+        "N_EPOCHS": 2,
         "N_FOLDS": 3,
         "SCHEMES": ("random", "stratified", "blocked"),
     }.items():
-        monkeypatch.setattr(regional, name, value)
+        monkeypatch.setattr(schemes, name, value)
     latitude, longitude = rng.uniform(30, 50, 500), rng.uniform(-120, -80, 500)
     y = np.sin(latitude / 2) + np.cos(longitude / 2)
     region = [f"r{int(cell)}" for cell in np.floor(longitude / 8)]
@@ -296,8 +301,8 @@ def test_schemes_score_a_place_lower_where_it_is_left_out(rng, monkeypatch):
     )
     X = np.column_stack([latitude, longitude])
     made = Sites("field", X, y, ("latitude", "longitude"), info, "soc", False)
-    folds = regional.compare_schemes(made, n_trees=10)
-    assert set(folds["scheme"]) == set(regional.SCHEMES)
+    folds = schemes.compare_schemes(made, n_trees=10)
+    assert set(folds["scheme"]) == set(schemes.SCHEMES)
     near = folds[folds["model"] == "neighbours"].set_index("scheme")["r2"]
     assert abs(near["random"] - near["stratified"]) < 0.05
     assert near["blocked"] < near["random"] - 0.3

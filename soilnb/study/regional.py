@@ -19,15 +19,8 @@ from soilnb._files import digest, replacing
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import ccc, r2, rmse
-from soilnb.selection import (
-    adjacent_region,
-    block_cells,
-    group_folds,
-    hold_out,
-    random_folds,
-    stratified_folds,
-)
-from soilnb.study.intervals import conformal_size, cv_plus
+from soilnb.selection import group_folds, hold_out, random_folds
+from soilnb.study.coverage import N_STARTS, regional_intervals, shifted_intervals
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Base, Task
 
@@ -35,18 +28,12 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 SIZES = (5, 10, 20, 50, 100)  # regional samples of the learning curves
-INTERVAL_SIZES = (20, 50, 100, 300)
-N_FOLDS, N_FOLDS_PLUS = 5, 10
-GLOBAL_EPOCHS, EPOCHS, FIXED_EPOCHS = 12, 40, 20
+N_FOLDS = 5
+GLOBAL_EPOCHS, EPOCHS = 12, 40
 LONGEST_PATH = 20  # regional samples up to which the path is kept
-N_STARTS = 5  # networks of the deep ensemble; the first is the global network
 N_TREES, FOLD_TREES, POOLED_TREES = 60, 20, 30
 N_POOLED, POOLED_WEIGHT = 500, 10.0  # sites of elsewhere; of a regional one
-LEVEL, NORMAL = 0.9, 1.6449  # of intervals; standard deviations of a normal one
-N_MENDING = 20
-SCHEMES = ("random", "stratified", "blocked", "regions")
 TABLES = ("scores", "path", "weights", "coverage")
-N_NEIGHBOURS = 5
 
 
 class Draw(NamedTuple):
@@ -145,9 +132,9 @@ def study_region(
         for draw, found in zip(draws, predictions, strict=True)
         for model, predicted in found.items()
     ]
-    coverage = _shifted(sites, inside, models, rng)
+    coverage = shifted_intervals(sites, inside, models, rng)
     for number in range(1, min(n_draws, 2) + 1):
-        coverage += _within(sites, inside, models, rng, number, seed)
+        coverage += regional_intervals(sites, inside, models, rng, number, seed)
     tables = dict(zip(TABLES, (scores, path, weights, coverage), strict=True))
     return {
         name: [{"region": region} | row for row in rows]
@@ -350,241 +337,6 @@ def _pooled(sites: Sites, draw: Draw, others: Rows, rng: np.random.Generator) ->
     seed = int(rng.integers(2**31))
     forest = fit_random_forest(sites.X[rows], sites.y[rows], seed=seed, **options)
     return forest.predict(sites.X[draw.test])
-
-
-def _interval(y: Floats, lower: Floats, upper: Floats, **facts: Any) -> dict[str, Any]:
-    """Return how many intervals hold the truth, and how wide they are."""
-    held = (lower <= y) & (y <= upper)
-    width = float(np.mean(upper - lower))
-    return facts | {"coverage": float(held.mean()), "width": width}
-
-
-def _shifted(
-    sites: Sites, inside: Rows, models: Global, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Return the intervals of the global models, and with 20 regional samples."""
-    y = sites.y[inside]
-    starts = models.predicted[:, inside]
-    passes = transfer.dropout_passes(models.bases[0], sites.X[inside])
-    spreads = {
-        "mc_dropout": passes,
-        "deep_ensemble": (starts.mean(axis=0), starts.std(axis=0, ddof=1)),
-    }
-    size = conformal_size(models.split[0], level=LEVEL)
-    ends = {name: (m - NORMAL * s, m + NORMAL * s) for name, (m, s) in spreads.items()}
-    ends["split_conformal"] = (models.split[1] - size, models.split[1] + size)
-    ends["cv_plus"] = cv_plus(*models.members, level=LEVEL, lowest=-np.inf)
-    facts: dict[str, Any] = {"setting": "shift", "n": len(models.others), "draw": 1}
-    found = [_interval(y, *two, method=name, **facts) for name, two in ends.items()]
-    few, test = np.split(rng.permutation(len(inside)), [N_MENDING])
-    mended = {}
-    for name, (mean, sd) in spreads.items():
-        share = conformal_size((y - mean)[few] / sd[few], level=LEVEL)
-        mended[name] = (mean - share * sd)[test], (mean + share * sd)[test]
-    size = conformal_size((y - starts[0])[few], level=LEVEL)
-    mended["split_conformal"] = (starts[0] - size)[test], (starts[0] + size)[test]
-    parts = transfer.split_rows(few, N_FOLDS_PLUS, rng)
-    missed = y - starts[0]
-    biases = [transfer.regional_bias(missed[train]) for train, _ in parts]
-    residuals = [missed[b] - o for (_, b), o in zip(parts, biases, strict=True)]
-    places = np.repeat(np.arange(len(parts)), [len(b) for _, b in parts])
-    each = starts[0][test] + np.array(biases)[:, None]
-    plus = cv_plus(np.concatenate(residuals), places, each, level=LEVEL, lowest=-np.inf)
-    mended["cv_plus"] = plus
-    facts |= {"setting": "mended", "n": N_MENDING}
-    return found + [
-        _interval(y[test], *two, method=name, **facts) for name, two in mended.items()
-    ]
-
-
-def _within(
-    sites: Sites,
-    inside: Rows,
-    models: Global,
-    rng: np.random.Generator,
-    number: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Return the intervals of networks fine-tuned with n samples of the region."""
-    shuffled = rng.permutation(inside)
-    spare = max(len(inside) - INTERVAL_SIZES[-1], 40)  # so that the largest n fits
-    n_test = max(min(len(inside) // 5, spare), min(40, len(inside) // 2))
-    test = shuffled[-n_test:]
-    sizes = [n for n in INTERVAL_SIZES if n <= len(inside) - n_test]
-    tasks: list[Task] = []
-    left: list[list[tuple[Rows, Rows]]] = []
-    for n in sizes:
-        rows = shuffled[:n]
-        n_kept = n - max(9, n // 3)  # 9 residuals are the fewest for a level of 0.9
-        own = [(rows[:n_kept], rows[n_kept:])]
-        left.append(own + transfer.split_rows(rows, N_FOLDS_PLUS, rng))
-        tasks += [
-            Task(rows, test, n_epochs=FIXED_EPOCHS, start=i) for i in range(N_STARTS)
-        ]
-        tasks += [Task(a, np.r_[b, test], n_epochs=FIXED_EPOCHS) for a, b in left[-1]]
-    options: dict[str, Any] = {
-        "bases": models.bases,
-        "n_epochs": FIXED_EPOCHS,
-        "seed": seed,
-    }
-    trained = iter(transfer.train_networks(sites.X, sites.y, tasks, **options))
-    y, found = sites.y[test], []
-    for n, parts in zip(sizes, left, strict=True):
-        starts = [next(trained) for _ in range(N_STARTS)]
-        split, *folds = [next(trained) for _ in parts]
-        tuned = Base(starts[0].weights, starts[0].fold.scaling)
-        passes = transfer.dropout_passes(tuned, sites.X[test])
-        each = np.stack([one.predicted for one in starts])
-        ends = {
-            name: (mean - NORMAL * sd, mean + NORMAL * sd)
-            for name, (mean, sd) in {
-                "mc_dropout": passes,
-                "deep_ensemble": (each.mean(axis=0), each.std(axis=0, ddof=1)),
-            }.items()
-        }
-        missed = [
-            sites.y[b] - one.predicted[: len(b)]
-            for (_, b), one in zip(parts, [split, *folds], strict=True)
-        ]
-        size = conformal_size(missed[0], level=LEVEL)
-        middle = split.predicted[-n_test:]
-        ends["split_conformal"] = (middle - size, middle + size)
-        places = np.repeat(np.arange(len(folds)), [len(m) for m in missed[1:]])
-        of_test = np.stack([one.predicted[-n_test:] for one in folds])
-        residuals = np.concatenate(missed[1:])
-        ends["cv_plus"] = cv_plus(
-            residuals, places, of_test, level=LEVEL, lowest=-np.inf
-        )
-        facts: dict[str, Any] = {"setting": "within", "n": n, "draw": number}
-        found += [_interval(y, *two, method=m, **facts) for m, two in ends.items()]
-    return found
-
-
-def summarise_coverage(coverage: pd.DataFrame) -> pd.DataFrame:
-    """Return the coverage and width of intervals, a row for setting, method and n.
-
-    `lowest` and `highest` are the coverage of the worst and the best region; under
-    shift n is the mean number of sites elsewhere.
-    """
-    table = coverage.copy()
-    is_shift = table["setting"] == "shift"
-    table.loc[is_shift, "n"] = round(table.loc[is_shift, "n"].mean())
-    keys = ["setting", "method", "n"]
-    regional = table.groupby([*keys, "region"])[["coverage", "width"]].mean()
-    over = regional.groupby(keys, sort=False)
-    found = over.mean()
-    found["lowest"] = over["coverage"].min()
-    found["highest"] = over["coverage"].max()
-    found["regions"] = over.size()
-    return found.reset_index()
-
-
-def scheme_folds(sites: Sites, scheme: str, seed: int) -> npt.NDArray[np.intp]:
-    """Return the folds of one of `SCHEMES`."""
-    cells = block_cells(sites.info["latitude"], sites.info["longitude"])
-    if scheme == "random":
-        return random_folds(len(sites), N_FOLDS, seed)
-    if scheme == "stratified":
-        return stratified_folds(cells, N_FOLDS, seed)
-    groups = cells if scheme == "blocked" else sites.region
-    n_groups = len(np.unique(groups))
-    return group_folds(groups, min(N_FOLDS, n_groups), seed)
-
-
-def compare_schemes(
-    sites: Sites,
-    *,
-    seed: int = 1,
-    n_trees: int = N_TREES,
-    progress: Callable[[int, int, str], object] | None = None,
-) -> pd.DataFrame:
-    """Return R2 by validation scheme and model: scheme, model, r2.
-
-    R2 is of all predictions together, each made by models of the other folds.
-    """
-    folds = {scheme: scheme_folds(sites, scheme, seed) for scheme in SCHEMES}
-    parts = [
-        (scheme, np.flatnonzero(of != k), np.flatnonzero(of == k))
-        for scheme, of in folds.items()
-        for k in np.unique(of)
-    ]
-    tasks = [Task(train, left, n_epochs=GLOBAL_EPOCHS) for _, train, left in parts]
-    options: dict[str, Any] = {"n_epochs": GLOBAL_EPOCHS, "large": True, "seed": seed}
-    trained = transfer.train_networks(sites.X, sites.y, tasks, **options)
-    predicted: dict[tuple[str, str], Floats] = {}
-    for done, net in enumerate(trained):
-        scheme, train, left = parts[done]
-        made = _plain_models(sites, train, left, seed, n_trees)
-        for model, values in (made | {"network": net.predicted}).items():
-            key = (scheme, model)
-            predicted.setdefault(key, np.empty(len(sites)))[left] = values
-        if progress is not None:
-            progress(done + 1, len(parts), f"{done + 1} of {len(parts)} folds")
-    rows = [(*key, r2(sites.y, values)) for key, values in predicted.items()]
-    return pd.DataFrame(rows, columns=["scheme", "model", "r2"])
-
-
-def _plain_models(
-    sites: Sites, train: Rows, left: Rows, seed: int, n_trees: int
-) -> dict[str, Floats]:
-    """Return the predictions of forest, boosting and nearest neighbours."""
-    import joblib
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.neighbors import KNeighborsRegressor
-    from threadpoolctl import threadpool_limits
-
-    X, y = sites.X[train], sites.y[train]
-    options: dict[str, Any] = {"n_trees": n_trees, "max_features": 1 / 3, "seed": seed}
-    with joblib.parallel_config(backend="threading", n_jobs=2):
-        forest = fit_random_forest(X, y, **options).predict(sites.X[left])
-    boosting = HistGradientBoostingRegressor(
-        max_iter=200, learning_rate=0.06, random_state=seed
-    )
-    places = sites.info[["latitude", "longitude"]].to_numpy(np.float64)
-    near = KNeighborsRegressor(N_NEIGHBOURS).fit(places[train], y)
-    with threadpool_limits(1, user_api="openmp"):  # threads that wait for a busy core
-        boosted = boosting.fit(X, y).predict(sites.X[left])
-    return {
-        "forest": forest,
-        "boosting": boosted,
-        "neighbours": near.predict(places[left]),
-    }
-
-
-def compare_levels(sites: Sites, *, n_regions: int, seed: int = 1) -> pd.DataFrame:
-    """Return R2 of each region's forest at home and in the adjacent region.
-
-    Columns: region, adjacent (its name), hold_out (R2 of a fifth of the region's own
-    sites), elsewhere (R2 of all sites of the adjacent region, same forest).
-    """
-    rows = []
-    latitude, longitude = (sites.info[key] for key in ("latitude", "longitude"))
-    for region in sites.regions[:n_regions]:
-        inside = np.flatnonzero(sites.region == region)
-        held = hold_out(len(inside), seed=seed)
-        train, test = inside[~held], inside[held]
-        other = adjacent_region(latitude, longitude, sites.region, region)
-        there = np.flatnonzero(sites.region == other)
-        options: dict[str, Any] = {
-            "seed": seed,
-            "n_trees": N_TREES,
-            "max_features": 1 / 3,
-        }
-        forest = fit_random_forest(sites.X[train], sites.y[train], **options)
-        home, away = (
-            r2(sites.y[some], forest.predict(sites.X[some])) for some in (test, there)
-        )
-        rows.append((region, other, home, away))
-    return pd.DataFrame(rows, columns=["region", "adjacent", "hold_out", "elsewhere"])
-
-
-def map_cells(sites: Sites, *, size: float = 1.0) -> pd.DataFrame:
-    """Return the sites by cells of a degree: place, region, sites, mean of `y`."""
-    info = sites.info.assign(y=sites.y)
-    corners = np.floor(info[["latitude", "longitude"]] / size) * size + size / 2
-    keys = [corners["latitude"], corners["longitude"], info["region"]]
-    found = info.groupby(keys)["y"].agg(["size", "mean"]).reset_index()
-    return found.rename(columns={"size": "sites", "mean": "y"}).round(3)
 
 
 def gains(scores: pd.DataFrame, baseline: str = "regional_forest") -> pd.DataFrame:

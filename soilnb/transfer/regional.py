@@ -211,7 +211,7 @@ def keras_model(base: Base, n_covariates: int) -> keras.Model:
 
 
 def dropout_passes(
-    base: Base, X: npt.ArrayLike, *, n_passes: int = 50
+    base: Base, X: npt.ArrayLike, *, n_passes: int = 50, seed: int = 1
 ) -> tuple[Floats, Floats]:
     """Return mean and standard deviation of predictions with dropout left on.
 
@@ -220,6 +220,9 @@ def dropout_passes(
     """
     X = check_matrix(X, "X").astype(np.float32)
     model = keras_model(base, X.shape[1])
+    dropped = [layer for layer in model.layers if hasattr(layer, "seed_generator")]
+    for number, layer in enumerate(dropped):  # Keras draws them from global state
+        layer.seed_generator.state.assign([seed, number])
     passes = np.asarray(model(np.tile(X, (n_passes, 1)), training=True))
     passes = passes.reshape(n_passes, len(X)).astype(np.float64)
     return passes.mean(axis=0), passes.std(axis=0, ddof=1)
