@@ -395,6 +395,10 @@ def test_a_table_of_ones_own_is_read(tmp_path):
     below = _table(tmp_path / "below.csv", soc=np.arange(90) - 5.0)
     assert load_sites(below).y[0] == -5  # no logarithm
     assert load_sites(below, target="rain").unit == "rain"
+    state = np.where(np.arange(90) < 40, "x", "y")
+    by_state = load_sites(_table(tmp_path / "state.csv", state=state), region="state")
+    assert by_state.regions == ["x", "y"]
+    assert any("region, who hold text" in note for note in by_state.notes)
 
 
 @pytest.mark.parametrize(

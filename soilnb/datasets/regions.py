@@ -41,7 +41,6 @@ LAND_USES = {
     "W": "wetland",
     "X": "conservation reserve",
 }
-PLACED = ("latitude", "longitude", "region")  # columns that a user's table must have
 MIN_SITES = 40  # of a region that is studied: half of them are its test
 LIMITS = {"latitude": 90, "longitude": 180}
 
@@ -122,6 +121,7 @@ def load_sites(
     name_or_path: str | Path = "raca",
     *,
     target: str = "soc",
+    region: str = "region",
     progress: Callable[[int, int], object] | None = None,
 ) -> Sites:
     """Return the sites of a data set or of a user's table.
@@ -130,9 +130,9 @@ def load_sites(
     ----------
     name_or_path : str or Path
         "raca", or the path of a CSV file with a column for the property, `latitude`
-        and `longitude` (degrees), `region`, and numeric covariates.
-    target : str, default "soc"
-        The column of the property, of a file only.
+        and `longitude` (degrees), the region, and numeric covariates.
+    target, region : str, default "soc" and "region"
+        The columns of the property and of the regions, of a file only.
     progress : callable, optional
         Called as progress(done, total) while files are downloaded.
 
@@ -151,7 +151,7 @@ def load_sites(
     """
     if str(name_or_path) == "raca":
         return _load_raca(progress)
-    return _read_table(Path(name_or_path), target)
+    return _read_table(Path(name_or_path), target, region)
 
 
 def _load_raca(progress: Callable[[int, int], object] | None) -> Sites:
@@ -261,7 +261,7 @@ def climate_features(
     )
 
 
-def _read_table(path: Path, target: str) -> Sites:
+def _read_table(path: Path, target: str, region: str) -> Sites:
     """Return the sites of a user's table, or raise one sentence."""
     if not path.is_file():
         msg = f"There is no file '{path}'. Check the path of 'data'."
@@ -271,8 +271,8 @@ def _read_table(path: Path, target: str) -> Sites:
     except (ValueError, csv.Error) as error:  # not of text, or of no columns
         msg = f"'{path.name}' must be a table in a CSV file, got: {error}. Mend it."
         raise ValueError(msg) from error
-    numeric = _check_columns(path, table, target)
-    others = [name for name in table if name not in (*numeric, "region")]
+    numeric = _check_columns(path, table, target, region)
+    others = [name for name in table if name not in (*numeric, region)]
     y = numeric[target].to_numpy(np.float64)
     covariates = numeric.drop(columns=target)
     notes = [f"{', '.join(others)} hold text: left out."] if others else []
@@ -284,27 +284,29 @@ def _read_table(path: Path, target: str) -> Sites:
         X=covariates.to_numpy(np.float64),
         y=y,
         covariates=tuple(covariates.columns),
-        info=table[list(PLACED)].astype({"region": str}),
+        info=table[[*LIMITS]].assign(region=table[region].astype(str)),
         unit=target,
         is_log=is_log,
         notes=tuple(f"{path.name}: {note}" for note in notes),
     )
     if len(sites.regions) < 2:
         rule = f"must name two regions of at least {MIN_SITES} sites"
-        _refuse(path, "region", rule, str(len(sites.regions)))
+        _refuse(path, region, rule, str(len(sites.regions)))
     return sites
 
 
-def _check_columns(path: Path, table: pd.DataFrame, target: str) -> pd.DataFrame:
+def _check_columns(
+    path: Path, table: pd.DataFrame, target: str, region: str
+) -> pd.DataFrame:
     """Return the numeric columns of a user's table, or raise one sentence."""
-    for column in (target, *PLACED):
+    for column in (target, *LIMITS, region):
         if column not in table:
             check_choice(column, f"column of '{path.name}', which has no", table)
-    numeric = table.drop(columns="region").select_dtypes("number")
-    for column in (target, "latitude", "longitude"):
+    numeric = table.drop(columns=region).select_dtypes("number")
+    for column in (target, *LIMITS):
         if column not in numeric:
             _refuse(path, column, "must hold numbers", repr(table[column].iloc[0]))
-    for column in (*numeric, "region"):
+    for column in (*numeric, region):
         if n_missing := int(table[column].isna().sum()):
             _refuse(path, column, "must have a value in each row", f"{n_missing} empty")
     for column, most in LIMITS.items():

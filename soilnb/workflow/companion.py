@@ -35,8 +35,8 @@ def fetch_data(step: str, values: Mapping[str, Any]) -> str:
     """
     needed = STEPS[step].data
     if is_own(values):
-        known = "target_column" in values
-        more = {"target": values["target_column"]} if known else {}
+        told = {name: values.get(f"{name}_column") for name in ("target", "region")}
+        more = {name: column for name, column in told.items() if column}
         READERS[needed[0]](values["data"], **more)
         return ""
     for name in needed:

@@ -154,6 +154,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "design": _one_of("", *DRAWN_BY),
     "data": _check_text,
     "target_column": _check_text,
+    "region_column": _check_text,
     "n_sites": _profile_or(500, 10_000_000),
     "n_regions": _profile_or(2, 1000),
     "regional_draws": _between(0, 100),
