@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	if $$p -c '$(KNOWN)' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
 BIN = .venv/bin
 
-.PHONY: study install run book reference test format clean
+.PHONY: study install run book reference benchmark test format clean
 
 study: run book
 
@@ -36,6 +36,10 @@ SEEDS ?= 5
 reference: install
 	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -p n_draws=10 -j 2
 	@$(BIN)/soilnb run 16_results -p collect=true
+
+# The table of speed in the book: five minutes on a quiet machine.
+benchmark: install
+	@$(BIN)/python benchmarks/bench_all.py
 
 test: install
 	$(BIN)/ruff check .

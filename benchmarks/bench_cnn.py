@@ -98,24 +98,37 @@ def seconds(work: Callable[[], object]) -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()]) - start
 
 
+def measure(
+    name: str, n_samples: int, *, n_folds: int, n_plain: int, epochs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wall and CPU seconds of all folds together, and of Keras fold by fold."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n_samples, N_WAVELENGTHS)).cumsum(axis=1).astype(np.float32)
+    y = X[:, 150] - X[:, 60]
+    folds = rng.permutation(n_samples) % n_folds
+    architecture = replace(NETWORKS[name], epochs=epochs, patience=epochs)
+    numbers = np.arange(n_plain)
+    together = seconds(lambda: cross_validate(architecture, X, y, folds).models)
+    plain = seconds(lambda: fit_each_fold(architecture, X, y, folds, numbers))
+    return together, plain * n_folds / n_plain
+
+
 def compare(
     name: str, n_samples: int, options: argparse.Namespace
 ) -> dict[str, object]:
     """Return both durations and their ratios for one network and number of samples."""
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(n_samples, N_WAVELENGTHS)).cumsum(axis=1).astype(np.float32)
-    y = X[:, 150] - X[:, 60]
-    folds = rng.permutation(n_samples) % options.folds
     epochs = options.epochs or EPOCHS[name]
-    architecture = replace(NETWORKS[name], epochs=epochs, patience=epochs)
-    numbers = np.arange(options.plain_folds or options.folds)
-    share = len(numbers) / options.folds
-    together = seconds(lambda: cross_validate(architecture, X, y, folds).models)
-    plain = seconds(lambda: fit_each_fold(architecture, X, y, folds, numbers)) / share
+    together, plain = measure(
+        name,
+        n_samples,
+        n_folds=options.folds,
+        n_plain=options.plain_folds or options.folds,
+        epochs=epochs,
+    )
     wall, cpu = plain / together
     return {
         "network": name,
-        "weights": f"{n_weights(architecture, N_WAVELENGTHS):,}",
+        "weights": f"{n_weights(NETWORKS[name], N_WAVELENGTHS):,}",
         "n": n_samples,
         "epochs": epochs,
         "together, wall / s": f"{together[0]:.1f}",

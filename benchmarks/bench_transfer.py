@@ -75,25 +75,33 @@ def fit_each(
     return models
 
 
-def compare(name: str, n_samples: int, options: argparse.Namespace) -> None:
-    """Print both durations and their ratios for one network and number of samples."""
-    epochs = options.epochs
+def measure(
+    name: str, n_samples: int, *, n_folds: int, n_plain: int, epochs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wall and CPU seconds of `dtl_r` over all depths, and of plain Keras."""
     architecture = replace(NETWORKS[name], epochs=epochs, patience=epochs)
     scaling = Scaling.learn(*draw(1000, seed=1))
     base = build(architecture, N_WAVELENGTHS, scaling)
     X, y = draw(n_samples, seed=2)
-    folds = np.random.default_rng(3).permutation(n_samples) % options.folds
-    numbers = np.arange(options.plain_folds or options.folds)
-    share = len(numbers) / options.folds
+    folds = np.random.default_rng(3).permutation(n_samples) % n_folds
+    numbers = np.arange(n_plain)
     library = FoldModels([base])
     together = seconds(lambda: dtl_r(architecture, library, X, y, folds=folds).models)
     plain = seconds(lambda: fit_each(architecture, base, scaling, X, y, folds, numbers))
-    plain /= share
+    return together, plain * n_folds / n_plain
+
+
+def compare(name: str, n_samples: int, options: argparse.Namespace) -> None:
+    """Print both durations and their ratios for one network and number of samples."""
+    n_plain = options.plain_folds or options.folds
+    settings = {"n_folds": options.folds, "epochs": options.epochs}
+    together, plain = measure(name, n_samples, n_plain=n_plain, **settings)
     ratio = plain / together
-    scaled = "" if share == 1 else f" (from {len(numbers)} folds)"
+    scaled = "" if n_plain == options.folds else f" (from {n_plain} folds)"
+    network = NETWORKS[name]
     print(
-        f"{name}, {n_weights(architecture, N_WAVELENGTHS):,} weights, n={n_samples}, "
-        f"{len(architecture.blocks) + 1} depths x {options.folds} folds x {epochs} "
+        f"{name}, {n_weights(network, N_WAVELENGTHS):,} weights, n={n_samples}, "
+        f"{len(network.blocks) + 1} depths x {options.folds} folds x {options.epochs} "
         f"epochs: dtl_r {together[0]:.1f} s wall, {together[1]:.1f} s CPU; Keras fit "
         f"{plain[0]:.1f} s wall, {plain[1]:.1f} s CPU{scaled}; ratio {ratio[0]:.1f} "
         f"wall, {ratio[1]:.1f} CPU",
