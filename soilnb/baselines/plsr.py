@@ -12,7 +12,8 @@ from soilnb.baselines.inputs import Floats, check_folds, check_pair
 from soilnb.pls import PLS1, choose_n_components
 from soilnb.selection import Samples
 
-SPIKING_WEIGHTS = (1, 3, 10, 30, 100)  # copies of a local row, from none to all its say
+# Copies of a local row, from one voice among many to a library that hardly counts.
+SPIKING_WEIGHTS = (1, 3, 10, 30, 100, 300, 1000)
 
 
 def fit_plsr(
