@@ -1,5 +1,7 @@
 """The reference results: what is said of them, and how they are collected."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -16,7 +18,7 @@ from soilnb.study.reference import (
     worth_of_strata,
 )
 from soilnb.workflow import scores as collected
-from soilnb.workflow.scores import collect_results, read_reference
+from soilnb.workflow.scores import collect_results, over_seeds, read_reference
 
 SCORES = pd.DataFrame(
     {
@@ -108,6 +110,34 @@ def test_thirty_values_with_strata_are_worth_four_times_as_many_for_half_the_err
 def test_verdict_on_a_farm_follows_the_interval(low, high, n_test, words):
     row = {"method": "dtl_i_global", "low": low, "high": high, "n_test": n_test}
     assert farm_verdict(pd.DataFrame([row])).startswith(words)
+
+
+def test_headline_is_over_the_seeds_and_recommended_that_of_its_method(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collected, "find_mismatch", lambda *_: None)
+    columns = ["rmse", "gain", "low", "high", "delta_rmse", "n_test"]
+    names = ["plsr_local", "local", "dtl_i_global", "recommended"]
+    one = [[0.5, -0.2, -0.3, -0.1, -66.7, 95], [0.3, 0, 0, 0, 0, 95]]
+    one += [[0.2, 0.1, 0.0, 0.2, 33.3, 95]] * 2
+    gains = pd.DataFrame(one, names, columns)
+    several = pd.DataFrame(
+        [[0.4, 0, 0, 0, 0, 95, 5], [0.35, 0.05, -0.1, 0.1, 12.5, 95, 5]],
+        pd.Index(["local", "dtl_i_global"], name="method"),
+        [*columns, "n_seeds"],
+    )
+    for folder in ("08_repeats", "07_dtl_both"):
+        (tmp_path / folder).mkdir()
+    several.assign(kind="seeds").to_csv(tmp_path / "08_repeats" / "gains.csv")
+    chosen = pd.DataFrame({"chosen": [False, True]}, ["local", "dtl_i_global"])
+    chosen.to_csv(tmp_path / "07_dtl_both" / "choice.csv", index_label="candidate")
+    step = SimpleNamespace(
+        place=tmp_path / "09_compare", read=lambda name, file: tmp_path / name / file
+    )
+    headline = over_seeds(step, gains)
+    assert headline["rmse"].tolist() == [0.5, 0.4, 0.35, 0.35]
+    assert headline["n_seeds"].tolist() == [1, 5, 5, 5]
+    assert headline.loc["recommended", "low"] == -0.1
 
 
 def test_libraries_profiles_and_kinds_of_repetition_are_parts_of_their_own():

@@ -196,6 +196,7 @@ def story(
     worse = alone.iloc[:, 1:].min(axis=1) - alone.iloc[:, 0]
     means = curve.groupby("n_local")["ratio"].min()
     ratios = ", ".join(f"{ratio:.2f}" for ratio in means)
+    is_sure = (curve["high"] < 1).any()
     sizes = ", ".join(str(n) for n in means.index)
     chosen, blended = weighed.iloc[:, 0], weighed.iloc[:, 1]
     n = len(selection)
@@ -211,12 +212,14 @@ def story(
         f"{n} farms and the farm's own samples alone at {lower}, though two searches "
         f"share only {selection['overlap'].median():.0%} of their rows (chance: "
         f"{selection['chance'].median():.0%}).",
-        f"Transfer pays while the farm has few samples of its own, and soon no more: "
+        f"Transfer leads while the farm has few samples of its own, and soon no more: "
         f"the best of three has {ratios} times the error of the local network with "
-        f"{sizes} local samples.",
+        f"{sizes} local samples; {'some' if is_sure else 'no'} interval over the farms "
+        "leaves out one.",
         f"A rule that picks one method picks a loser at {(chosen > 1).sum()} of "
         f"{len(chosen)} farms (worst: {chosen.max():.2f} times the error of the local "
-        f"network); weighting them all is never worse than {blended.max():.2f} times.",
+        f"network); weighting them all is worse at {(blended > 1).sum()}, by "
+        f"{blended.max():.2f} times at most.",
         f"With strata and spectra {strata.iloc[0, 0]:.0f} laboratory values do for the "
         f"farm's mean what about {typical:.0f} do that are drawn at random without "
         f"them ({needed.min():.0f} to {needed.max():.0f}, by farm).",
