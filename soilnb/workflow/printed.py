@@ -27,6 +27,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
     "--allow-file-access-from-files",
 )
 STYLE = (
