@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	if $$p -c '$(KNOWN)' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
 BIN = .venv/bin
 
-.PHONY: study install run book reference benchmark test format clean
+.PHONY: study install run book book-pdf student reference benchmark test format clean
 
 study: run book
 
@@ -29,6 +29,14 @@ run: install
 
 book: install
 	@$(BIN)/soilnb book --site $(SITE) --library $(LIBRARY)
+
+# The same on paper, _build/book.pdf; needs Chromium.
+book-pdf: install
+	@$(BIN)/soilnb book --site $(SITE) --library $(LIBRARY) --pdf
+
+# Without solutions, in _build/student.
+student: install
+	@$(BIN)/soilnb book --site $(SITE) --library $(LIBRARY) --student
 
 # All real farms, and the tables of data/reference_results made of them: four hours.
 SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland

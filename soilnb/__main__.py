@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     book.add_argument("--site", default="skane")
     book.add_argument("--library", default="farms")
+    book.add_argument(
+        "--student",
+        action="store_true",
+        help="without solutions; with notebooks whose answers are checked",
+    )
+    book.add_argument("--pdf", action="store_true", help="print it, too (Chromium)")
 
     data = commands.add_parser("data", help="what data there is; fetch or check a file")
     verbs = data.add_subparsers(dest="verb", required=True)
@@ -208,15 +214,24 @@ def _run_jobs(jobs: list, arguments: argparse.Namespace) -> None:
 
 def _book(arguments: argparse.Namespace) -> None:
     """Build the book."""
-    from soilnb.workflow.book import build_book
+    from soilnb.workflow.book import BUILD, build_book
     from soilnb.workflow.params import check_parameters, parse_assignments
     from soilnb.workflow.steps import by_role
 
     step = by_role("merges")
     given = parse_assignments(arguments.p, [step])[step]
     values = {"site": arguments.site, "library": arguments.library} | given
-    page = build_book(check_parameters(step, values))
+    folder = BUILD / "student" if arguments.student else BUILD
+    page = build_book(
+        check_parameters(step, values), folder, is_student=arguments.student
+    )
     print(f"The book of {arguments.site} is at {page}")
+    if arguments.student:
+        print(f"The notebooks for students are in {folder / 'notebooks'}")
+    if arguments.pdf:
+        from soilnb.workflow.printed import print_book
+
+        print(f"Printed, it is at {print_book(page)}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

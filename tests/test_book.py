@@ -1,15 +1,21 @@
 """The prose of the book: what it cites, links and says of the rules is there."""
 
+import doctest
 import re
+from itertools import pairwise
 
+import pytest
 import yaml
 
 from soilnb.methods import METHODS
 from soilnb.study import NINE_MODELS
 from soilnb.study.recommend import MARGIN
+from soilnb.workflow.printed import _in_order
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, read_cells
 
-PAGES = {page.name: page.read_text() for page in (ROOT / "book").glob("*.md")}
+BOOK = ROOT / "book"
+PAGES = {str(page.relative_to(BOOK)): page.read_text() for page in BOOK.rglob("*.md")}
+LESSONS = [name for name in PAGES if name.startswith("course/lesson_")]
 
 
 def _notebook_text(step):
@@ -37,9 +43,7 @@ def test_every_key_that_is_cited_is_in_the_bibliography():
 
 def test_every_page_is_in_the_contents_and_the_other_way_round():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    listed = {toc["root"]} | {
-        chapter["file"] for part in toc["parts"] for chapter in part["chapters"]
-    }
+    listed = set(_in_order(toc))
     pages = {f"book/{name.removesuffix('.md')}" for name in PAGES}
     assert listed == pages | {f"notebooks/{step}" for step in STEPS}
 
@@ -56,3 +60,61 @@ def test_numbers_in_the_prose_are_recorded_by_the_notebook_that_is_named():
         for step, key in re.findall(r"notebooks/(\w+)\.ipynb::(\w+)", text):
             recorded = re.search(rf"\b{key}=", _notebook_text(step))
             assert recorded, f"{name}: {step} does not record {key}"
+
+
+def test_chapters_are_numbered_and_begin_with_their_answer():
+    ours = [step for step in STEPS if step[:2] not in ("12", "13")]
+    for step in ours:
+        title, _, rest = _notebook_text(step).partition("\n")
+        letter = {"15": "A", "16": "B"}.get(step[:2])
+        name = f"Appendix {letter}" if letter else f"Chapter {int(step[:2])}"
+        assert title.startswith(f"# {name}. "), step
+        assert "**In one sentence.**" in rest[:300], step
+        # A link names its chapter: the title, a question, would break the sentence.
+        assert not re.search(r"{doc}`\d\d_\w+`", rest), step
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_can_be_taught_from_its_page(name):
+    text = PAGES[name]
+    heads = re.findall(r"^## (.+)$", text, re.M)
+    assert heads == [
+        *["Aims", "Before", "Timetable", "On the board", "What goes wrong", "Homework"]
+    ]
+    minutes = int(re.search(r"^\*(\d+) minutes", text, re.M)[1])
+    assert 50 <= minutes <= 90
+    times = [tuple(map(int, m)) for m in re.findall(r"^\| (\d+)–(\d+) \|", text, re.M)]
+    assert times[0][0] == 0
+    assert times[-1][1] == minutes
+    for (_, end), (start, _) in pairwise(times):
+        assert end == start
+    for step in re.findall(r"{run-time}`(\w+)`", text):
+        assert step in STEPS
+
+
+def test_there_are_eight_lessons_and_a_quiz_whose_answers_unfold():
+    assert len(LESSONS) == 8
+    quiz = PAGES["course/quiz.md"]
+    questions = re.findall(r"^\d+\. .+$", quiz, re.M)
+    assert len(questions) == quiz.count(":::{dropdown} Answer") >= 16
+
+
+EXERCISES = PAGES["course/exercises.md"]
+
+
+def test_every_exercise_of_the_course_has_one_solution():
+    asked = re.findall(r"{exercise}[^\n]*\n:label: ([\w-]+)", EXERCISES)
+    solved = re.findall(r"{solution} ([\w-]+)", EXERCISES)
+    assert asked == solved
+    assert len(asked) >= 12
+
+
+@pytest.mark.parametrize(
+    "code", re.findall(r"```pycon\n(.*?)```", EXERCISES, re.DOTALL)
+)
+def test_solutions_of_the_course_run_as_they_stand(code):
+    example = doctest.DocTestParser().get_doctest(code, {}, "solution", None, 0)
+    said = []
+    found = doctest.DocTestRunner().run(example, out=said.append)
+    assert found.attempted
+    assert not found.failed, "".join(said)

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from soilnb.datasets import load_site
 from soilnb.selection import draw_samples, random_folds
-from soilnb.study import find_domain, prepare
+from soilnb.study import find_domain, nearest_in_library, prepare
 from soilnb.study.domain import REASONS
 
 
@@ -165,3 +165,19 @@ def test_rule_worked_step_by_step_with_other_components(skane, n_drawn):
     table = find_domain(study, rows)
     np.testing.assert_array_equal(table["in_domain"], scores <= limit)
     np.testing.assert_allclose(table["distance"], np.exp(scores - limit), rtol=1e-6)
+
+
+def test_nearest_in_library_is_the_nearest_row_and_what_is_usual_between_groups(skane):
+    found = nearest_in_library(skane)
+    X = skane.samples("global").X
+    groups = skane.library.info["group"].to_numpy()
+    apart = np.linalg.norm(skane.X_site[3] - X, axis=1)
+    assert found["distance"][3] == pytest.approx(apart.min(), rel=1e-5)
+    assert found["group"][3] == groups[apart.argmin()]
+    # All rows of the library, one by one: the nearest row of any other group.
+    usual = [
+        np.linalg.norm(X[groups != groups[row]] - X[row], axis=1).min()
+        for row in range(len(X))
+    ]
+    ratio = found["distance"] / np.median(usual)
+    np.testing.assert_allclose(found["ratio"], ratio, rtol=1e-4)

@@ -29,7 +29,7 @@ from soilnb.methods import METHODS
 from soilnb.metrics import evaluate
 from soilnb.study import BLENDED, NINE_MODELS
 from soilnb.workflow import book as pages
-from soilnb.workflow import stamps
+from soilnb.workflow import show, stamps
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.scores import collect_results
 from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, notebook_path
@@ -355,7 +355,7 @@ class _Page(HTMLParser):
 
 
 def test_pages_load_nothing_from_the_network_and_every_image_speaks(book):
-    pages = [*(book / "notebooks").glob("*.html"), *(book / "book").glob("*.html")]
+    pages = [*(book / "notebooks").glob("*.html"), *(book / "book").rglob("*.html")]
     assert len(pages) >= 15
     for path in pages:
         page = _Page(path.read_text())
@@ -386,6 +386,26 @@ def test_prose_shows_the_numbers_of_the_run(book, site):
     intro = (book / "book" / "intro.html").read_text()
     for method in ("local", "null_model", "dtl_i_global", "blend"):
         assert f"{scores[method]:.2f}" in intro
+
+
+def test_student_edition_has_no_solution_but_what_answers_are_held_to(
+    results, tmp_path
+):
+    values = check_parameters("09_compare", {"results": str(results)})
+    index = pages.build_book(values, tmp_path, is_student=True)
+    text = (index.parent / "notebooks" / "01_data.html").read_text()
+    assert "answer = ..." in re.sub(r"<[^>]+>", "", text)
+    for page in index.parent.rglob("*.html"):
+        assert 'class="solution' not in page.read_text()
+    answers = json.loads((tmp_path / "notebooks" / show.ANSWERS).read_text())
+    asked = {
+        name
+        for step in STEPS
+        for cell in nbformat.read(notebook_path(step), as_version=4).cells
+        for name in re.findall(r"show\.check\(\s*\"([\w-]+)\"", cell.source)
+    }
+    assert set(answers) == asked
+    assert all(one["hint"] for one in answers.values())
 
 
 def test_book_is_not_built_again_when_nothing_changed(results, book):

@@ -1,12 +1,24 @@
 """The reference results: what is said of them, and how they are collected."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 from soilnb.study import over_sites
-from soilnb.study.reference import answers, gain_table, parts_of, rmse_table
+from soilnb.study.reference import (
+    against_best_local,
+    answers,
+    farm_verdict,
+    gain_table,
+    in_words,
+    parts_of,
+    rmse_table,
+    seeds_apart,
+    worth_of_strata,
+)
 from soilnb.workflow import scores as collected
-from soilnb.workflow.scores import collect_results, read_reference
+from soilnb.workflow.scores import collect_results, over_seeds, read_reference
 
 SCORES = pd.DataFrame(
     {
@@ -32,16 +44,100 @@ def rows_of(table):
 def test_rmse_is_the_mean_over_the_seeds_with_its_spread():
     table = rmse_table(SCORES)
     assert list(table.columns) == ["a", "b"]
-    # sd of 0.3 and 0.4: 0.1 / sqrt(2) = 0.0707; the order is that of METHODS.
+    # Two seeds have no standard deviation; the order is that of METHODS.
     rows = {
-        "PLSR local": ["0.50 ± 0.00", "–"],
-        "CNN local": ["<b>0.35 ± 0.07</b>", "0.20"],
+        "PLSR local": ["0.50 (0.50 to 0.50)", "–"],
+        "CNN local": ["<b>0.35 (0.30 to 0.40)</b>", "0.20"],
         "CNN country": ["–", "<b>0.12</b>"],
         "test samples": ["70", "95"],
         "seeds": ["2", "1"],
     }
     assert list(rows_of(table)) == list(rows)
     assert rows_of(table) == rows
+
+
+def test_spread_of_five_runs_is_their_standard_deviation():
+    # 0.1 to 0.5: squares of 0.2, 0.1, 0, 0.1, 0.2 sum to 0.1; over 4, the root: 0.158.
+    assert in_words([0.1, 0.2, 0.3, 0.4, 0.5]) == "0.30 ± 0.16"
+    assert in_words([0.1, 0.2, 0.3, 0.4]) == "0.25 (0.10 to 0.40)"
+
+
+def test_methods_of_one_seed_stand_beside_local_of_that_seed_only():
+    once = SCORES.iloc[[0]].assign(method="recommended", rmse=0.29)
+    first, second = seeds_apart(pd.concat([SCORES[:4], once]))
+    assert first[0] == "2 seeds"
+    assert set(first[1]["method"]) == {"local", "plsr_local"}
+    assert second[0] == "1 seed"
+    assert second[1][["method", "rmse"]].to_numpy().tolist() == [
+        ["local", 0.30],
+        ["recommended", 0.29],
+    ]
+
+
+def test_transfer_is_held_against_the_best_method_without_a_library():
+    transfer = SCORES.iloc[[0]].assign(method="dtl_i_global", rmse=0.28)
+    plain = SCORES.iloc[[0]].assign(method="gp_local", rmse=0.25)
+    table = against_best_local(pd.concat([SCORES[:4], transfer, plain]))
+    row = table.loc["a"]
+    assert row["best local"] == "Gaussian process"
+    # CNN local has a mean of 0.35 over its seeds: 0.35 / 0.25; transfer 0.28 / 0.25.
+    assert row["CNN local"] == pytest.approx(1.4)
+    assert row["DTL-I global"] == pytest.approx(1.12)
+
+
+def test_thirty_values_with_strata_are_worth_four_times_as_many_for_half_the_error():
+    draws = pd.DataFrame(
+        {
+            "site": "a",
+            "design": ["random", "random", "stratified", "stratified"],
+            "method": "plsr_one_se",
+            "mean_error": [9.0, 9.0, 3.0, -3.0],
+            "lab_error": [6.0, -6.0, 9.0, 9.0],
+        }
+    )
+    assert worth_of_strata(draws).loc["a"].tolist() == [30, 120]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n_test", "words"),
+    [
+        (0.01, 0.2, 30, "Transfer helps: DTL-I global."),
+        (-0.2, -0.1, 30, "Transfer harms: DTL-I global."),
+        (-0.1, 0.1, 30, "Transfer makes no difference that shows."),
+        (0.01, 0.2, 29, "Too few test samples"),
+    ],
+)
+def test_verdict_on_a_farm_follows_the_interval(low, high, n_test, words):
+    row = {"method": "dtl_i_global", "low": low, "high": high, "n_test": n_test}
+    assert farm_verdict(pd.DataFrame([row])).startswith(words)
+
+
+def test_headline_is_over_the_seeds_and_recommended_that_of_its_method(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collected, "find_mismatch", lambda *_: None)
+    columns = ["rmse", "gain", "low", "high", "delta_rmse", "n_test"]
+    names = ["plsr_local", "local", "dtl_i_global", "recommended"]
+    one = [[0.5, -0.2, -0.3, -0.1, -66.7, 95], [0.3, 0, 0, 0, 0, 95]]
+    one += [[0.2, 0.1, 0.0, 0.2, 33.3, 95]] * 2
+    gains = pd.DataFrame(one, names, columns)
+    several = pd.DataFrame(
+        [[0.4, 0, 0, 0, 0, 95, 5], [0.35, 0.05, -0.1, 0.1, 12.5, 95, 5]],
+        pd.Index(["local", "dtl_i_global"], name="method"),
+        [*columns, "n_seeds"],
+    )
+    for folder in ("08_repeats", "07_dtl_both"):
+        (tmp_path / folder).mkdir()
+    several.assign(kind="seeds").to_csv(tmp_path / "08_repeats" / "gains.csv")
+    chosen = pd.DataFrame({"chosen": [False, True]}, ["local", "dtl_i_global"])
+    chosen.to_csv(tmp_path / "07_dtl_both" / "choice.csv", index_label="candidate")
+    step = SimpleNamespace(
+        place=tmp_path / "09_compare", read=lambda name, file: tmp_path / name / file
+    )
+    headline = over_seeds(step, gains)
+    assert headline["rmse"].tolist() == [0.5, 0.4, 0.35, 0.35]
+    assert headline["n_seeds"].tolist() == [1, 5, 5, 5]
+    assert headline.loc["recommended", "low"] == -0.1
 
 
 def test_libraries_profiles_and_kinds_of_repetition_are_parts_of_their_own():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soilnb.study import best_plain, compare, scoring, verdict, winners
+from soilnb.study import best_plain, change, compare, scoring, verdict, winners
 
 
 def _predictions(**predicted):
@@ -97,8 +97,27 @@ def test_winners_are_named_where_there_are_samples_enough():
     assert winners(scores, gains.assign(n_test=29)) == lowest | none
 
 
-def test_best_plain_method_is_said_to_win_only_where_it_does():
-    gains = pd.DataFrame({"rmse": [0.5, 0.4]}, index=["plsr_local", "local"])
-    assert best_plain(gains) == "The best plain method, PLSR local, has 0.50 % SOC."
+def test_best_plain_methods_are_named_with_and_without_the_library():
+    rmse = [0.7, 0.5, 0.45, 0.4]
+    names = ["null_model", "plsr_local", "plsr_rs_local", "local"]
+    gains = pd.DataFrame({"rmse": rmse}, index=names)
+    # The null model uses neither spectra nor a library; RS-LOCAL takes the library.
+    assert best_plain(gains) == (
+        "The best plain method: with local samples only it is PLSR local (0.50 % SOC), "
+        "with the library it is PLSR, RS-LOCAL (0.45 % SOC)."
+    )
     gains.loc["plsr_local", "rmse"] = 0.4
-    assert "smallest error of all" in best_plain(gains)
+    assert "no network has a smaller error" in best_plain(gains)
+
+
+def test_change_is_said_with_a_verb_and_without_a_sign():
+    assert change(11.62) == "lowers the error by 11.6 %"
+    assert change(-11.62) == "raises the error by 11.6 %"
+    assert change(-0.04) == "leaves the error as it is"
+
+
+def test_verdict_of_several_seeds_says_how_many():
+    gain = pd.Series({"low": 0.1, "high": 0.2, "n_test": 40, "n_seeds": 5})
+    words = "Over 5 seeds DTL-I was better than local modelling"
+    assert verdict(gain, "DTL-I").startswith(words)
+    assert "another split may differ" in verdict(gain, "DTL-I")

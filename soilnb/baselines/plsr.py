@@ -12,7 +12,8 @@ from soilnb.baselines.inputs import Floats, check_folds, check_pair
 from soilnb.pls import PLS1, choose_n_components
 from soilnb.selection import Samples
 
-SPIKING_WEIGHTS = (1, 3, 10, 30, 100)  # copies of a local row, from none to all its say
+# Copies of a local row, from one voice among many to a library that hardly counts.
+SPIKING_WEIGHTS = (1, 3, 10, 30, 100, 300, 1000, 3000)
 
 
 def fit_plsr(
@@ -126,20 +127,34 @@ def fit_plsr_weighted(
     squares = {w: _held_out_squares(library, local, w, max_components) for w in weights}
     weight = min(squares, key=lambda w: squares[w].min())
     size = int(squares[weight].argmin()) + 1
-    X, y = _spike(*check_pair(library, local), np.arange(len(local[1])), weight)
-    return PLS1(size).fit(X, y)
+    pair = check_pair(library, local)
+    return _fit_spiked(*pair, np.arange(len(pair[1][1])), weight, size)
 
 
-def _spike(
+def _fit_spiked(
     library: tuple[Floats, Floats],
     local: tuple[Floats, Floats],
     rows: npt.NDArray[np.intp],
     weight: int,
-) -> tuple[Floats, Floats]:
-    """Return the rows of a library, then some local ones, each so many times."""
-    kept = np.repeat(rows, weight)
-    X = np.vstack([library[0], local[0][kept]])
-    return X, np.concatenate([library[1], local[1][kept]])
+    size: int,
+) -> PLS1:
+    """Fit PLSR on a library and some local rows, each counted so many times.
+
+    A row that counts w times is its distance from the weighted mean, times the root of
+    w. Each is there a second time with the other sign, so that the mean is 0 and PLS1
+    takes none off; the fit is that of copies, and costs the same for any weight.
+    """
+    X = np.vstack([library[0], local[0][rows]])
+    y = np.concatenate([library[1], local[1][rows]])
+    votes = np.concatenate([np.ones(len(library[1])), np.full(len(rows), weight)])
+    X_mean, y_mean = np.average(X, axis=0, weights=votes), np.average(y, weights=votes)
+    root = np.sqrt(votes)
+    Z, values = root[:, np.newaxis] * (X - X_mean), root * (y - y_mean)
+    model = PLS1(size).fit(np.vstack([Z, -Z]), np.concatenate([values, -values]))
+    model.X_mean_ = X_mean
+    model.intercept_path_ = y_mean - model.coef_path_ @ X_mean
+    model.intercept_ = float(model.intercept_path_[-1])
+    return model
 
 
 def _held_out_squares(
@@ -152,8 +167,8 @@ def _held_out_squares(
     squares = np.zeros(most)
     for fold in np.unique(folds):
         held_out = folds == fold
-        spiked = _spike(of_library, of_local, np.flatnonzero(~held_out), weight)
-        model = PLS1(most).fit(*spiked)
+        rows = np.flatnonzero(~held_out)
+        model = _fit_spiked(of_library, of_local, rows, weight, most)
         errors = model.predict_all(of_local[0][held_out]) - of_local[1][held_out]
         squares += np.sum(errors**2, axis=1)
     return squares / len(folds)

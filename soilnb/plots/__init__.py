@@ -63,6 +63,7 @@ from soilnb.plots.sampling import (
     plot_strata,
     plot_worth,
 )
+from soilnb.plots.story import plot_by_farm, plot_curve_over_farms, plot_farm_card
 from soilnb.plots.style import COLOURS, FEATURES_NM
 
 __all__ = [
@@ -75,10 +76,12 @@ __all__ = [
     "plot_allocation",
     "plot_band_importance",
     "plot_blend_weights",
+    "plot_by_farm",
     "plot_choice",
     "plot_components",
     "plot_coverage",
     "plot_crews",
+    "plot_curve_over_farms",
     "plot_curves",
     "plot_delta",
     "plot_depths",
@@ -86,6 +89,7 @@ __all__ = [
     "plot_draws",
     "plot_ensemble_weights",
     "plot_estimates",
+    "plot_farm_card",
     "plot_farm_map",
     "plot_farm_mean",
     "plot_fields",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def plot_map(
     latitude in degrees (WGS 84); one of them must have some. What has no coordinates is
     not drawn but told below the map. Discs have the colours of the five commonest
     values of the column `colour_by`. On the graticule a degree of longitude has its
-    true length at the middle latitude. There is no coastline.
+    true length at the middle latitude. Outlines of countries are those of the package
+    countryinfo, coarse; without it there are none.
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
@@ -57,7 +59,7 @@ def plot_map(
             "latitude, degrees). Leave the map out."
         )
         raise ValueError(msg)
-    figure, axes = make_figure(7.2, 4.4)
+    figure, axes = make_figure(9, 4.8)
     if len(known):
         _draw_discs(axes, known, known[colour_by])
     for name, place in stars.items():
@@ -66,6 +68,9 @@ def plot_map(
         style: dict[str, Any] = {"textcoords": "offset points", "path_effects": halo}
         axes.annotate(name, place, xytext=(6, 4), fontsize=9, zorder=4, **style)
     _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
+    for outline in _outlines():
+        style = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
+        axes.plot(*outline.T, scalex=False, scaley=False, **style)
     without = [name for name in sites if name not in stars]
     axes.set_xlabel(_count(len(known), len(library), without), fontsize=9)
     if len(known):
@@ -134,6 +139,20 @@ def _graticule(axes: Axes, places: npt.NDArray) -> None:
     axes.spines[["top", "right"]].set_visible(True)
 
 
+def _outlines() -> Iterator[npt.NDArray[np.float64]]:
+    """Yield longitude and latitude along the outlines of all countries."""
+    if not find_spec("countryinfo"):
+        return
+    from countryinfo import CountryInfo
+
+    for country in CountryInfo.all().values():
+        for feature in country.get("geoJSON", {}).get("features", []):
+            shape = feature["geometry"]
+            parts = shape["coordinates"]
+            for polygon in parts if shape["type"] == "MultiPolygon" else [parts]:
+                yield from (np.array(ring)[:, :2] for ring in polygon)
+
+
 def _degrees_of(sides: str) -> Callable[[float, int], str]:
     """Return a formatter of degrees with the letter of their side."""
 
@@ -185,7 +204,8 @@ def plot_point_map(
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}
-    figure, panels = make_panels(len(tables), 3.6, 3.1)
+    size = (7.4, 5.2) if len(tables) == 1 else (3.6, 3.1)
+    figure, panels = make_panels(len(tables), *size)
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
         rows, x, y = lay_out(axes, table, name)
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
@@ -202,7 +222,7 @@ def plot_point_map(
         if len(rows) < len(table):
             title = f"{name} ({len(rows)} of {len(table)} samples)".strip()
         axes.set_title(title)
-        figure.colorbar(points, ax=axes, label=label, shrink=0.65)
+        figure.colorbar(points, ax=axes, label=label, shrink=0.8)
     return figure
 
 

@@ -23,11 +23,13 @@ from soilnb.plots.style import (
 )
 
 
-def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
+def plot_components(
+    curves: Mapping[str, npt.NDArray], parsimonious: Mapping[str, int] | None = None
+) -> Figure:
     """Plot cross-validated RMSE against the number of PLS components.
 
-    `curves` are RMSE in % SOC for 1, 2, ... components, by method; the minimum is
-    marked.
+    `curves` are RMSE in % SOC for 1, 2, ... components, by method; the minimum is a
+    dot. `parsimonious` has the number that the parsimonious rule takes, a ring.
     """
     figure, axes = make_figure(6, 3.4)
     palette = sns.color_palette("colorblind", len(curves))
@@ -36,6 +38,9 @@ def plot_components(curves: Mapping[str, npt.NDArray]) -> Figure:
         best = int(np.argmin(errors))
         axes.plot(components, errors, color=colour, label=methods.label(name))
         axes.plot(components[best], errors[best], "o", color=colour)
+        if few := (parsimonious or {}).get(name):
+            ring = {"mfc": "none", "mec": colour, "ms": 10, "mew": 1.5}
+            axes.plot(few, errors[few - 1], "o", label="parsimonious", **ring)
     axes.set(xlabel="number of PLS components", ylabel="cross-validated RMSE / % SOC")
     axes.legend()
     return figure

@@ -22,7 +22,8 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     """Plot validation RMSE against epoch: thin the folds, thick what is kept of them.
 
     `histories` are validation RMSE in % SOC (epochs, n_folds), by method. The thick
-    line is the mean over the folds of each fold's lowest RMSE so far.
+    line is the mean over the folds of each fold's lowest RMSE so far. The axis holds
+    that line and nine folds of ten; one fold far off may leave it.
     """
     figure, panels = make_figure(
         3.2 * len(histories), 3, ncols=len(histories), squeeze=False
@@ -33,11 +34,18 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
         axes.set(title=methods.label(name), xlabel="epoch", yscale="log")
-        low, high = axes.get_ylim()
+        low, high = _training_limits(rmse, best_so_far.mean(axis=1))
+        axes.set_ylim(low, high)
         shown = [tick for tick in TICKS if low <= tick <= high]
         plain_numbers(axes.yaxis, shown or [low, high])
         axes.set_ylabel("validation RMSE / % SOC")
     return figure
+
+
+def _training_limits(rmse: npt.NDArray, mean: npt.NDArray) -> tuple[float, float]:
+    """Return limits that one fold far off the others cannot stretch."""
+    low, high = np.nanquantile(rmse, [0.05, 0.95])
+    return 0.9 * min(low, mean.min()), 1.1 * max(high, mean.max())
 
 
 def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:

@@ -11,8 +11,15 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilnb.plots.style import COLOURS, MANY_POINTS, SOC_LABEL, make_figure
+from soilnb.plots.style import (
+    COLOURS,
+    MANY_POINTS,
+    SOC_LABEL,
+    make_figure,
+)
 from soilnb.quality import DETECTOR_JUMPS_NM
+
+N_GROUPS = 7  # of a library that have a colour of their own
 
 
 def plot_spectra(
@@ -87,21 +94,52 @@ def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
 
 
 def plot_scores_pairs(
-    scores: Mapping[str, npt.NDArray], explained: Sequence[float]
+    scores: Mapping[str, npt.NDArray],
+    explained: Sequence[float],
+    groups: npt.ArrayLike | None = None,
 ) -> Figure:
     """Plot the first three principal components in pairs (Fig. 3b).
 
     `scores` (n_samples, at least 3) are by name; `explained` are the shares of the
-    variance.
+    variance. `groups` says of each sample of "library" which farm or set it is of: the
+    commonest have colours of their own, the others are grey.
     """
-    figure, panels = make_figure(9, 3.2, ncols=3)
+    figure, panels = make_figure(9, 3.9, ncols=3)
     for axes, (first, second) in zip(panels, [(0, 1), (0, 2), (1, 2)], strict=True):
         for name, values in scores.items():
-            _draw_set(axes, values[:, first], values[:, second], name, name)
+            points = values[:, first], values[:, second]
+            if name == "library" and groups is not None:
+                _draw_groups(axes, *points, np.asarray(groups))
+            else:
+                _draw_set(axes, *points, name, name)
         labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
         axes.set(xlabel=labels[0], ylabel=labels[1])
-    panels[0].legend(markerscale=1.5)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=5, markerscale=1.6, fontsize=9
+    )
     return figure
+
+
+def _draw_groups(
+    axes: Axes, x: npt.NDArray, y: npt.NDArray, groups: npt.NDArray
+) -> None:
+    """Draw the samples of a library, the commonest groups in colours of their own."""
+    names, counts = np.unique(groups, return_counts=True)
+    own = names[np.argsort(-counts, kind="stable")][:N_GROUPS]
+    kind = np.where(np.isin(groups, own), groups, "others of the library")
+    palette = dict(zip(own, sns.color_palette("pastel", len(own)), strict=True))
+    for name in [*own, "others of the library"]:
+        if (rows := kind == name).any():
+            axes.scatter(
+                x[rows],
+                y[rows],
+                s=9,
+                lw=0,
+                color=palette.get(name, COLOURS["library"]),
+                label=f"library: {name}" if name in palette else name,
+                rasterized=rows.sum() > MANY_POINTS,
+            )
 
 
 def _draw_set(
@@ -149,18 +187,20 @@ def plot_noise(
     noise: Mapping[str, npt.NDArray],
     *,
     label: str = "reflectance",
+    joints: Sequence[float] = DETECTOR_JUMPS_NM,
 ) -> Figure:
     """Plot the noise of each set at each band, with the joints between detectors.
 
     `noise` are standard deviations (n_wavelengths,) by name, from
     `soilnb.quality.noise`; wavelengths, label and colours are as of `plot_spectra`.
+    `joints` (nm) are dotted lines.
     """
     figure, axes = make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(noise))
     for colour, (name, level) in zip(palette, noise.items(), strict=True):
         shown = np.where(np.asarray(level) > 0, level, np.nan)  # 0 has no logarithm
         axes.plot(wavelengths, shown, color=COLOURS.get(name, colour), lw=1, label=name)
-    for joint in DETECTOR_JUMPS_NM:
+    for joint in joints:
         axes.axvline(joint, color="black", lw=0.8, ls=":")
     axes.set(xlabel="wavelength / nm", ylabel=f"noise of {label} (sd)", yscale="log")
     axes.legend()

@@ -6,7 +6,7 @@ and all are scored by it, on the same test samples.
 """
 
 from soilnb.study.blend import Blend, blend
-from soilnb.study.domain import find_domain
+from soilnb.study.domain import find_domain, nearest_in_library
 from soilnb.study.draws import repeat_draws
 from soilnb.study.farm import (
     Farm,
@@ -41,6 +41,7 @@ from soilnb.study.scoring import (
     VERDICT_TEST_MIN,
     Fits,
     best_plain,
+    change,
     compare,
     predict_with,
     spread_of,
@@ -68,6 +69,7 @@ __all__ = [
     "available_models",
     "best_plain",
     "blend",
+    "change",
     "check_level",
     "choose",
     "compare",
@@ -83,6 +85,7 @@ __all__ = [
     "library_networks",
     "make_farm",
     "n_needed",
+    "nearest_in_library",
     "nested_predictions",
     "over_sites",
     "paired",

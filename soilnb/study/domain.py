@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from soilnb.quality import SpectralOutliers
 from soilnb.study.prepared import Study
@@ -64,6 +65,44 @@ def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame
             "in_domain": ~outside,
             "reason": np.where(outside, names, ""),
         }
+    )
+
+
+def nearest_in_library(study: Study, n_most: int = 2_000) -> pd.DataFrame:
+    """Return how near the spectra of a site are to those of the global library.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    n_most : int, default 2000
+        Library rows, drawn by chance, that say what is usual.
+
+    Returns
+    -------
+    DataFrame
+        One row per sample of the site: group (the farm or set of the nearest library
+        row), distance (Euclidean, SNV absorbance) and ratio (to the median distance
+        from a library row to the nearest one of another group; NaN where there is one
+        group only).
+
+    Notes
+    -----
+    A box or an ellipse around a library of several clusters is mostly empty, and what
+    lies in the gaps counts as inside. The nearest neighbour does not overlook gaps.
+    """
+    X = study.samples("global").X
+    groups = study.library.info["group"].to_numpy()
+    row, distance = pairwise_distances_argmin_min(study.X_site, X)
+    part = study.draw(len(X), n_most)
+    usual = [
+        pairwise_distances_argmin_min(X[part[own]], X[groups != group])[1]
+        for group in np.unique(groups[part])
+        if (own := groups[part] == group).any() and (groups != group).any()
+    ]
+    median = np.median(np.concatenate(usual)) if usual else np.nan
+    return pd.DataFrame(
+        {"group": groups[row], "distance": distance, "ratio": distance / median}
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soilnb.methods import in_order, label
+from soilnb.methods import LOCAL, in_order, label
 from soilnb.study.recommend import RULE_SITES
 from soilnb.study.scoring import VERDICT_TEST_MIN
 
@@ -18,6 +18,7 @@ KINDS = {  # of repetition: in words, as of `soilnb.study.Case`
     "learning_curve": "learning curve",
 }
 _TRANSFER = ("dtl_i_global", "dtl_r_global", "dtl_ir_global")
+SD_LEAST = 5  # runs: of fewer the lowest and the highest are given, no sd
 _ANSWER = ("recommended", *_TRANSFER, "cnn_small", "plsr_local", "plsr_rs_local")
 
 
@@ -30,28 +31,76 @@ def parts_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
                 yield f"Library {library}, profile {profile}, {words}", part
 
 
+def seeds_apart(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield, with how many seeds they have, methods that may stand in one table.
+
+    First those with most seeds, then the others on the seeds that they have, with
+    `local` of the same seeds: one lucky seed is not set beside a mean of several.
+    """
+    n_seeds = scores.groupby("method")["seed"].nunique()
+    for n in sorted(n_seeds.unique(), reverse=True):
+        rows = scores[scores["method"].map(n_seeds) == n]
+        words = f"{n} seed{'s' if n > 1 else ''}"
+        if n < n_seeds.max():
+            same = scores["seed"].isin(rows["seed"]) & (scores["method"] == "local")
+            rows = pd.concat([scores[same], rows])
+        yield words, rows
+
+
 def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the RMSE of each method and site as text, the lowest of a site in bold.
 
-    Mean and sd over the seeds, with the numbers of test samples and seeds; bold is
-    HTML.
+    Mean over the seeds with their spread (`in_words`), and the numbers of test samples
+    and seeds; bold is HTML. Give it methods of as many seeds (`seeds_apart`).
     """
     order = in_order(scores["method"])
-    by_both = scores.groupby(["method", "site"], sort=False)["rmse"]
-    mean, sd = by_both.mean().unstack(), by_both.std().unstack()
+    runs = scores.groupby(["method", "site"], sort=False)["rmse"]
+    mean, texts = runs.mean().unstack(), runs.agg(in_words).unstack()
     columns = {}
     for site, part in scores.groupby("site", sort=False):
-        best = mean[site].idxmin()
+        best, known = mean[site].idxmin(), texts[site].fillna("–")
         columns[site] = {
-            label(name): _bold(
-                _with_spread(mean[site][name], sd[site][name]), name == best
-            )
-            for name in order
+            label(name): _bold(known[name], name == best) for name in order
         } | {
             "test samples": _range(part["n_test"]),
             "seeds": f"{part['seed'].nunique()}",
         }
     return pd.DataFrame(columns).rename_axis("method")
+
+
+def in_words(runs: Iterable[float]) -> str:
+    """Return the mean of some runs with their spread.
+
+    The standard deviation of five or more; of fewer the lowest and the highest, since
+    two numbers have no standard deviation worth the name.
+
+    >>> in_words([0.3, 0.4]), in_words([0.25]), in_words([0.1, 0.2, 0.3, 0.4, 0.5])
+    ('0.35 (0.30 to 0.40)', '0.25', '0.30 ± 0.16')
+    """
+    values = np.asarray(list(runs), dtype=np.float64)
+    mean = values.mean()
+    if len(values) == 1:
+        return f"{mean:.2f}"
+    if len(values) < SD_LEAST:
+        return f"{mean:.2f} ({values.min():.2f} to {values.max():.2f})"
+    return f"{mean:.2f} ± {values.std(ddof=1):.2f}"
+
+
+def against_best_local(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return how each farm's transfers do against its best method without a library.
+
+    Index site; "best local" (label) and "its RMSE" (% SOC, mean over its seeds), the
+    ratios of CNN local and of the global transfers to that. The best
+    is found with the test samples, so it is a little too good.
+    """
+    mean = scores.groupby(["site", "method"], sort=False)["rmse"].mean().unstack()
+    local = mean[[name for name in LOCAL if name in mean]]
+    best = local.idxmin(axis=1)
+    table = pd.DataFrame({"best local": best.map(label), "its RMSE": local.min(axis=1)})
+    for name in ("local", *_TRANSFER):
+        if name in mean:
+            table[label(name)] = mean[name] / table["its RMSE"]
+    return table
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +142,108 @@ def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
         _curve(_of(over, "learning_curve", _TRANSFER)),
         _choice(choices.set_index("site")["test_ratio"]),
     ]
+
+
+def library_alone(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the RMSE (% SOC) of two models of the library alone and of `local`.
+
+    Index site; columns are labels; means over the seeds.
+    """
+    mean = scores.groupby(["site", "method"], sort=False)["rmse"].mean().unstack()
+    return mean[["local", "global", "plsr_global"]].rename(columns=label)
+
+
+def chosen_and_blended(choices: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
+    """Return RMSE over that of `local` for the method chosen and for the blend.
+
+    Index site. The choice is of one split, the blend a geometric mean over many draws.
+    """
+    rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
+    ratio = np.log(rmse["blend"] / rmse["local"]).groupby("site").mean()
+    chosen = choices.set_index("site")["test_ratio"].rename("one chosen by the rule")
+    return pd.DataFrame({chosen.name: chosen, "blend of nine": np.exp(ratio)}).dropna()
+
+
+def worth_of_strata(draws: pd.DataFrame, n_drawn: int = 30) -> pd.DataFrame:
+    """Return how many values a simple draw without spectra needs for the same error.
+
+    Index site; "strata and spectra" is `n_drawn`, "at random, without" what has the
+    error of the mean (root mean square over the draws of `plsr_one_se`) that strata and
+    spectra have, as that error falls with the root of the number.
+    """
+    plain = draws[draws["method"] == "plsr_one_se"]
+    errors = plain.groupby(["site", "design"])[["mean_error", "lab_error"]].agg(
+        lambda values: np.sqrt(np.mean(values**2))
+    )
+    alone = errors["lab_error"].xs("random", level="design")
+    both = errors["mean_error"].xs("stratified", level="design")
+    needed = n_drawn * (alone / both) ** 2
+    return pd.DataFrame({"strata and spectra": n_drawn, "at random, without": needed})
+
+
+def story(
+    alone: pd.DataFrame,
+    selection: pd.DataFrame,
+    curve: pd.DataFrame,
+    weighed: pd.DataFrame,
+    strata: pd.DataFrame,
+) -> list[str]:
+    """Return the turns of the plot in five sentences, one for each figure.
+
+    From the tables of `library_alone`, of the reference results' selection and learning
+    curve, of `chosen_and_blended` and of `worth_of_strata`.
+    """
+    worse = alone.iloc[:, 1:].min(axis=1) - alone.iloc[:, 0]
+    means = curve.groupby("n_local")["ratio"].min()
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in means)
+    is_sure = (curve["high"] < 1).any()
+    sizes = ", ".join(str(n) for n in means.index)
+    chosen, blended = weighed.iloc[:, 0], weighed.iloc[:, 1]
+    n = len(selection)
+    better = int((selection["selected"] < selection["random"]).sum())
+    lower = int((selection["selected"] < selection["alone"]).sum())
+    needed = strata.iloc[:, 1]
+    typical = np.exp(np.log(needed).mean())
+    return [
+        f"A library alone fails: without a sample of the farm the better of two models "
+        f"is off by {worse.min():.1f} to {worse.max():.1f} % SOC more than a network "
+        f"of thirty local samples, over {len(alone)} farms.",
+        f"Selected library rows beside the farm's own beat random ones at {better} of "
+        f"{n} farms and the farm's own samples alone at {lower}, though two searches "
+        f"share only {selection['overlap'].median():.0%} of their rows (chance: "
+        f"{selection['chance'].median():.0%}).",
+        f"Transfer leads while the farm has few samples of its own, and soon no more: "
+        f"the best of three has {ratios} times the error of the local network with "
+        f"{sizes} local samples; {'some' if is_sure else 'no'} interval over the farms "
+        "leaves out one.",
+        f"A rule that picks one method picks a loser at {(chosen > 1).sum()} of "
+        f"{len(chosen)} farms (worst: {chosen.max():.2f} times the error of the local "
+        f"network); weighting them all is worse at {(blended > 1).sum()}, by "
+        f"{blended.max():.2f} times at most.",
+        f"With strata and spectra {strata.iloc[0, 0]:.0f} laboratory values do for the "
+        f"farm's mean what about {typical:.0f} do that are drawn at random without "
+        f"them ({needed.min():.0f} to {needed.max():.0f}, by farm).",
+    ]
+
+
+def farm_verdict(gains: pd.DataFrame) -> str:
+    """Return in one sentence what transfer from the global library does at a farm.
+
+    `gains` are the farm's rows of the reference results, one for each method.
+    """
+    rows = gains[gains["method"].isin(_TRANSFER)].set_index("method")
+    if rows.empty or rows["n_test"].iloc[0] < VERDICT_TEST_MIN:
+        return "Too few test samples to say whether transfer helps."
+    groups = {
+        "Transfer helps": rows.index[rows["low"] > 0],
+        "Transfer harms": rows.index[rows["high"] < 0],
+    }
+    told = [
+        f"{words}: {', '.join(map(label, names))}"
+        for words, names in groups.items()
+        if len(names)
+    ]
+    return "; ".join(told) + "." if told else "Transfer makes no difference that shows."
 
 
 def draw_sentences(draws: pd.DataFrame) -> list[str]:
@@ -170,13 +321,6 @@ def _bold(text: str, is_bold: bool) -> str:
     """Return a text, in bold or not; it is not broken into lines."""
     text = text.replace(" ", "\N{NO-BREAK SPACE}")
     return f"<b>{text}</b>" if is_bold else text
-
-
-def _with_spread(mean: float, sd: float) -> str:
-    """Return a mean, with its standard deviation where it is known."""
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
 
 
 def _range(counts: pd.Series) -> str:

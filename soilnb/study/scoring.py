@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb.baselines import fit_plsr
-from soilnb.methods import METHODS, in_order, label
+from soilnb.methods import LOCAL, METHODS, in_order, label
 from soilnb.metrics import delta_rmse, evaluate
 from soilnb.study.prepared import Study
 
@@ -171,20 +171,46 @@ def winners(scores: pd.DataFrame, gains: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def best_plain(gains: pd.DataFrame) -> str:
-    """Return in one sentence how the best plain method does in `compare`."""
+    """Return in one sentence how the best plain methods do in `compare`.
+
+    Those that know the farm's samples alone, and those that take a library as well, are
+    named apart: only the first say what a farm can have without a library.
+    """
     rmse = gains["rmse"]
     plain = rmse[[name for name in rmse.index if METHODS[name].kind == "plain"]]
-    name = label(plain.idxmin())
+    is_local = plain.index.isin(LOCAL)
+    parts = {
+        "with local samples only": plain[is_local],
+        "with the library": plain[~is_local].drop("null_model", errors="ignore"),
+    }
+    named = [
+        f"{words} it is {label(part.idxmin())} ({part.min():.2f} % SOC)"
+        for words, part in parts.items()
+        if len(part)
+    ]
+    text = f"The best plain method: {', '.join(named)}"
     if plain.min() <= rmse.min():
-        return f"A plain method, {name}, has the smallest error of all on this farm."
-    return f"The best plain method, {name}, has {plain.min():.2f} % SOC."
+        return f"{text}; no network has a smaller error on this farm."
+    return f"{text}."
+
+
+def change(delta_rmse: float) -> str:
+    """Return a change in RMSE (percent, positive is better) in words.
+
+    >>> change(-11.6), change(3.04)
+    ('raises the error by 11.6 %', 'lowers the error by 3.0 %')
+    """
+    if not round(abs(delta_rmse), 1) > 0:
+        return "leaves the error as it is"
+    verb = "lowers" if delta_rmse > 0 else "raises"
+    return f"{verb} the error by {abs(delta_rmse):.1f} %"
 
 
 def verdict(gain: pd.Series, name: str) -> str:
-    """Return in one sentence whether a method helped in one run of a farm.
+    """Return in one sentence whether a method helped on one farm.
 
-    Takes a row of `compare` and what to call the method. Fewer than 30 test samples
-    never tell: their interval is too narrow.
+    Takes a row of `compare` or `paired`, maybe with n_seeds, and what to call the
+    method. Fewer than 30 test samples never tell: their interval is too narrow.
 
     >>> verdict(pd.Series({"low": -0.1, "high": 0.2, "n_test": 95}), "DTL-I")
     'In this run the test samples cannot tell DTL-I and local modelling apart.'
@@ -194,12 +220,15 @@ def verdict(gain: pd.Series, name: str) -> str:
             f"There are {gain['n_test']:.0f} test samples: so few cannot tell {name} "
             "and local modelling apart."
         )
+    n_seeds = gain.get("n_seeds", 1)
+    where = "In this run" if n_seeds == 1 else f"Over {n_seeds:.0f} seeds"
+    others = "another seed or split" if n_seeds == 1 else "another split"
     beyond = (
-        "than local modelling, beyond what its test samples leave open; another seed "
-        "or split may differ."
+        f"than local modelling, beyond what its test samples leave open; {others} may "
+        "differ."
     )
     if gain["low"] > 0:
-        return f"In this run {name} was better {beyond}"
+        return f"{where} {name} was better {beyond}"
     if gain["high"] < 0:
-        return f"In this run {name} was worse {beyond}"
-    return f"In this run the test samples cannot tell {name} and local modelling apart."
+        return f"{where} {name} was worse {beyond}"
+    return f"{where} the test samples cannot tell {name} and local modelling apart."

@@ -12,6 +12,7 @@ from soilnb.workflow.design import design_places
 from soilnb.workflow.scores import (
     collect_results,
     merge_scores,
+    over_seeds,
     read_reference,
     read_repeats,
     read_sites,
@@ -26,6 +27,7 @@ __all__ = [
     "design_places",
     "measured_site",
     "merge_scores",
+    "over_seeds",
     "read_reference",
     "read_repeats",
     "read_sites",

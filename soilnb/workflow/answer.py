@@ -14,7 +14,7 @@ from soilnb.datasets import OPTIONS, SITES, folder_name
 from soilnb.methods import DESIGNS
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
-from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, n_needed, stock_of
+from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, change, n_needed, stock_of
 from soilnb.study.split import N_LOCAL_MIN, UNTESTED
 from soilnb.workflow.data import read_site
 from soilnb.workflow.params import check_parameters
@@ -159,8 +159,8 @@ def _gain(gains: pd.DataFrame, where: str) -> str:
         verdict = "these cannot tell it from chance"
     few = " (few test samples)" if one["n_test"] < VERDICT_TEST_MIN else ""
     return (
-        f"Over all seeds {where}, instance transfer changed the error of the local "
-        f"network by {-one['delta_rmse']:+.0f} %: {verdict}{few}."
+        f"Over all seeds {where}, instance transfer {change(one['delta_rmse'])} of the "
+        f"local network: {verdict}{few}."
     )
 
 

@@ -7,6 +7,7 @@ how its page was made.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,9 +21,10 @@ import nbformat
 import yaml
 
 from soilnb._files import digest_files, replace_folder
+from soilnb.workflow.package import describe_package
 from soilnb.workflow.places import results_folder
 from soilnb.workflow.run import StepError, only_run
-from soilnb.workflow.show import duration
+from soilnb.workflow.show import ANSWERS, duration
 from soilnb.workflow.stamps import find_mismatch, read_stamp, run_command
 from soilnb.workflow.steps import (
     COMPANIONS,
@@ -32,26 +34,42 @@ from soilnb.workflow.steps import (
     by_role,
     notebook_path,
 )
+from soilnb.workflow.student import answers_of, for_students, without_solutions
 
 BUILD = ROOT / "_build"
+# What the first page shows of a step's folder: the files, by the role of the step.
+SHOWN = {"answers": ("answer.png",), "collects": ("turn_*.png", "farm_*.png")}
 
 
-def build_book(parameters: Mapping[str, Any], folder: Path = BUILD) -> Path:
-    """Build the book of one site from its results; return the first page."""
+def build_book(
+    parameters: Mapping[str, Any], folder: Path = BUILD, *, is_student: bool = False
+) -> Path:
+    """Build the book of one site from its results; return the first page.
+
+    The student edition (`is_student`) has no solutions. Its notebooks to work in are in
+    `folder`/notebooks, with the answers that they are checked by.
+    """
     _check_results(parameters)
     folder.mkdir(parents=True, exist_ok=True)
     site_folder = results_folder(OF_SITE[0], parameters)
     with only_run(site_folder), only_run(folder):
-        return _build_fresh(parameters, folder)
+        index = _build_fresh(parameters, folder, is_student=is_student)
+        if is_student:
+            _hand_out(parameters, folder)
+        return index
 
 
-def _build_fresh(parameters: Mapping[str, Any], folder: Path) -> Path:
+def _build_fresh(
+    parameters: Mapping[str, Any], folder: Path, *, is_student: bool
+) -> Path:
     """Build the book unless the stage is what the pages were made from."""
     html = folder / "html"
     stage = folder / "stage"
     partial = folder / ".stage.partial"
     shutil.rmtree(partial, ignore_errors=True)
     _fill_stage(partial, parameters)
+    if is_student:
+        _take_solutions(partial)
     digest = digest_files([p for p in partial.rglob("*") if p.is_file()], partial)
     stamp = html / ".stage"
     if not (stamp.is_file() and stamp.read_text() == digest):
@@ -109,8 +127,13 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
     for folder in {entry.files for entry in STEPS.values() if entry.files}:
         shutil.copytree(ROOT / folder, stage / folder)
     shutil.copy(ROOT / "_toc.yml", stage)
-    answer = results_folder(OF_SITE[0], parameters) / by_role("answers") / "answer.png"
-    shutil.copy(answer, stage / "book" / "assets")
+    for role, patterns in SHOWN.items():
+        left = results_folder(by_role(role), parameters) / by_role(role)
+        for file in (file for pattern in patterns for file in left.glob(pattern)):
+            shutil.copy(file, stage / "book" / "assets")
+    with (stage / "book" / "package.md").open("a", encoding="utf-8") as members:
+        members.write("\n" + describe_package())
+    _write_times(stage / "book", parameters)
     _write_config(stage)
     for step in STEPS:
         page = stage / "notebooks" / f"{step}.ipynb"
@@ -122,6 +145,30 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
         notebook = nbformat.read(file, as_version=4)
         facts = read_stamp(file.parent)
         nbformat.write(_ready(notebook, facts), page)
+
+
+def _take_solutions(stage: Path) -> None:
+    """Take the solutions out of a stage."""
+    for page in (stage / "book").rglob("*.md"):
+        page.write_text(without_solutions(page.read_text()))
+    for page in (stage / "notebooks").glob("*.ipynb"):
+        nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
+
+
+def _hand_out(parameters: Mapping[str, Any], folder: Path) -> None:
+    """Leave the notebooks that students work in, and what their answers are held to."""
+    notebooks = folder / "notebooks"
+    shutil.rmtree(notebooks, ignore_errors=True)
+    notebooks.mkdir()
+    answers: dict[str, Any] = {}
+    for step in STEPS:
+        page = nbformat.read(notebook_path(step), as_version=4)
+        nbformat.write(for_students(page), notebooks / f"{step}.ipynb")
+        if _is_run(step, parameters):
+            answers |= answers_of(nbformat.read(_executed(step, parameters), 4))
+    (notebooks / ANSWERS).write_text(json.dumps(answers, indent=1, ensure_ascii=False))
+    assets = folder / "book" / "assets"  # where the notebooks look for diagrams
+    shutil.copytree(ROOT / "book" / "assets", assets, dirs_exist_ok=True)
 
 
 def _left_out(step: str) -> nbformat.NotebookNode:
@@ -148,8 +195,21 @@ def _left_out(step: str) -> nbformat.NotebookNode:
 def _blank_numbers(folder: Path, step: str) -> None:
     """Put a dash where a page of prose shows a number of a step that was not run."""
     shown = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
-    for page in folder.glob("*.md"):
+    for page in folder.rglob("*.md"):
         page.write_text(shown.sub("–", page.read_text()))
+
+
+def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:
+    """Write how long a step ran where a page asks for it by {run-time}`STEP`."""
+
+    def told(asked: re.Match[str]) -> str:
+        step = asked[1]
+        if not _is_run(step, parameters):
+            return "–"
+        return duration(read_stamp(_executed(step, parameters).parent)["seconds"])
+
+    for page in folder.rglob("*.md"):
+        page.write_text(re.sub(r"{run-time}`(\w+)`", told, page.read_text()))
 
 
 def _write_config(stage: Path) -> None:
@@ -193,7 +253,7 @@ def _move_alt_text(cell: nbformat.NotebookNode, name: str) -> None:
     cell.outputs = [
         output
         for output in cell.outputs
-        if output.get("metadata", {}).get("soilnb") != "caption"
+        if output.get("metadata", {}).get("soilnb") not in ("caption", "answer")
     ]
     for output in cell.outputs:
         if "image/png" not in output.get("data", {}):

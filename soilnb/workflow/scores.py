@@ -24,6 +24,7 @@ _OWN = {"site", "results", "measured", "scheduler", *OPTIONS}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
+_CHOOSES = _READ[-1]  # the step that recommends is the last of them
 _RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
 _SCORES = ("library", "site", "kind", "method", "seed", "n_local", "n_test", "rmse")
 
@@ -110,6 +111,30 @@ def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return found, f"{number} seed{'s' if high > 1 else ''} of the nine models"
 
 
+def over_seeds(step: Step, gains: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains of one seed, those of several seeds in their place.
+
+    `gains` are those of `compare`. What this site's repetitions with the same split
+    have tried with more seeds takes their values, `recommended` those of the method
+    that it is; the column n_seeds says how many there are. One seed may be an outlier,
+    so it is no headline.
+    """
+    found = gains.assign(n_seeds=1)
+    file = step.read(_REPEATS, "gains.csv")
+    if find_mismatch(step.place.parent, [*STEPS[_REPEATS].reads, _REPEATS]):
+        return found
+    repeats = pd.read_csv(file).query("kind == 'seeds'").set_index("method")
+    columns = found.columns
+    both = [name for name in repeats.index if name in found.index]
+    found.loc[both] = repeats.loc[both, columns]
+    chosen = step.read(_CHOOSES, "choice.csv")
+    if "recommended" in found.index and "recommended" not in both:
+        table = pd.read_csv(chosen, index_col="candidate")
+        (method,) = table.index[table["chosen"]]
+        found.loc["recommended"] = found.loc[method]
+    return found.astype({"n_test": int, "n_seeds": int})
+
+
 def read_reference(name: str) -> pd.DataFrame:
     """Return a table of the reference results, which come with the notebooks."""
     file = REFERENCE / f"{name}.csv"
@@ -133,8 +158,8 @@ def read_reference(name: str) -> pd.DataFrame:
 def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
     """Write the reference results: tables of all sites whose runs are complete.
 
-    All tables in `folder` are replaced, or none; that of draws stays where no run has
-    any. Return the sites that were left out, each with the reason.
+    All tables in `folder` are replaced, or none; those of draws and of selections stay
+    where no run has any. Return the sites that were left out, each with the reason.
     """
     results = ROOT / Path(results).expanduser()
     steps = [step for step in OF_SITE if step != _MERGES]
@@ -157,9 +182,14 @@ def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
         "choices": pd.DataFrame(map(_choice, places, scores)),
         "runs": pd.DataFrame(_facts(place, steps) for place in places),
     }
-    left = (place / by_role("answers") / "draws.csv" for place in places)
-    if draws := [pd.read_csv(file) for file in left if file.exists()]:
-        tables["farm_draws"] = pd.concat(draws, ignore_index=True)
+    where_there = {
+        "farm_draws": (by_role("answers"), "draws.csv"),
+        "selection": (by_role("selects"), "selection.csv"),
+    }
+    for name, (step, table_of_step) in where_there.items():
+        left = (place / step / table_of_step for place in places)
+        if found := [pd.read_csv(one) for one in left if one.exists()]:
+            tables[name] = pd.concat(found, ignore_index=True)
     with ExitStack() as stack:  # in their places when all of them are written
         for name, table in tables.items():
             file = stack.enter_context(replacing(folder / f"{name}.csv"))

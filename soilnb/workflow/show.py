@@ -6,7 +6,10 @@ in the output's metadata and become the book's when the page is staged.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 # Decimals of a table of `soilnb.study.compare`: an interval near 0 needs its sign.
 GAIN_DIGITS = {"gain": 3, "low": 3, "high": 3, "delta_rmse": 1}
+_TAG = re.compile(r"<[^>]+>")
+ANSWERS = "answers.json"  # beside the notebooks of the student edition
+TOLERANCE = 0.02  # relative, of a number that a student answers
 _LABEL = "Contains synthetic data (the twin)."
 _state = SimpleNamespace(is_synthetic=False)
 
@@ -54,11 +60,18 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:
-        options: dict[str, Any] = {"dpi": 300, "bbox_inches": "tight"}
-        drawn.savefig(file.with_suffix(".png"), **options)
-        # Without its date, the same figure is the same file.
-        undated = {"CreationDate": None}
-        drawn.savefig(file.with_suffix(".pdf"), metadata=undated, **options)
+        save(drawn, file)
+    plt.close(drawn)
+
+
+def save(drawn: Figure, file: Path) -> None:
+    """Leave a figure as a bitmap (.png, 300 dots per inch) and a vector file (.pdf)."""
+    from matplotlib import pyplot as plt
+
+    options: dict[str, Any] = {"dpi": 300, "bbox_inches": "tight"}
+    drawn.savefig(file.with_suffix(".png"), **options)
+    # Without its date, the same figure is the same file.
+    drawn.savefig(file.with_suffix(".pdf"), metadata={"CreationDate": None}, **options)
     plt.close(drawn)
 
 
@@ -68,7 +81,7 @@ def table(
     """Show a table with a caption, numbers rounded, missing ones as a dash.
 
     `digits` are decimals of all floating-point columns, or by name; the others have
-    two.
+    two. Below it is a link that saves the table, unrounded, as a CSV file.
     """
     named = digits if isinstance(digits, Mapping) else {}
     others = 2 if isinstance(digits, Mapping) else digits
@@ -77,12 +90,66 @@ def table(
         style = style.format(precision=named[column], na_rep="–", subset=[column])
     style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
-    display(HTML(f'<div class="soilnb-scroll">{html}</div>'))
+    link = _csv_link(frame, caption)
+    display(HTML(f'<div class="soilnb-scroll">{html}</div>{link}'))
+
+
+def _csv_link(frame: pd.DataFrame, caption: str) -> str:
+    """Return a link that holds a table as a CSV file: it needs no network."""
+    text = _TAG.sub("", frame.to_csv().replace("\N{NO-BREAK SPACE}", " "))
+    content = base64.b64encode(text.encode()).decode()
+    name = re.sub(r"\W+", "-", caption.partition(".")[0].lower()).strip("-")[:40]
+    return (
+        f'<p class="soilnb-csv"><a download="{name}.csv" '
+        f'href="data:text/csv;charset=utf-8;base64,{content}">{name}.csv</a></p>'
+    )
 
 
 def say(text: str) -> None:
     """Show a sentence that was written from the run's own numbers (Markdown)."""
     display(Markdown(text))
+
+
+def check(exercise: str, answer: Any, hint: str = "") -> None:
+    """Check the answer to an exercise; the full edition notes it instead.
+
+    Beside the notebooks of the student edition the file answers.json has the answers
+    and hints of the run that it was made from: an answer that differs, numbers by more
+    than 2 %, raises an AssertionError with the hint. An ellipsis is no answer yet.
+    """
+    file = Path(ANSWERS)
+    if not file.is_file():
+        noted = {"soilnb": "answer", "exercise": exercise, "hint": hint}
+        display(Markdown(""), metadata=noted | {"answer": _plain(answer)})
+        return
+    if answer is ...:
+        say("Not answered yet: put your answer in place of the dots.")
+        return
+    known = json.loads(file.read_text())[exercise]
+    if not _agree(_plain(answer), known["answer"]):
+        msg = f"Not yet. Hint: {known['hint']}"
+        raise AssertionError(msg)
+    say("Right.")
+
+
+def _plain(answer: Any) -> Any:
+    """Return an answer as JSON has it: a number, a text, a bool, or a list of them."""
+    if hasattr(answer, "tolist"):
+        answer = answer.tolist()
+    if isinstance(answer, (list, tuple)):
+        return [_plain(one) for one in answer]
+    return answer
+
+
+def _agree(answer: Any, known: Any) -> bool:
+    """Return whether an answer is the known one, numbers within the tolerance."""
+    if isinstance(known, list):
+        is_list = isinstance(answer, list) and len(answer) == len(known)
+        return is_list and all(map(_agree, answer, known))
+    if isinstance(known, (bool, str)):
+        return answer == known
+    is_number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
+    return is_number and abs(answer - known) <= max(TOLERANCE * abs(known), 1e-9)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,134 @@
+"""The whole book on paper: one page of all its pages, printed by a Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urldefrag
+
+import yaml
+from bs4 import BeautifulSoup
+
+from soilnb.workflow.run import StepError
+from soilnb.workflow.steps import ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WAIT_MS = 60_000  # for the mathematics of all pages; time of the page, not of the clock
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
+    "--allow-file-access-from-files",
+)
+STYLE = (
+    "<style>.printed > section { break-before: page; } "
+    ".printed { max-width: 62rem; margin: 0 auto; }</style>"
+)
+
+
+def print_book(index: Path) -> Path:
+    """Print a book, whose first page is given, as a PDF beside its folder.
+
+    Needs a Chromium on the PATH; links between pages become links in the file. A
+    StepError says what is missing or what the browser said.
+    """
+    browser = next((b for b in map(shutil.which, BROWSERS) if b), None)
+    if browser is None:
+        msg = (
+            f"The book cannot be printed: none of {', '.join(BROWSERS)} is on the "
+            "PATH. Install Chromium, or print the pages you need from your browser."
+        )
+        raise StepError(msg)
+    html = index.parent
+    whole = html / ".whole.html"
+    whole.write_text(join_pages(html), encoding="utf-8")
+    pdf = html.with_name("book.pdf")
+    try:
+        with TemporaryDirectory() as profile:
+            own = [f"--user-data-dir={profile}", f"--virtual-time-budget={WAIT_MS}"]
+            target = [f"--print-to-pdf={pdf}", whole.as_uri()]
+            command = [browser, *FLAGS, *own, *target]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        whole.unlink()
+    if done.returncode or not pdf.is_file():
+        msg = f"The book could not be printed: {done.stderr.strip()[-300:]}"
+        raise StepError(msg)
+    return pdf
+
+
+def join_pages(html: Path) -> str:
+    """Return all pages of a book as one, in their order, links turned inwards."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    names = [name for name in _in_order(toc) if (html / f"{name}.html").is_file()]
+    first = _read(html, names[0])
+    for tag in first.head.find_all(["link", "script"]):
+        _point(tag, names[0], names)
+    parts = []
+    for name in names:
+        page = _read(html, name)
+        article = page.find("article") or page.find("main")
+        for tag in article.find_all(id=True):
+            tag["id"] = f"{_slug(name)}-{tag['id']}"
+        for tag in article.find_all(["a", "img", "object"]):
+            _point(tag, name, names)
+        parts.append(
+            f'<section id="{_slug(name)}">{article.decode_contents()}</section>'
+        )
+    body = (
+        f'<body><article class="bd-article printed">{"".join(parts)}</article></body>'
+    )
+    return f"<!DOCTYPE html><html>{first.head}{STYLE}{body}</html>"
+
+
+def _read(html: Path, name: str) -> Any:
+    """Return a page of the book, parsed."""
+    return BeautifulSoup((html / f"{name}.html").read_text(), "html.parser")
+
+
+def _in_order(toc: dict[str, Any]) -> Iterator[str]:
+    """Yield the pages of a table of contents, depth first."""
+    yield toc["root"]
+    waiting = [entry for part in toc["parts"] for entry in part["chapters"]]
+    while waiting:
+        entry = waiting.pop(0)
+        yield entry["file"]
+        waiting = [*entry.get("sections", []), *waiting]
+
+
+def _slug(name: str) -> str:
+    """Return the address of a page inside the whole."""
+    return name.replace("/", "-")
+
+
+def _point(tag: Any, name: str, names: list[str]) -> None:
+    """Turn an address, relative to its page, into one relative to the whole."""
+    for key in ("href", "src", "data"):
+        address = tag.get(key)
+        if not address or address.startswith(("http", "data:", "mailto:", "//")):
+            continue
+        path, place = urldefrag(address)
+        folder = Path(name).parent
+        joined = Path(_normal(folder / path)) if path else Path(f"{name}.html")
+        if joined.suffix == ".html" and (target := str(joined)[:-5]) in names:
+            tag[key] = f"#{_slug(target)}" + (f"-{place}" if place else "")
+        elif path:
+            tag[key] = str(joined) + (f"#{place}" if place else "")
+
+
+def _normal(path: Path) -> str:
+    """Return a relative path without its steps upwards."""
+    parts: list[str] = []
+    for part in path.parts:
+        parts = parts[:-1] if part == ".." else [*parts, part]
+    return "/".join(parts)
