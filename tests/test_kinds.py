@@ -10,7 +10,13 @@ import pytest
 from kinds_helpers import write_workbook
 from readers_helpers import BANDS, assert_refused, put
 
-from soilnb.datasets import convert_folder, inspect_file, read_file
+from soilnb.datasets import (
+    convert_folder,
+    inspect_file,
+    load_library,
+    parse_options,
+    read_file,
+)
 from soilnb.datasets.files.cells import half_of
 from soilnb.datasets.files.roles import read_name
 
@@ -126,6 +132,32 @@ def test_a_kind_of_file_gives_the_farm_that_it_was_made_from(write_csv, kind):
     assert np.allclose(library.reflectance, good.reflectance, rtol=0.01)
     assert library.info["sample_id"].tolist() == good.info["sample_id"].tolist()
     assert any(said in note for note in library.notes)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, told, _) in READ.items() if told])
+def test_what_is_told_of_a_site_can_be_told_of_a_library_in_one_text(write_csv, kind):
+    change, told, _ = READ[kind]
+    path = write_csv(change)
+    text = ", ".join(f"{name}={value}" for name, value in told.items())
+    library = load_library(path, **parse_options(text))
+    site = read_file(path, **told)
+    assert np.array_equal(library.reflectance, site.reflectance)
+    assert np.array_equal(library.soc, site.soc)
+    assert library.notes == site.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("soc_unit", "must be name=value, each name once, .* got 'soc_unit'"),
+        ("axis=wavenumber, axis=", "each name once, .* got 'axis='"),
+        ("soc_unt=%", "Unknown option of a file 'soc_unt'. Did you mean 'soc_unit'"),
+        ("soc_unit=percent", "Unknown soc_unit 'percent'"),
+    ],
+)
+def test_options_that_are_none_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_options(text)
 
 
 @pytest.mark.parametrize(

@@ -198,12 +198,7 @@ def check_ids(rows: Rows) -> Findings:
         problems.append(
             f"Column {column!r} has {len(repeated)} ids that are used more than once "
             f"(first: {repeated[0]!r} in data rows {numbers[first]} and "
-            f"{numbers[second]}). Give each sample its own id"
-            + (
-                "; of repeated scans, say replicates='average' or "
-                "replicates='separate'."
-                if rows.every_row
-                else "."
-            )
+            f"{numbers[second]}). Give each sample its own id; of repeated scans, say "
+            "replicates='average' or replicates='separate'."
         )
     return Findings(tuple(problems))

@@ -50,7 +50,7 @@ def find_soils(rows: Rows, told: Told) -> tuple[Rows, Soils, Findings]:
     """Return rows with an id each, the soil of each row, and a question or a note."""
     ids = rows.sample_ids
     same = Soils(ids, repeated=False)
-    if not rows.every_row:
+    if not (rows.every_row or told.replicates):
         return rows, same, Findings()
     if len({*ids}) < len(ids) and "" not in ids:
         if not told.replicates:

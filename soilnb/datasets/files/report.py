@@ -236,6 +236,7 @@ def inspect_file(
             notes=found.notes,
         )
         if soils.repeated:
+            soils = replace(soils, names=[soils.names[n] for n in np.flatnonzero(keep)])
             library = _unite(library, soils, known.replicates)
     facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
     return FileReport(path, found.problems, found.notes, library, facts)
