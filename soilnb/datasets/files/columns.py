@@ -29,6 +29,13 @@ COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 SOIL_COLUMNS = ("bulk_density", "depth_cm")  # what a stock needs, g/cm3 and cm
 NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
 KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
+PLACES = {"lat": "latitude", "lon": "longitude", "lng": "longitude"}
+PLACES |= {"long": "longitude", **{name: name for name in COORDINATES}}
+NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
+SAY_CONVERT = (
+    "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
+)
+ONE_SPECTRUM = f"A wavelength and a value in each line are one spectrum. {SAY_CONVERT}"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
     "": lambda value: value,
@@ -105,14 +112,22 @@ def find_columns(
         for position, name in enumerate(names)
         if name.lower() in KNOWN_COLUMNS
     }
+    said = []
+    for position, name in enumerate(names):
+        field = PLACES.get(NOT_OF_PLACE.sub("", name.lower()), "")
+        if field and field not in known:
+            known[field] = position
+            said.append(f"Column {name!r} was taken as {field}.")
     own = told.soc_column or told.id_column or set(REQUIRED) <= set(known)
     if not own and (published := recognise(names)):
         return _find_published(names, published, joined)
     spectral, problems, notes = wavelength_columns(names, told.axis)
     bands = {position for position, _ in spectral}
+    if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
+        raise TableError(ONE_SPECTRUM)
     others = {p: name for p, name in enumerate(names) if p not in bands}
     carbon = find_carbon(others, told, required=soc_required)
-    ids, no_ids, said = find_ids(others, told)
+    ids, no_ids, id_note = find_ids(others, told)
     missing = [problem for problem in (carbon.problem, no_ids) if problem]
     problems = [*missing, *_repeated_columns(names, spectral), *problems]
     if problems:
@@ -121,7 +136,7 @@ def find_columns(
     known |= {"soc": carbon.position} if carbon.position is not None else {}
     ordered = sorted(known.items(), key=itemgetter(1))
     layout = _make_layout(names, dict(ordered), spectral)
-    notes += [note for note in (said, carbon.note) if note]
+    notes += [note for note in (id_note, carbon.note, *said) if note]
     return replace(
         layout, soc_kind=carbon.kind, soc_unit=carbon.unit, notes=tuple(notes)
     )

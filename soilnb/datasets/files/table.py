@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +21,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from soilnb.datasets.files.columns import TableError, wavelength_columns
+from soilnb.datasets.files.columns import (
+    MIN_WAVELENGTHS,
+    SAY_CONVERT,
+    TableError,
+    wavelength_columns,
+)
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
+from soilnb.datasets.files.roles import read_name
 
-SUFFIXES = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".parquet", ".xlsx", ".xls")
+TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
+OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
+WORKBOOKS = (".xlsx", ".ods", ".xls")
+SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 GZIP_START = b"\x1f\x8b"
 CELL_BYTES = 2048  # for each column: text that is read at once, of 200 rows or so
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 MIN_BLOCK_BYTES = 1 << 20
+LINES_AHEAD = 50  # among which the header is looked for
+MARKS = ";\t,|"  # between cells
+COMMA = re.compile(r"\d+,\d+")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
@@ -95,10 +110,8 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     if path.is_dir():
         path = _find_spectra(path)
     elif not has_suffix(path):
-        msg = (
-            f"A file of spectra must end in {LISTED}, got {path.name!r}. Save it as "
-            "CSV."
-        )
+        say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
+        msg = f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}"
         raise TableError(msg)
     with open_table(path, errors="replace") as source:
         names = source.names
@@ -176,7 +189,7 @@ def open_table(
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         opened = _open_parquet(path)
-    elif suffix in (".xlsx", ".xls"):
+    elif suffix in WORKBOOKS:
         opened = _open_excel(path)
     else:
         opened = _open_csv(path, errors, encoding)
@@ -191,16 +204,20 @@ def _empty(path: Path) -> str:
 
 @contextmanager
 def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
-    """Open a text file: comma, semicolon or tab; plain or gzip."""
+    """Open a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
             header = _read_header(text)
             if not header.names:
                 raise TableError(_empty(path))
-            batches = _read_batches(text, header, path)
-            names, comma = header.names, header.delimiter != ","
-            yield Source(names, batches, raw.tell, comma, header.notes)
+            yield Source(
+                header.names,
+                _read_batches(header, path),
+                raw.tell,
+                header.decimal_comma,
+                header.notes,
+            )
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -213,18 +230,34 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
     except (csv.Error, pa.ArrowInvalid) as error:
         msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
         raise TableError(msg) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        msg = f"{path.name!r} is not a whole gzip file ({error}). Fetch it again."
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
+        what = "zip" if isinstance(error, zipfile.BadZipFile) else "gzip"
+        msg = f"{path.name!r} is not a whole {what} file ({error}). Fetch it again."
         raise TableError(msg) from error
 
 
 def _open_text(
     raw: io.BufferedReader, path: Path, errors: str, encoding: str
 ) -> io.TextIOWrapper:
-    """Return the text of a file, unpacked if it is gzip, whatever it is called."""
-    packed = raw.peek(2).startswith(GZIP_START)
-    stream = gzip.GzipFile(fileobj=raw) if packed else raw
-    start = stream.peek(8192)[:8192]
+    """Return the text of a file, unpacked if it is packed, whatever it is called."""
+    packed: Any = raw
+    if raw.peek(2).startswith(GZIP_START):
+        packed = gzip.GzipFile(fileobj=raw)
+    elif zipfile.is_zipfile(raw):
+        archive = zipfile.ZipFile(raw)
+        inside = [name for name in archive.namelist() if has_suffix(Path(name))]
+        if len(inside) > 1:
+            msg = (
+                f"{path.name!r} is a packed file with {len(inside)} tables in it. "
+                "Unpack it and give the path of one table."
+            )
+            raise TableError(msg)
+        packed = archive.open(inside[0]) if inside else raw
+    if packed is raw:
+        raw.seek(0)
+    start = packed.peek(8192)[:8192]
     if start[:2] in UTF16_STARTS:
         encoding = "utf-16"
     elif b"\0" in start:
@@ -233,61 +266,79 @@ def _open_text(
             "Export it as 'CSV UTF-8'."
         )
         raise TableError(msg)
-    return io.TextIOWrapper(
-        stream,  # type: ignore[type-var]
-        encoding=encoding,
-        errors=errors,
-        newline="",
-    )
+    return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
 @dataclass(frozen=True)
 class _Header:
-    """The names of the columns, the mark between them, and the line that follows."""
+    """The names of the columns, the mark between them, and the text that follows."""
 
     names: list[str]
-    delimiter: str
-    next_line: str
+    mark: str
+    decimal_comma: bool
+    following: list[str]  # lines that were read to find the header
+    text: io.TextIOBase
     notes: tuple[str, ...]
 
 
-def _read_header(text: Iterable[str]) -> _Header:
-    """Return the header: that which has most columns, below comments.
+def _read_header(text: io.TextIOBase) -> _Header:
+    """Return the header, the first line that is half as wide as the widest, or more.
 
-    The last comment is the header itself if it has as many columns as the next line;
-    R writes none for the names of the rows.
+    Lines above it, such as a title, are left out, and comments. The last comment is the
+    header itself if it has as many columns as the line below, as NumPy writes it. R
+    writes no name for the column of the names of the rows.
     """
-    lines = (line for line in text if line.strip() and not line.startswith("sep="))
-    comments = []
-    line = next(lines, "")
-    while line.startswith("#"):
-        comments.append(line)
-        line = next(lines, "")
-    if comments and not line:
-        line = comments.pop()
-    delimiter = max(";\t,", key=lambda mark: len(_split(line, mark)))
-    names, following = _split(line, delimiter), ""
-    if comments and 1 < len(names) == len(_split(comments[-1], delimiter)):
-        names, following = _split(comments.pop()[1:], delimiter), line
-    elif len(_split(following := next(lines, ""), delimiter)) == len(names) + 1 > 2:
-        row = _split(following, delimiter)
-        names = names if row[-1].strip() in ("", '"') else ["", *names]
-    n = len(comments)
-    note = f"{n} comment line{'s' if n > 1 else ''} above the header were skipped."
-    return _Header(names, delimiter, following, (note,) if n else ())
+    some = [line for line in islice(text, LINES_AHEAD) if line.strip()]
+    lines = [line for line in some if not line.startswith("sep=")]
+    plain = [line for line in lines if line[0] != "#"] or lines[-1:]
+    if not plain:
+        return _Header([], ",", False, [], text, ())
+    if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
+        lines, plain = ([" ".join(x.split()) + "\n" for x in y] for y in (lines, plain))
+        text = io.StringIO("".join(" ".join(line.split()) + "\n" for line in text))
+        marks = " "
+    else:
+        marks = MARKS
+    widest = max(_width(line, marks) for line in plain)
+    line = next(line for line in plain if 2 * _width(line, marks) > widest)
+    mark = max(marks, key=lambda mark: len(_split(line, mark)))
+    place = lines.index(line)
+    above, following = lines[:place], lines[place + 1 :]
+    names = _split(line, mark)
+    if above and above[-1][0] == "#" and 1 < len(names) == len(_split(above[-1], mark)):
+        names, following = _split(above.pop()[1:], mark), [line, *following]
+    rows = [_split(line, mark) for line in following]
+    if rows and len(rows[0]) == len(names) + 1 > 2:
+        ends = {row[-1].strip() for row in rows if len(row) == len(names) + 1}
+        names = [*names, ""] if ends == {""} else ["", *names]
+    commas = sum(bool(COMMA.fullmatch(cell)) for cell in rows[0]) if rows else 0
+    what = "comment line" if all(line[0] == "#" for line in above) else "line"
+    many = "s above the header were" if len(above) > 1 else " above the header was"
+    return _Header(
+        names,
+        mark,
+        mark not in ", |" or commas >= MIN_WAVELENGTHS,
+        following,
+        text,
+        (f"{len(above)} {what}{many} skipped.",) if above else (),
+    )
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def _split(line: str, mark: str) -> list[str]:
     """Return the cells of a line."""
-    return next(csv.reader([line], delimiter=delimiter), [])
+    return next(csv.reader([line], delimiter=mark), [])
+
+
+def _width(line: str, marks: str = MARKS) -> int:
+    """Return how many cells a line has, by that mark which gives most."""
+    return max(len(_split(line, mark)) for mark in marks)
 
 
 class _Utf8(io.RawIOBase):
     """Text as bytes of UTF-8, as pyarrow reads them."""
 
-    def __init__(self, text: io.TextIOWrapper, first: str = "") -> None:
-        self.text = text
-        self.first = first
+    def __init__(self, text: io.TextIOBase, first: str) -> None:
+        self.text, self.first = text, first
 
     def readable(self) -> bool:
         return True
@@ -301,26 +352,24 @@ class _Utf8(io.RawIOBase):
         return self.text.read(most).encode()
 
 
-def _read_batches(
-    text: io.TextIOWrapper, header: _Header, path: Path
-) -> Iterator[pa.RecordBatch]:
+def _read_batches(header: _Header, path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
-    n_columns, delimiter = len(header.names), header.delimiter
-    names = [str(number) for number in range(n_columns)]
-    if not header.next_line:
+    names = [str(number) for number in range(len(header.names))]
+    first = "".join(header.following)
+    if not first:
         return
     try:
         with pyarrow.csv.open_csv(
-            pa.PythonFile(_Utf8(text, header.next_line), mode="r"),
+            pa.PythonFile(_Utf8(header.text, first), mode="r"),
             read_options=pyarrow.csv.ReadOptions(
                 column_names=names,
-                block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * n_columns),
+                block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * len(names)),
             ),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
+                delimiter=header.mark,
                 newlines_in_values=True,
                 invalid_row_handler=lambda row: (
-                    "error" if row.text.strip(f'{delimiter}" \t') else "skip"
+                    "error" if row.text.strip(f'{header.mark}" \t') else "skip"
                 ),
             ),
             convert_options=pyarrow.csv.ConvertOptions(
@@ -330,37 +379,37 @@ def _read_batches(
             for batch in reader:
                 yield _drop_blank(batch)
     except pa.ArrowInvalid:
-        if _check_lengths(path, text.errors or "", text.encoding):
+        if _check_lengths(path, header.text):
             raise
 
 
 def _drop_blank(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Leave out the rows that have nothing but spaces."""
     blank = np.ones(len(batch), dtype=bool)
-    for position in range(batch.num_columns):
-        trimmed = pc.utf8_trim_whitespace(batch.column(position))
+    for column in batch.columns:
+        trimmed = pc.utf8_trim_whitespace(column)
         blank &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
         if not blank.any():
             return batch
     return batch.filter(pa.array(~blank))
 
 
-def _check_lengths(path: Path, errors: str, encoding: str) -> int:
+def _check_lengths(path: Path, read: Any) -> int:
     """Return the number of rows; raise TableError unless all have as many cells."""
     number = 0
+    errors, encoding = getattr(read, "errors", ""), getattr(read, "encoding", "utf-8")
     with path.open("rb") as raw:
-        text = _open_text(raw, path, errors, encoding)
-        header = _read_header(text)
-        names, delimiter = header.names, header.delimiter
-        rows = csv.reader(chain([header.next_line], text), delimiter=delimiter)
+        header = _read_header(_open_text(raw, path, errors or "strict", encoding))
+        rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
         filled = (row for row in rows if any(cell.strip() for cell in row))
         for number, row in enumerate(filled, 1):
-            if len(row) != len(names):
+            if len(row) != len(header.names):
                 msg = (
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{len(names)} (separated by {delimiter!r}). Give every row one "
-                    "cell per column; with decimal commas, separate the cells by ';'. "
-                    "A file that was whole before may be damaged: fetch it again."
+                    f"{len(header.names)} (separated by {header.mark!r}). Give every "
+                    "row one cell per column; with decimal commas, separate the cells "
+                    "by ';'. A file that was whole before may be damaged: fetch it "
+                    "again."
                 )
                 raise TableError(msg)
     return number
@@ -411,6 +460,10 @@ def _open_excel(path: Path) -> Iterator[Source]:
     names, *rows = sheets[name]
     of = f", one of {len(found)}" if len(found) > 1 else ""
     note = f"The sheet {name!r} was read{of}."
+    soc = [(s, c) for s, rows in sheets.items() for c in rows[0] if read_name(c).kind]
+    if soc and name not in dict(soc):
+        note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
+        note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
     size = path.stat().st_size
     yield Source(
         names, iter([make_batch(rows, len(names))]), lambda: size, False, (note,)
