@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb.datasets.files.carbon import to_percent
 from soilnb.datasets.files.cells import (
     check_cells,
     check_ids,
@@ -19,7 +20,7 @@ from soilnb.datasets.files.cells import (
 )
 from soilnb.datasets.files.columns import COORDINATES, TableError
 from soilnb.datasets.files.measured import add_measured
-from soilnb.datasets.files.quantities import Findings, to_percent, to_reflectance
+from soilnb.datasets.files.quantities import Findings, to_reflectance
 from soilnb.datasets.files.replicates import Soils, find_soils
 from soilnb.datasets.files.rows import (
     Progress,

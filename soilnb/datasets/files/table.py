@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from soilnb.datasets.files.columns import (
     MIN_WAVELENGTHS,
@@ -36,9 +35,8 @@ WORKBOOKS = (".xlsx", ".ods", ".xls")
 SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 GZIP_START = b"\x1f\x8b"
-CELL_BYTES = 2048  # for each column: text that is read at once, of 200 rows or so
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
-MIN_BLOCK_BYTES = 1 << 20
+BLOCK_CELLS = 400_000  # of text that are read at once
 LINES_AHEAD = 50  # among which the header is looked for
 MARKS = ";\t,|"  # between cells
 COMMA = re.compile(r"\d+,\d+")
@@ -52,18 +50,8 @@ MISSING_WORDS = frozenset(
 def is_table(path: str | Path) -> bool:
     """Return whether a path is named like a table, or is a folder that has tables.
 
-    Parameters
-    ----------
-    path : str or Path
-        It need not exist.
+    It need not exist.
 
-    Returns
-    -------
-    bool
-        Whether `read_file` may be able to read it.
-
-    Examples
-    --------
     >>> is_table("soils/ossl_all_L1_v1.2.csv.gz"), is_table("farms")
     (True, False)
     """
@@ -88,24 +76,10 @@ def has_suffix(path: Path) -> bool:
 
 
 def find_files(path: Path) -> tuple[Path, list[Path]]:
-    """Return the file with the spectra and the files that complete it.
+    """Return the file with the spectra and those that give SOC or places to them.
 
-    Parameters
-    ----------
-    path : Path
-        A table, or a folder with the tables of a published library.
-
-    Returns
-    -------
-    spectra : Path
-        The table of spectra.
-    others : list of Path
-        Tables beside it that give SOC or places to the spectra.
-
-    Raises
-    ------
-    ValueError
-        If it is no table, or a folder without one table of spectra.
+    `path` is a table, or a folder with the tables of a published library. A ValueError
+    if it is no table, or a folder without one table of spectra.
     """
     if path.is_dir():
         path = _find_spectra(path)
@@ -128,24 +102,19 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
 
 def _find_spectra(folder: Path) -> Path:
     """Return the one table of spectra of a published library in a folder."""
-    found = []
-    for file in _tables_in(folder):
-        names = _names_of(file)
-        published = recognise(names)
-        if published is not None and published.has_spectra(names):
-            found.append(file)
+    tables = {file: _names_of(file) for file in _tables_in(folder)}
+    found = [
+        file
+        for file, names in tables.items()
+        if (published := recognise(names)) and published.has_spectra(names)
+    ]
     if len(found) == 1:
         return found[0]
-    msg = (
-        f"{folder.name!r} is a folder without the spectra of OSSL or ICRAF-ISRIC. "
-        "Give the path of a file."
-    )
+    what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
     if found:
         listed = ", ".join(file.name for file in found)
-        msg = (
-            f"{folder.name!r} is a folder with {len(found)} tables of spectra "
-            f"({listed}). Give the path of one of them."
-        )
+        what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
+    msg = f"{folder.name!r} is a folder with{what}. Give the path of {which}."
     raise TableError(msg)
 
 
@@ -186,13 +155,9 @@ def open_table(
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
         raise TableError(_empty(path))
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        opened = _open_parquet(path)
-    elif suffix in WORKBOOKS:
-        opened = _open_excel(path)
-    else:
-        opened = _open_csv(path, errors, encoding)
+    openers = {".parquet": _open_parquet, **dict.fromkeys(WORKBOOKS, _open_excel)}
+    opener = openers.get(path.suffix.lower())
+    opened = opener(path) if opener else _open_csv(path, errors, encoding)
     with opened as source:
         yield source
 
@@ -205,19 +170,15 @@ def _empty(path: Path) -> str:
 @contextmanager
 def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
     """Open a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
+    wrong = ""
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
             header = _read_header(text)
             if not header.names:
                 raise TableError(_empty(path))
-            yield Source(
-                header.names,
-                _read_batches(header, path),
-                raw.tell,
-                header.decimal_comma,
-                header.notes,
-            )
+            batches, comma = _read_batches(header), header.decimal_comma
+            yield Source(header.names, batches, raw.tell, comma, header.notes)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -227,15 +188,15 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
         letter = bytes([byte]).decode("cp1252", "replace")
         kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
         raise kind(msg) from error
-    except (csv.Error, pa.ArrowInvalid) as error:
-        msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
-        raise TableError(msg) from error
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            raise
-        what = "zip" if isinstance(error, zipfile.BadZipFile) else "gzip"
-        msg = f"{path.name!r} is not a whole {what} file ({error}). Fetch it again."
-        raise TableError(msg) from error
+    except csv.Error as error:
+        wrong = f"a CSV file ({error}). Export it as 'CSV UTF-8'"
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        wrong = f"a whole gzip file ({error}). Fetch it again"
+    except zipfile.BadZipFile as error:
+        wrong = f"a whole zip file ({error}). Fetch it again"
+    if wrong:
+        msg = f"{path.name!r} is not {wrong}."
+        raise TableError(msg)
 
 
 def _open_text(
@@ -334,85 +295,23 @@ def _width(line: str, marks: str = MARKS) -> int:
     return max(len(_split(line, mark)) for mark in marks)
 
 
-class _Utf8(io.RawIOBase):
-    """Text as bytes of UTF-8, as pyarrow reads them."""
-
-    def __init__(self, text: io.TextIOBase, first: str) -> None:
-        self.text, self.first = text, first
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes: a character has up to four."""
-        most = max(size // 4, 1)
-        if self.first:
-            part, self.first = self.first[:most], self.first[most:]
-            return part.encode()
-        return self.text.read(most).encode()
-
-
-def _read_batches(header: _Header, path: Path) -> Iterator[pa.RecordBatch]:
+def _read_batches(header: _Header) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
-    names = [str(number) for number in range(len(header.names))]
-    first = "".join(header.following)
-    if not first:
-        return
-    try:
-        with pyarrow.csv.open_csv(
-            pa.PythonFile(_Utf8(header.text, first), mode="r"),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=names,
-                block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * len(names)),
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=header.mark,
-                newlines_in_values=True,
-                invalid_row_handler=lambda row: (
-                    "error" if row.text.strip(f'{header.mark}" \t') else "skip"
-                ),
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                check_utf8=False, column_types=dict.fromkeys(names, pa.string())
-            ),
-        ) as reader:
-            for batch in reader:
-                yield _drop_blank(batch)
-    except pa.ArrowInvalid:
-        if _check_lengths(path, header.text):
-            raise
-
-
-def _drop_blank(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Leave out the rows that have nothing but spaces."""
-    blank = np.ones(len(batch), dtype=bool)
-    for column in batch.columns:
-        trimmed = pc.utf8_trim_whitespace(column)
-        blank &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
-        if not blank.any():
-            return batch
-    return batch.filter(pa.array(~blank))
-
-
-def _check_lengths(path: Path, read: Any) -> int:
-    """Return the number of rows; raise TableError unless all have as many cells."""
-    number = 0
-    errors, encoding = getattr(read, "errors", ""), getattr(read, "encoding", "utf-8")
-    with path.open("rb") as raw:
-        header = _read_header(_open_text(raw, path, errors or "strict", encoding))
-        rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
-        filled = (row for row in rows if any(cell.strip() for cell in row))
-        for number, row in enumerate(filled, 1):
-            if len(row) != len(header.names):
+    rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
+    filled = (row for row in rows if any(cell.strip() for cell in row))
+    n_columns, n_before = len(header.names), 0
+    while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
+        for number, row in enumerate(block, n_before + 1):
+            if len(row) != n_columns:
                 msg = (
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{len(header.names)} (separated by {header.mark!r}). Give every "
-                    "row one cell per column; with decimal commas, separate the cells "
-                    "by ';'. A file that was whole before may be damaged: fetch it "
-                    "again."
+                    f"{n_columns} (separated by {header.mark!r}). Give every row one "
+                    "cell per column; with decimal commas, separate the cells by ';'. "
+                    "A file that was whole before may be damaged: fetch it again."
                 )
                 raise TableError(msg)
-    return number
+        n_before += len(block)
+        yield make_batch(block, n_columns)
 
 
 @contextmanager
