@@ -199,6 +199,10 @@ def test_the_line_that_a_library_s_check_ends_with_mends_it(write_csv):
     lines, usable = data.check_library(path, params.check_parameters("01_data", given))
     assert usable
     assert "  Organic matter was divided by 1.724 to give SOC." in lines
+    given = {"site": str(write_csv(name="good.csv")), "library": path}
+    lines, usable = data.check_file(params.check_parameters("01_data", given))
+    assert not usable
+    assert lines[-1].endswith("library_file=soc_column=Humus, soc_kind=organic_matter'")
 
 
 def in_part(frame):

@@ -217,7 +217,8 @@ def _say_it(problems: Sequence[str], *, of_library: bool = False) -> list[str]:
     """Return the line with the parameters that problems name, if they name any."""
     found: dict[str, list[str]] = {}
     named = rf"\b({'|'.join(OPTIONS)})='([^']+)'"
-    for name, value in dict.fromkeys(re.findall(named, " ".join(problems))):
+    own = " ".join(text for text in problems if "library_file=" not in text)
+    for name, value in dict.fromkeys(re.findall(named, own)):
         found.setdefault(name, []).append(value)
     parts = [f"{name}={values[0]}" for name, values in found.items()]
     others = [f" (or {', '.join(rest)})" * bool(rest) for _, *rest in found.values()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from soilnb.datasets.files.quantities import Findings, Floats, Mask
+from soilnb.datasets.files.columns import Floats, Mask, Singles
+from soilnb.datasets.files.quantities import Findings
 from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.library import describe
 
@@ -33,7 +33,7 @@ MIN_GAP_TENFOLD = 0.1  # log10, between them and the rest
 
 
 def to_percent(
-    rows: Rows, reflectance: npt.NDArray[np.float32], keep: Mask, soc_unit: str
+    rows: Rows, reflectance: Singles, keep: Mask, soc_unit: str
 ) -> tuple[Floats, Findings]:
     """Return soil organic carbon (SOC) in % of mass, NaN where it was not measured.
 
@@ -130,7 +130,7 @@ def _unit_problem(median: float, organic: bool) -> str:
     return f"{text}{guess} soc_unit='%'."
 
 
-def _may_be_organic(reflectance: npt.NDArray[np.float32], wavelengths: Floats) -> bool:
+def _may_be_organic(reflectance: Singles, wavelengths: Floats) -> bool:
     """Return whether the soils may be organic: dark, or of unknown brightness."""
     visible = (wavelengths >= VISIBLE_NM[0]) & (wavelengths <= VISIBLE_NM[1])
     values = reflectance[:, visible]

@@ -44,6 +44,11 @@ TO_NM = {  # by what the names of the bands are
     "wavenumber": lambda value: 1e7 / value if value else 0.0,
     "micrometre": lambda value: 1000 * value,
 }
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]  # spectra, to save memory
+Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[Any]
 Bands = list[tuple[int, float]]  # position and wavelength of each
 
 
@@ -67,7 +72,7 @@ class Layout:
     names: tuple[str, ...]
     known: dict[str, int]
     spectral: tuple[int, ...]
-    wavelengths: npt.NDArray[np.float64]
+    wavelengths: Floats
     was_sorted: bool
     published: Published | None = None
     soc_kind: str = ""
@@ -285,7 +290,7 @@ def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
     ]
 
 
-def off_grid(nm: npt.NDArray[np.float64]) -> list[int]:
+def off_grid(nm: Floats) -> list[int]:
     """Return the bands, at most three, that a regular grid would not have.
 
     >>> off_grid(np.array([400.0, 410, 420, 423, 430, 440, 450, 460, 470, 480, 490]))

@@ -15,15 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets.files.columns import MIN_WAVELENGTHS, TableError
+from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, TableError
 from soilnb.datasets.files.measured import read_laboratory
 from soilnb.datasets.files.replicates import STEM
 
-Floats = npt.NDArray[np.float64]
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")

@@ -22,16 +22,9 @@ import numpy as np
 import pandas as pd
 
 SOC_FIELDS = ("soc", "soc_2", "soc_3")  # the first that has a number counts
-TEXT_FIELDS = (  # in which a comma is a comma
-    "sample_id",
-    "sampleno",
-    "site",
-    "plotcode",
-    "iso",
-    "country",
-    "source",
-    "licence",
-)
+# in which a comma is a comma
+TEXT_FIELDS = {"sample_id", "sampleno", "site", "plotcode", "iso", "country"}
+TEXT_FIELDS |= {"source", "licence"}
 MIN_BANDS = 10
 SEE_LICENCE = "see the data set's own"
 

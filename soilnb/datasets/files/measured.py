@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from soilnb._validation import check_choice
 from soilnb.datasets.files.cells import SAY_LIMIT, half_of
-from soilnb.datasets.files.columns import REQUIRED, Layout, TableError
+from soilnb.datasets.files.columns import REQUIRED, Floats, Layout, Mask, TableError
 from soilnb.datasets.files.roles import Carbon, find_carbon, find_ids
 from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.files.table import (
@@ -35,7 +34,6 @@ ROUNDING = 0.01  # relative, by which two copies of a value may differ
 MAX_MEDIAN_RATIO = 5
 MIN_VALUES_FOR_UNIT = 5
 
-Floats = npt.NDArray[np.float64]
 Find = Callable[[Sequence[str]], tuple[dict[str, int], list[str]]]
 
 
@@ -63,7 +61,7 @@ class Table:
 
     def check(
         self,
-        bad: npt.NDArray[np.bool_],
+        bad: Mask,
         field: str,
         rule: str,
         remedy: str = "or leave the cell empty",

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from soilnb.datasets.files.columns import Floats, Mask, Numbers, Singles
 from soilnb.datasets.files.rows import Rows, row_blocks
 from soilnb.datasets.files.shape import are_scaled, tell_by_shape, tell_each
 from soilnb.preprocessing import MAX_REFLECTANCE
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 # What a value may be. Absorbance follows from reflectance up to 1.5; above 4 less
 # than 0.01 % of the light comes back, which no instrument tells from none.
@@ -67,9 +64,7 @@ class Findings:
         return ~np.any([np.zeros(n_rows, bool), *(out for _, out in self.left_out)], 0)
 
 
-def to_reflectance(
-    rows: Rows, quantity: str
-) -> tuple[npt.NDArray[np.float32], Findings]:
+def to_reflectance(rows: Rows, quantity: str) -> tuple[Singles, Findings]:
     """Return reflectance as a fraction, all NaN if the quantity is not clear.
 
     The spectra of `rows` are converted in place. Where not every row counts, values
@@ -104,7 +99,7 @@ def to_reflectance(
     return spectra, found + _convert(spectra, decided) + _find_panels(rows)
 
 
-def _pretreated(spectra: npt.NDArray[np.float32], finite: npt.NDArray) -> str:
+def _pretreated(spectra: Singles, finite: Numbers) -> str:
     """Return why spectra that are negative, or of one size, cannot be raw, or ""."""
     share = float(np.mean(finite < 0))
     some = spectra[:: 1 + len(spectra) // MAX_ROWS_SCALED]
@@ -192,7 +187,7 @@ def _find_panels(rows: Rows) -> Findings:
 
 
 def _row_facts(
-    spectra: npt.NDArray[np.float32],
+    spectra: Singles,
 ) -> tuple[Floats, Mask]:
     """Return the size of each row's median, NaN without value, and who is constant."""
     medians = np.full(len(spectra), np.nan)
@@ -219,7 +214,7 @@ def _different_quantities(rows: Rows, medians: Floats) -> str:
     )
 
 
-def _convert(spectra: npt.NDArray[np.float32], quantity: str) -> Findings:
+def _convert(spectra: Singles, quantity: str) -> Findings:
     """Turn spectra into reflectance, in place; say what was done."""
     if quantity == "percent":
         spectra /= 100
@@ -328,7 +323,7 @@ def _remove_values(rows: Rows, quantity: str) -> tuple[str, ...]:
     return (note,) if n_values else ()
 
 
-def _out_of_range(values: npt.NDArray[np.float32], quantity: str) -> tuple[Mask, Mask]:
+def _out_of_range(values: Singles, quantity: str) -> tuple[Mask, Mask]:
     """Return which values are too low and which too high; infinite ones are missing."""
     low, high = LIMITS[quantity]
     too_low = values < low if quantity == "absorbance" else values <= low

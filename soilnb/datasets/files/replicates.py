@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb.datasets.files.columns import Floats, Ints, Mask, Numbers
 from soilnb.datasets.files.quantities import Findings
 from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.files.told import Told
@@ -36,13 +36,17 @@ class Soils:
     names: list[str]
     repeated: bool
 
-    def average(self, values: npt.NDArray) -> npt.NDArray:
+    def take(self, keep: Mask) -> Soils:
+        """Return the soils of some rows."""
+        return Soils(np.array(self.names)[keep].tolist(), self.repeated)
+
+    def average(self, values: Numbers) -> Numbers:
         """Return the mean of the rows of each soil, without those that are NaN."""
         codes = pd.factorize(np.array(self.names))[0]
         means = pd.DataFrame(values).groupby(codes).mean().to_numpy(values.dtype)
         return means.reshape(-1, *values.shape[1:])
 
-    def first(self) -> npt.NDArray[np.intp]:
+    def first(self) -> Ints:
         """Return the first row of each soil."""
         return np.flatnonzero(~pd.Series(self.names).duplicated())
 
@@ -115,7 +119,7 @@ def _patterns(n: int) -> Iterator[pd.Series]:
             yield pd.Series(np.arange(n) % (n // n_each), dtype=str)
 
 
-def _share_soc(soc: npt.NDArray[np.float64], keys: pd.Series) -> bool:
+def _share_soc(soc: Floats, keys: pd.Series) -> bool:
     """Return whether the rows of each of many keys have one SOC, of many values.
 
     So are states of moisture, whose spectra differ more than those of soils.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from soilnb.datasets.files.carbon import to_percent
@@ -18,7 +17,14 @@ from soilnb.datasets.files.cells import (
     leave_out_bands,
     settle_limits,
 )
-from soilnb.datasets.files.columns import COORDINATES, TableError
+from soilnb.datasets.files.columns import (
+    COORDINATES,
+    SOIL_COLUMNS,
+    Floats,
+    Mask,
+    Singles,
+    TableError,
+)
 from soilnb.datasets.files.measured import add_measured
 from soilnb.datasets.files.quantities import Findings, to_reflectance
 from soilnb.datasets.files.replicates import Soils, find_soils
@@ -178,24 +184,23 @@ def inspect_file(
     ValueError
         If an option is unknown; never for the contents of the file.
     """
-    known = Told(**told)
-    path = Path(path)
+    known, path = Told(**told), Path(path)
     if missing := _missing_file(path, measured):
         return FileReport(path, (missing,))
-    of_draw: dict[str, Any] = {}
-    note = ""
+    drawn: dict[str, Any] = {}
     try:
         rows = read_rows(path, known, every_row=soc_required, progress=progress)
         rows, found = leave_out_bands(rows)
         rows, soils, more = find_soils(rows, known)
         found += more
         if measured:
-            rows, of_draw, note = add_measured(rows, Path(measured), known, soils.names)
+            lab = Path(measured)
+            rows, drawn, note = add_measured(rows, lab, known, soils.names)
+            found += Findings(notes=(note,))
     except TableError as error:
         return FileReport(path, error.problems)
     rows, more = settle_limits(rows, known)
     found = _describe_columns(rows) + found + more
-    found += Findings(notes=(note,) if note else ())
     found += check_cells(rows) + check_ids(rows)
     reflectance, more = to_reflectance(rows, known.quantity)
     found += more
@@ -216,12 +221,11 @@ def inspect_file(
             reflectance=reflectance if keep.all() else reflectance[keep],
             wavelengths=wavelengths,
             soc=soc[keep],
-            info=info.assign(**of_draw)[keep],
+            info=info.assign(**drawn)[keep],
             notes=found.notes,
         )
         if soils.repeated:
-            soils = replace(soils, names=[soils.names[n] for n in np.flatnonzero(keep)])
-            library = _unite(library, soils, known.replicates)
+            library = _unite(library, soils.take(keep), known.replicates)
     facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
     return FileReport(path, found.problems, found.notes, library, facts)
 
@@ -248,9 +252,7 @@ def _missing_file(path: str | Path, measured: str | Path) -> str:
     return ""
 
 
-def _coarsen(
-    reflectance: npt.NDArray[np.float32], rows: Rows
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Findings]:
+def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles, Findings]:
     """Return wavelengths and spectra; of a large library at every 10 nm."""
     wavelengths = rows.layout.wavelengths
     first, last = wavelengths[[0, -1]] / GRID_STEP_NM
@@ -289,7 +291,7 @@ def _describe_columns(rows: Rows) -> Findings:
     )
 
 
-def _count_rows(rows: Rows, found: Findings, keep: npt.NDArray[np.bool_]) -> Findings:
+def _count_rows(rows: Rows, found: Findings, keep: Mask) -> Findings:
     """Note how many rows are used, and why others are not."""
     left_out, before = dict(rows.left_out), np.ones(len(keep), dtype=bool)
     for reason, which in found.left_out:
@@ -313,30 +315,28 @@ def _count_rows(rows: Rows, found: Findings, keep: npt.NDArray[np.bool_]) -> Fin
 
 
 def _sample_info(
-    rows: Rows, name: str, group: str, country: str, keep: npt.NDArray[np.bool_]
+    rows: Rows, name: str, group: str, country: str, keep: Mask
 ) -> tuple[pd.DataFrame, Findings]:
     """Return what is known of the samples."""
-    from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
-
     info, found = rows.extra.copy(), Findings()
     if country and "country" in info:
         found += Findings(notes=(f"The column country was replaced by {country!r}.",))
+    remedy = "Convert metres to degrees, or leave these cells empty."
     for axis, most in COORDINATES.items():
         if axis in info:
             if count := int(info[axis].isna()[keep].sum()):
                 note = f"{axis} is not a number in {count} samples."
                 found += Findings(notes=(note,))
-            remedy = "Convert metres to degrees, or leave these cells empty."
             rule = f"from -{most} to {most} degrees (WGS 84)"
             found += _check_range(rows, info, axis, (-most, most, rule, remedy), keep)
-    for axis, unit, limits in (
-        ("bulk_density", "g/cm3", BULK_DENSITIES_G_CM3),
-        ("depth_cm", "cm", DEPTHS_CM),
-    ):
-        if axis in info and rows.every_row:
-            rule = f"between {limits[0]:g} and {limits[1]:g} {unit}"
-            remedy = "Correct it, or leave it empty."
-            found += _check_range(rows, info, axis, (*limits, rule, remedy), keep)
+    for axis in [name for name in SOIL_COLUMNS if name in info and rows.every_row]:
+        from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
+
+        is_depth = axis == "depth_cm"
+        low, high = DEPTHS_CM if is_depth else BULK_DENSITIES_G_CM3
+        rule = f"between {low:g} and {high:g} {'cm' if is_depth else 'g/cm3'}"
+        remedy = "Correct it, or leave it empty."
+        found += _check_range(rows, info, axis, (low, high, rule, remedy), keep)
     own = info.get("group", pd.Series("", info.index))
     columns = {
         "sample_id": rows.sample_ids,
@@ -356,7 +356,7 @@ def _check_range(
     info: pd.DataFrame,
     name: str,
     rule: tuple[float, float, str, str],
-    keep: npt.NDArray[np.bool_],
+    keep: Mask,
 ) -> Findings:
     """Report values of a column out of its range; in a library they become NaN."""
     low, high, text, remedy = rule

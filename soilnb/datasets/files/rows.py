@@ -14,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -23,7 +22,10 @@ from soilnb.datasets.files.columns import (
     NUMBER,
     NUMBER_COLUMNS,
     REQUIRED,
+    Floats,
     Layout,
+    Mask,
+    Singles,
     TableError,
     find_columns,
 )
@@ -70,8 +72,8 @@ class Rows:
     n_rows: int
     numbers: list[int]
     sample_ids: list[str]
-    soc: npt.NDArray[np.float64]
-    spectra: npt.NDArray[np.float32]
+    soc: Floats
+    spectra: Singles
     extra: pd.DataFrame  # further columns of `info`, such as country and group
     texts: list[Text]
     left_out: Counter[str]
@@ -82,11 +84,11 @@ class Rows:
         """Return how a user finds a row: its sample and its number from 1."""
         return f"sample {self.sample_ids[row]!r}, data row {self.numbers[row]}"
 
-    def first(self, bad: npt.NDArray[np.bool_]) -> str:
+    def first(self, bad: Mask) -> str:
         """Return where the first marked row is."""
         return self.place(int(bad.argmax()))
 
-    def place_of(self, bad: npt.NDArray[np.bool_], start: int = 0) -> str:
+    def place_of(self, bad: Mask, start: int = 0) -> str:
         """Return where the first marked value of the spectra from `start` on is."""
         row, column = divmod(int(bad.argmax()), bad.shape[1])
         name = self.layout.spectral_names[column]
@@ -261,9 +263,7 @@ class _Gathered:
             notes=notes,
         )
 
-    def _parse_spectra(
-        self, batch: pa.RecordBatch
-    ) -> tuple[npt.NDArray[np.float64], list[Text]]:
+    def _parse_spectra(self, batch: pa.RecordBatch) -> tuple[Floats, list[Text]]:
         """Return the spectra of some rows, and the cells in them that are text."""
         chosen = [batch.column(position) for position in self.layout.spectral]
         n_rows, parts = len(batch), []
@@ -280,10 +280,10 @@ class _Gathered:
     def _leave_out(
         self,
         fields: pd.DataFrame,
-        soc: npt.NDArray[np.float64],
-        spectra: npt.NDArray[np.float64],
+        soc: Floats,
+        spectra: Floats,
         texts: list[Text],
-    ) -> npt.NDArray[np.bool_]:
+    ) -> Mask:
         """Return which rows of a library are not used, and count them by reason."""
         is_text = np.zeros((2, len(soc)), dtype=bool)
         if not (published := self.layout.published):
@@ -374,9 +374,7 @@ def _complete(fields: pd.DataFrame, layout: Layout, joined: Joined) -> pd.DataFr
     return fields
 
 
-def _parse_soc(
-    fields: pd.DataFrame, decimal_comma: bool
-) -> tuple[npt.NDArray[np.float64], list[Text]]:
+def _parse_soc(fields: pd.DataFrame, decimal_comma: bool) -> tuple[Floats, list[Text]]:
     """Return the first number for SOC, or NaN and the texts that stand in its place."""
     soc = np.full(len(fields), np.nan)
     texts: list[Text] = []

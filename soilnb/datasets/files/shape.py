@@ -8,8 +8,8 @@ spectra are reflectance; where they are absorbance all three are the other way r
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from soilnb.datasets.files.columns import Floats, Ints, Numbers
 from soilnb.preprocessing import resample
 
 # Left shoulder, centre and right shoulder of a water band, each a mean of three bands
@@ -27,10 +27,8 @@ MIN_BANDS = 4  # inside a feature: a coarser table does not show it
 MAX_ROWS = 100  # of a larger table, rows at equal distances
 MAX_SPREAD_SCALED = 1e-3  # of the size of spectra that were divided by their size
 
-Floats = npt.NDArray[np.float64]
 
-
-def tell_by_shape(spectra: npt.NDArray, wavelengths: Floats) -> tuple[str, str]:
+def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
     """Return "reflectance" or "absorbance" and what shows it; "" where it is unclear.
 
     It is unclear where no feature is covered and clear, where two contradict, and in
@@ -54,18 +52,19 @@ def tell_by_shape(spectra: npt.NDArray, wavelengths: Floats) -> tuple[str, str]:
     return "reflectance" if is_reflectance else "absorbance", ", ".join(seen)
 
 
-def tell_each(spectra: npt.NDArray, wavelengths: Floats) -> npt.NDArray[np.int_]:
+def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
     """Return 1 for each spectrum that is clearly reflectance, -1 for absorbance, or 0.
 
     Of 2,824 real spectra in either quantity none is told wrongly.
     """
     if len(wavelengths) < MIN_BANDS:
         return np.zeros(len(spectra), dtype=int)
-    signs = np.array([*_signs(spectra.astype(np.float64), wavelengths).values()])
+    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
+    signs = np.array([*_signs(spectra, wavelengths).values()])
     return np.clip(signs.max(axis=0) + signs.min(axis=0), -1, 1)
 
 
-def are_scaled(spectra: npt.NDArray) -> str:
+def are_scaled(spectra: Numbers) -> str:
     """Return which of mean, length or maximum several spectra share, or ""."""
     filled = spectra[np.isfinite(spectra).all(axis=1)].astype(np.float64)
     if len(np.unique(filled[:, 0])) <= 2:  # copies of one
@@ -93,7 +92,7 @@ def _noise(spectra: Floats) -> Floats:
     return noise / np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
 
 
-def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, npt.NDArray[np.int_]]:
+def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
     """Return for each feature and spectrum 1 as in reflectance, -1, or 0 if unclear."""
     noise, signs = MIN_NOISE_RATIO * _noise(spectra), {}
     for name, (places, least) in FEATURES.items():

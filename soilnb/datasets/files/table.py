@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from soilnb.datasets.files.columns import (
     MIN_WAVELENGTHS,
     SAY_CONVERT,
+    Floats,
+    Numbers,
     TableError,
     wavelength_columns,
 )
@@ -388,7 +389,7 @@ def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
 
 def parse_numbers(
     cells: pa.Array, decimal_comma: bool = False
-) -> tuple[npt.NDArray[np.float64], list[tuple[int, str]]]:
+) -> tuple[Floats, list[tuple[int, str]]]:
     """Return cells as numbers, NaN for missing ones, and place and text of the others.
 
     >>> parse_numbers(pa.array(["0.5", "NA", "low"]))
@@ -417,12 +418,12 @@ def parse_numbers(
     return numbers, texts
 
 
-def _to_numpy(cells: pa.Array) -> npt.NDArray[np.float64]:
+def _to_numpy(cells: pa.Array) -> Floats:
     """Return cells as numbers, or raise what pyarrow raises."""
     return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _strictly(cells: pa.Array) -> npt.NDArray[np.float64]:
+def _strictly(cells: pa.Array) -> Floats:
     """Return texts as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
     numbers = _to_numpy(cells)
     if np.isnan(numbers).sum() > cells.null_count:
@@ -442,6 +443,6 @@ def _as_text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> npt.NDArray:
+def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Numbers:
     """Return texts as numbers, NaN for those that are none."""
     return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]
