@@ -381,9 +381,9 @@ def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
 
 def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
     """Return rows of texts as columns."""
-    columns = list(zip(*rows, strict=True)) or [()] * n_columns
-    names = [str(number) for number in range(n_columns)]
-    arrays = [pa.array(column, pa.string()) for column in columns]
+    cells = pa.array(chain.from_iterable(zip(*rows, strict=True)), pa.string())
+    n_rows, names = len(cells) // n_columns, [str(n) for n in range(n_columns)]
+    arrays = [cells.slice(n * n_rows, n_rows) for n in range(n_columns)]
     return pa.RecordBatch.from_arrays(arrays, names)
 
 
