@@ -1,6 +1,7 @@
 """Files as people have them: each kind is read rightly, or asked about."""
 
 import struct
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,13 @@ import pytest
 from kinds_helpers import write_workbook
 from readers_helpers import BANDS, assert_refused, put
 
-from soilnb.datasets import convert_folder, inspect_file, read_file
+from soilnb.datasets import (
+    convert_folder,
+    inspect_file,
+    load_library,
+    parse_options,
+    read_file,
+)
 from soilnb.datasets.files.cells import half_of
 from soilnb.datasets.files.roles import read_name
 
@@ -67,6 +74,30 @@ def scans(n, ids="{}_{}", noise=0.002):
     return change
 
 
+def states(n=3, depth=0.1, by_turns=False):
+    """Every soil in n states of moisture, each darker and with more water in it."""
+
+    def change(frame):
+        nm = np.array([float(band) for band in BANDS])
+        water = np.exp(-(((nm - 1920) / 60) ** 2)) + np.exp(-(((nm - 1430) / 50) ** 2))
+        parts = []
+        for state in range(n):
+            part = frame.copy()
+            part[BANDS] *= (1 - depth * state) * (1 - 0.3 * state * water)
+            part["sample_id"] = [f"{n * row + state:03d}" for row in range(len(part))]
+            parts.append(part)
+        table = pd.concat(parts, ignore_index=not by_turns)
+        return table.sort_index(kind="stable")
+
+    return change
+
+
+def with_places(latitude, longitude, names=("latitude", "longitude")):
+    return lambda frame: frame.assign(
+        **dict(zip(names, (latitude, longitude), strict=True))
+    )
+
+
 # What is read: the name, a change of a good file, what is told, and a part of a note.
 OM = {"soc_column": "SOM", "soc_kind": "organic_matter"}
 READ = {
@@ -107,6 +138,11 @@ READ = {
     "bad edges": (with_edges, {}, "3 bands (350 to 2500 nm) have missing, zero or"),
     "transposed": (transposed, {}, "transposed: its 30 columns"),
     "long": (long, {}, "read as 30 samples of 207 bands"),
+    "by turns": (
+        lambda frame: frame.rename(columns={"soc": "SOC"}).iloc[:, ::-1],
+        {},
+        "were sorted by increasing nm",
+    ),
     "scans averaged": (scans(4), {"replicates": "average"}, "120 spectra are scans of"),
     "one id for all scans": (
         scans(3, "{}"),
@@ -126,6 +162,32 @@ def test_a_kind_of_file_gives_the_farm_that_it_was_made_from(write_csv, kind):
     assert np.allclose(library.reflectance, good.reflectance, rtol=0.01)
     assert library.info["sample_id"].tolist() == good.info["sample_id"].tolist()
     assert any(said in note for note in library.notes)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, told, _) in READ.items() if told])
+def test_what_is_told_of_a_site_can_be_told_of_a_library_in_one_text(write_csv, kind):
+    change, told, _ = READ[kind]
+    path = write_csv(change)
+    text = ", ".join(f"{name}={value}" for name, value in told.items())
+    library = load_library(path, **parse_options(text))
+    site = read_file(path, **told)
+    assert np.array_equal(library.reflectance, site.reflectance)
+    assert np.array_equal(library.soc, site.soc)
+    assert library.notes == site.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("soc_unit", "must be name=value, each name once, .* got 'soc_unit'"),
+        ("axis=wavenumber, axis=", "each name once, .* got 'axis='"),
+        ("soc_unt=%", "Unknown option of a file 'soc_unt'. Did you mean 'soc_unit'"),
+        ("soc_unit=percent", "Unknown soc_unit 'percent'"),
+    ],
+)
+def test_options_that_are_none_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_options(text)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +309,43 @@ ASKED = {
         {},
         "120 spectra look like repeated scans of 30 soils",
     ),
+    "states of moisture": (
+        states(),
+        {},
+        "90 spectra .* of 30 soils: they have the sam",
+    ),
+    "states by turns": (states(by_turns=True), {}, "of 30 soils: .*'000' and '001'"),
+    "depths of one id": (
+        lambda frame: frame.assign(sample_id=[f"P{n // 3}" for n in range(30)]),
+        {},
+        "10 ids .* such as with its depth: rows of one id have different SOC",
+    ),
+    "statistics below": (
+        lambda frame: pd.concat(
+            [frame, frame.mean(numeric_only=True).to_frame().T.assign(sample_id="Mean")]
+        ),
+        {},
+        "names 'Mean' .data row 31; 1 such rows.: they look like statistics",
+    ),
+    "one row of absorbance": (
+        lambda frame: frame.assign(
+            **{b: frame[b].where(frame.index != 7, -np.log10(frame[b])) for b in BANDS}
+        ),
+        {},
+        "1 samples have the shape of absorbance .first: sample '008', data row 8.",
+    ),
+    "marks of thousands": (
+        rename(new="SOC (mg/kg)", factor=10),
+        {},
+        r"median of .* mg/kg, as its name says: no farm has so little\. Look for marks",
+    ),
+    "not detected": (put("soc", 3, "n.d."), {}, "'n.d.'.*below_detection='unmeasured'"),
+    "by a method": (rename(new="Ciso"), {}, "'Ciso' may be SOC: say soc_column='Ciso'"),
+    "one spectrum": (
+        lambda frame: frame[["420", "430"]],
+        {},
+        "are one spectrum. Make one table of a folder .* soilnb data convert FOLDER",
+    ),
     "scans with one id": (scans(2, "{}"), {}, "more than once .*replicates='average'"),
     "zeros": (put("soc", 3, 0), {}, "1 values of 0 .*below_detection='half' or"),
     "below detection": (put("soc", 3, "<0.2"), {}, "'<0.2'.*below_detection='half' or"),
@@ -316,6 +415,102 @@ def test_scans_that_are_kept_say_of_which_soil_they_are(write_csv):
 def test_tables_of_text_are_read(write_csv, name, options):
     good = read_file(write_csv())
     assert np.array_equal(read_file(write_csv(None, name, **options)).soc, good.soc)
+
+
+def spaced(text):
+    return text.replace(",", "   ")
+
+
+def quoted(text):
+    """Numbers with a decimal comma, in quotes."""
+    head, *lines = text.splitlines()
+    cells = [[f'"{cell}"' for cell in line.split(",")] for line in lines]
+    return "\n".join([head, *(",".join(line).replace(".", ",") for line in cells)])
+
+
+def below_header(line):
+    return lambda text: text.replace("\n", f"\n{line}\n", 1)
+
+
+ASD_HEAD = "Text conversion of C:\\a, b\n---\nThe instrument number was 1\n"
+UNITS = "-,%," + ",".join(["nm"] * len(BANDS))
+TEXTS = {
+    "title": (lambda text: f"Results, spring\n\n{text}", "1 line above the header was"),
+    "head of an instrument": (lambda text: ASD_HEAD + text, "3 lines above the header"),
+    "spaces": (spaced, ""),
+    "bars": (lambda text: text.replace(",", "|"), ""),
+    "commas at the ends of rows": (
+        lambda text: "\n".join(
+            f"{x}{',' * (n > 0)}" for n, x in enumerate(text.split())
+        ),
+        "",
+    ),
+    "decimal commas in quotes": (quoted, ""),
+    "a row of units": (below_header(UNITS), "The row of units beneath the header was"),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_text_gives_the_farm_that_it_was_made_from(write_csv, tmp_path, kind):
+    change, said = TEXTS[kind]
+    good, path = read_file(write_csv()), tmp_path / "kind.txt"
+    path.write_text(change((tmp_path / "farm.csv").read_text()))
+    site = read_file(path)
+    assert np.array_equal(site.reflectance, good.reflectance)
+    assert np.array_equal(site.soc, good.soc)
+    assert site.info["sample_id"].tolist() == good.info["sample_id"].tolist()
+    assert any(said in note for note in site.notes)
+
+
+def test_a_packed_table_is_read_if_it_is_alone(write_csv, tmp_path):
+    good, path = read_file(write_csv()), tmp_path / "farm.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.write(tmp_path / "farm.csv", "field/farm.csv")
+        packed.writestr("read.me", "a field")
+    assert np.array_equal(read_file(path).reflectance, good.reflectance)
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("lab.csv", "a,b")
+    assert_refused(path, "is a packed file with 2 tables in it. Unpack it")
+    (tmp_path / "a.dpt").write_text("4000.0,0.3")
+    assert_refused(tmp_path / "a.dpt", "soilnb data convert FOLDER")
+
+
+def test_a_unit_beneath_the_header_is_that_of_soc(write_csv, tmp_path):
+    good, path = read_file(write_csv()), write_csv(rename(factor=10), "kind.csv")
+    path.write_text(below_header(",g kg-1" + "," * len(BANDS))(path.read_text()))
+    site = read_file(path)
+    assert np.allclose(site.soc, good.soc)
+    assert "SOC in g/kg was divided by 10 to give %." in site.notes
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "names"),
+    [
+        ("55°42'12\"N", "13°30'0\"W", ("latitude", "longitude")),
+        ("N 55 42.2", "W 13.5", ("Lat", "Long")),
+        ("55,70333333", "-13,5", ("GPS_LAT", "GPS_LONG")),
+        (55.70333333, -13.5, ("Latitude (deg)", "lon_wgs84_dd")),
+    ],
+)
+def test_places_are_read_as_people_write_them(write_csv, latitude, longitude, names):
+    path = write_csv(with_places(latitude, longitude, names))
+    info = read_file(path).info
+    assert np.allclose(info[["latitude", "longitude"]], (55.70333333, -13.5))
+
+
+def test_values_that_are_not_detected_are_half_of_the_smallest(write_csv):
+    path = write_csv(put("soc", 3, "< LOD"))
+    soc = read_file(path, below_detection="half").soc
+    assert soc[3] == np.delete(soc, 3).min() / 2
+    assert np.isnan(read_file(path, below_detection="unmeasured").soc[3])
+
+
+def test_soc_on_another_sheet_is_named(write_csv, tmp_path):
+    frame = pd.read_csv(write_csv(), dtype={"sample_id": str}).drop(columns="soc")
+    rows = [list(frame.columns), *frame.astype(object).to_numpy().tolist()]
+    sheets = {"S": rows, "Lab": [["ID", "OC %"], ["a", 1.0]]}
+    notes = read_file(write_workbook(tmp_path / "a.xlsx", sheets)).notes
+    assert "The sheet 'Lab' has 'OC %', which is not read: copy it" in notes[0]
 
 
 def test_comments_row_names_and_windows_letters_are_read_and_said(write_csv):

@@ -18,7 +18,7 @@ from layouts_helpers import (
     write_folder,
 )
 
-from soilnb.datasets.files.layouts import add_plotcode, recognise
+from soilnb.datasets.files.layouts import plotcode, recognise, with_plotcode
 from soilnb.datasets.files.report import inspect_file, read_file
 from soilnb.preprocessing import resample
 
@@ -359,7 +359,8 @@ def test_namibia_is_a_country_and_not_missing(icraf, tmp_path):
 
 def test_plot_codes_are_of_one_style_and_own_names_win_over_those_of_a_library():
     for code in ("BR 12", "br012", "BR-12", "BR 12.0"):
-        assert add_plotcode({"plotcode": code})["plotcode"] == "BR 12"
-    assert add_plotcode({"country": "Brazil"}) == {"country": "Brazil"}
+        assert plotcode(code) == "BR 12"
+    assert plotcode("Brazil") == "Brazil"
+    assert [*with_plotcode(pd.DataFrame({"country": ["Brazil"]}))] == ["country"]
     assert recognise(["Batch_Labid", "ORGC", "W350"]).name == "ICRAF-ISRIC"
     assert recognise(["sample_id", "soc", "W350"]) is None

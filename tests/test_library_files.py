@@ -231,8 +231,7 @@ def test_progress_runs_to_the_end(many_rows, ossl, tmp_path):
 
 
 def test_only_the_numbers_grow_with_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "MIN_BLOCK_BYTES", 2**17)
-    monkeypatch.setattr(table, "CELL_BYTES", 2**9)
+    monkeypatch.setattr(table, "BLOCK_CELLS", 10_000)
     monkeypatch.setattr(rows, "BLOCK_ROWS", 100)
     monkeypatch.setattr(quantities, "MAX_DECIDING_VALUES", 20_000)
     monkeypatch.setattr(report, "MAX_VALUES_KEPT", 20_000)

@@ -1,5 +1,6 @@
 """Parameters, steps and the command: what is refused, what is fresh, what is shown."""
 
+import shlex
 import sys
 
 import nbformat
@@ -10,14 +11,13 @@ from command_helpers import soilnb
 from matplotlib import pyplot as plt
 
 from soilnb.datasets import LIBRARIES, SITES
-from soilnb.workflow import book, execute, params, run, show, stamps
+from soilnb.workflow import book, data, execute, params, run, show, stamps
 from soilnb.workflow.steps import OF_SITE, STEPS, plan_steps
 
 
 def test_every_step_has_a_notebook_whose_parameters_all_have_rules():
     free = {"country", "measured", "collect"}  # any text; a file; true or false
-    columns = {"soc_column", "id_column"}  # names that a file has
-    free |= columns | {f"library_{name}" for name in columns}
+    free |= {"soc_column", "id_column"}  # names that a file has
     for name, entry in STEPS.items():
         declared = params.declared(name)
         shared = {"site", "library", "profile", "seed"} if entry.site else set()
@@ -47,6 +47,12 @@ def test_steps_read_only_earlier_steps():
         ("01_data", {"wavelength_range": [9, 1]}, "two increasing numbers in nm"),
         ("01_data", {"wavelength_range": ["a", "b"]}, "must be a list of float"),
         ("01_data", {"quantity": "refl"}, "Unknown quantity 'refl'"),
+        ("01_data", {"library_file": "axis=nm"}, "Unknown axis 'nm'"),
+        (
+            "01_data",
+            {"library_quantity": "percent"},
+            "Of a library's file say library_file='quantity=...'",
+        ),
         ("01_data", {"soc_unit": "g/dm3"}, "Unknown soc_unit 'g/dm3'"),
         ("03_rs_local", {"drop_fraction": 0.9}, "'drop_fraction' must be above 0"),
         (
@@ -164,7 +170,7 @@ def without_shape(frame):
         (
             without_shape,
             ["--library", "FILE"],
-            "say library_quantity='reflectance' or library_quantity=",
+            "Say it with: -p library_file=quantity=reflectance (or absorbance)",
         ),
     ],
 )
@@ -177,6 +183,26 @@ def test_file_that_cannot_be_used_is_refused_before_anything_is_written(
     assert done.returncode == 1
     assert message in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+def test_the_line_that_a_library_s_check_ends_with_mends_it(write_csv):
+    def change(frame):
+        frame = pd.concat([frame, frame.assign(sample_id="b" + frame["sample_id"])])
+        return frame.rename(columns={"soc": "Humus"})
+
+    path = str(write_csv(change))
+    lines, _ = data.check_library(path, params.check_parameters("01_data", {}))
+    said, line = lines[-1].split(": -p ")
+    assert said == "Say it with"
+    given = params.parse_assignments(shlex.split(line), ["01_data"])["01_data"]
+    assert given == {"library_file": "soc_column=Humus, soc_kind=organic_matter"}
+    lines, usable = data.check_library(path, params.check_parameters("01_data", given))
+    assert usable
+    assert "  Organic matter was divided by 1.724 to give SOC." in lines
+    given = {"site": str(write_csv(name="good.csv")), "library": path}
+    lines, usable = data.check_file(params.check_parameters("01_data", given))
+    assert not usable
+    assert lines[-1].endswith("library_file=soc_column=Humus, soc_kind=organic_matter'")
 
 
 def in_part(frame):

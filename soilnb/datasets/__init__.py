@@ -9,6 +9,7 @@ from soilnb.datasets.files import (
     find_files,
     inspect_file,
     is_table,
+    parse_options,
     read_candidates,
     read_file,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "make_library",
     "make_site",
     "open_files",
+    "parse_options",
     "read_candidates",
     "read_file",
     "wavelength_range",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_int
-from soilnb.datasets.sets import fetch_set
+from soilnb.datasets.sets import fetch_set, read_own
 
 Floats = npt.NDArray[np.float64]
 Layers = Sequence[tuple[float, float]]
@@ -310,14 +309,7 @@ def _read_rasters() -> tuple[npt.NDArray[np.float32], Floats, float]:
 
 def _read_table(path: Path) -> Profiles:
     """Return the profiles of a user's table, or raise one sentence."""
-    if not path.is_file():
-        msg = f"There is no file '{path}'. Check the path of 'data'."
-        raise FileNotFoundError(msg)
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype={"profile": str})
-    except (ValueError, csv.Error) as error:  # not of text, or of no columns
-        msg = f"'{path.name}' must be a table in a CSV file, got: {error}. Mend it."
-        raise ValueError(msg) from error
+    table = read_own(path, dtype={"profile": str})
     if missing := [name for name in NEEDED if name not in table]:
         rule = f"must have the columns {', '.join(NEEDED)}"
         _refuse(path, rule, f"none named {missing[0]!r} among {', '.join(table)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_choice
-from soilnb.datasets.sets import fetch_set
+from soilnb.datasets.sets import fetch_set, read_own
 
 Floats = npt.NDArray[np.float64]
 
@@ -263,14 +262,7 @@ def climate_features(
 
 def _read_table(path: Path, target: str, region: str) -> Sites:
     """Return the sites of a user's table, or raise one sentence."""
-    if not path.is_file():
-        msg = f"There is no file '{path}'. Check the path of 'data'."
-        raise FileNotFoundError(msg)
-    try:
-        table = pd.read_csv(path, sep=None, engine="python")
-    except (ValueError, csv.Error) as error:  # not of text, or of no columns
-        msg = f"'{path.name}' must be a table in a CSV file, got: {error}. Mend it."
-        raise ValueError(msg) from error
+    table = read_own(path)
     numeric = _check_columns(path, table, target, region)
     others = [name for name in table if name not in (*numeric, region)]
     y = numeric[target].to_numpy(np.float64)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from soilnb._files import digest
 from soilnb._validation import check_choice
@@ -86,3 +90,15 @@ def fetch_set(
         if report is not None:
             report(done, len(sets[name].files))
     return found
+
+
+def read_own(path: Path, **options: Any) -> pd.DataFrame:
+    """Return a user's table in place of a data set, or raise one sentence."""
+    if not path.is_file():
+        msg = f"There is no file '{path}'. Check the path of 'data'."
+        raise FileNotFoundError(msg)
+    try:
+        return pd.read_csv(path, sep=None, engine="python", **options)
+    except (ValueError, csv.Error) as error:  # not of text, or of no columns
+        msg = f"'{path.name}' must be a table in a CSV file, got: {error}. Mend it."
+        raise ValueError(msg) from error

@@ -29,6 +29,7 @@ from soilnb.datasets import (
     load_library,
     load_site,
     open_files,
+    parse_options,
 )
 from soilnb.study import LIBRARY_ROWS_MIN, Study, prepare, why_unrelated
 from soilnb.workflow.places import resolve
@@ -62,11 +63,13 @@ def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLib
     """Return the library as it was measured."""
     try:
         return load_library(
-            resolve(values["library"]), progress=progress, **_told_of_library(values)
+            resolve(values["library"]),
+            progress=progress,
+            **parse_options(values["library_file"]),
         )
     except ValueError as error:  # the reader speaks of quantity and soc_unit
-        text = _as_library(str(error))
-        msg = f"Library {values['library']!r}: {text}"
+        line = " ".join(_say_it([str(error)], of_library=True))
+        msg = f"Library {values['library']!r}: {error} {line}".strip()
         raise ValueError(msg) from error
 
 
@@ -77,17 +80,6 @@ def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
         measured=resolve(values["measured"]),
         **{name: values[name] for name in OPTIONS},
     )
-
-
-def _told_of_library(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was told of a library's file."""
-    named = {name: f"library_{name}" for name in OPTIONS}
-    return {name: values[of] for name, of in named.items() if of in values}
-
-
-def _as_library(text: str) -> str:
-    """Return a sentence of the reader with the names of a library's parameters."""
-    return re.sub(rf"\b({'|'.join(OPTIONS)})(?=['=])", r"library_\1", text)
 
 
 def measured_site(step: Step) -> SpectralLibrary:
@@ -142,16 +134,17 @@ def fetch_file(name: str) -> list[str]:
 
 def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
     """Return what is understood of a library's file, and whether it can be used."""
-    told: dict[str, Any] = _told_of_library(values)
+    told: dict[str, Any] = {name: values[name] for name in OPTIONS}
+    told |= parse_options(values["library_file"])
     report = inspect_file(path, soc_required=False, **told)
-    problems = [_as_library(problem) for problem in report.problems]
+    problems = [*report.problems]
     n_rows = len(report.library) if report.library is not None else LIBRARY_ROWS_MIN
     if n_rows < LIBRARY_ROWS_MIN:
         problems.append(
             f"A library must have at least {LIBRARY_ROWS_MIN} rows for a run, got "
             f"{n_rows}. Add samples, or use another library."
         )
-    return _conclude(report.understood(), problems, "library_"), not problems
+    return _conclude(report.understood(), problems, of_library=True), not problems
 
 
 def check_file(
@@ -210,21 +203,29 @@ def _describe_study(study: Study, verbose: bool) -> list[str]:
     return lines + [warning for warning in [why_unrelated(study)] if warning]
 
 
-def _conclude(lines: list[str], problems: Sequence[str], prefix: str = "") -> list[str]:
+def _conclude(
+    lines: list[str], problems: Sequence[str], *, of_library: bool = False
+) -> list[str]:
     """Return the lines with what is wrong, and the parameters that may mend it."""
     if not problems:
         return [*lines, "Nothing is wrong."]
-    lines = [*lines, "Wrong:", *(f"  {problem}" for problem in problems)]
+    wrong = [f"  {problem}" for problem in problems]
+    return [*lines, "Wrong:", *wrong, *_say_it(problems, of_library=of_library)]
+
+
+def _say_it(problems: Sequence[str], *, of_library: bool = False) -> list[str]:
+    """Return the line with the parameters that problems name, if they name any."""
     found: dict[str, list[str]] = {}
-    names = "|".join(f"{prefix}{name}" for name in OPTIONS)
-    for name, value in re.findall(rf"\b({names})='([^']+)'", " ".join(problems)):
-        if value not in found.setdefault(name, []):
-            found[name].append(value)
-    parts = []
-    for name, (value, *others) in found.items():
-        more = f" (or {', '.join(others)})" if others else ""
-        parts.append(f"-p {shlex.quote(f'{name}={value}')}{more}")
-    return [*lines, f"Say it with: {' '.join(parts)}"] if parts else lines
+    named = rf"\b({'|'.join(OPTIONS)})='([^']+)'"
+    own = " ".join(text for text in problems if "library_file=" not in text)
+    for name, value in dict.fromkeys(re.findall(named, own)):
+        found.setdefault(name, []).append(value)
+    parts = [f"{name}={values[0]}" for name, values in found.items()]
+    others = [f" (or {', '.join(rest)})" * bool(rest) for _, *rest in found.values()]
+    if of_library and parts:
+        parts, others = [f"library_file={', '.join(parts)}"], ["".join(others)]
+    given = [f"-p {shlex.quote(p)}{o}" for p, o in zip(parts, others, strict=True)]
+    return [f"Say it with: {' '.join(given)}"] if given else []
 
 
 def _plot_spectra(site: SpectralLibrary, name: str) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
-from soilnb.datasets import CHOICES, wavelength_range
+from soilnb.datasets import CHOICES, OPTIONS, parse_options, wavelength_range
 from soilnb.preprocessing import check_wavelength_range
 from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
@@ -150,7 +150,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_folds": _between(0, 1000),
     "wavelength_range": _check_range,
     **{name: _one_of("", *choices) for name, choices in CHOICES.items()},
-    **{f"library_{name}": _one_of("", *choices) for name, choices in CHOICES.items()},
+    "library_file": lambda _, value: parse_options(value),
     "design": _one_of("", *DRAWN_BY),
     "data": _check_text,
     "target_column": _check_text,
@@ -219,12 +219,20 @@ def _check_type(name: str, kind: str, value: Any) -> None:
         raise TypeError(msg)
 
 
+def _hint(name: str, names: Iterable[str]) -> str:
+    """Return what may have been meant by a name that there is not."""
+    option = name.removeprefix("library_")
+    if name != option in OPTIONS:
+        return f" Of a library's file say library_file='{option}=...'."
+    return suggestion(name, names)
+
+
 def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all parameters of a step: the given ones, the defaults, the profile's."""
     known = declared(step)
     for name in given:
         if name not in known:
-            hint = suggestion(name, known)
+            hint = _hint(name, known)
             msg = (
                 f"Unknown parameter {name!r} of {step}.{hint} "
                 f"It has {', '.join(known)}."
@@ -261,7 +269,7 @@ def parse_assignments(
         owners = [step for step in steps if name in declared(step)]
         if not owners:
             names = sorted({key for step in steps for key in declared(step)})
-            hint = suggestion(name, names)
+            hint = _hint(name, names)
             msg = f"Unknown parameter {name!r}.{hint} There are {', '.join(names)}."
             raise ValueError(msg)
         if name in found[owners[0]]:

@@ -4,7 +4,7 @@ from soilnb.datasets.files.candidates import read_candidates
 from soilnb.datasets.files.convert import convert_folder
 from soilnb.datasets.files.report import FileReport, inspect_file, read_file
 from soilnb.datasets.files.table import LISTED, find_files, is_table, stem
-from soilnb.datasets.files.told import CHOICES, OPTIONS
+from soilnb.datasets.files.told import CHOICES, OPTIONS, parse_options
 
 __all__ = [
     "CHOICES",
@@ -15,6 +15,7 @@ __all__ = [
     "find_files",
     "inspect_file",
     "is_table",
+    "parse_options",
     "read_candidates",
     "read_file",
     "stem",

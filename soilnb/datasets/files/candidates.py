@@ -45,13 +45,13 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
         msg = f"There is no file '{path}'. Check the path."
         raise ValueError(msg)
     table = read_cells(path, _FIELDS, _find_columns)
-    ids = pd.Series(table.ids)
+    ids = table.cells["sample_id"]
     if (twice := ids[ids.duplicated()]).size:
         msg = f"Column 'sample_id' has {twice.iloc[0]!r} twice. Name each place once."
         raise TableError(msg)
-    found: dict[str, object] = {"sample_id": table.ids}
+    found: dict[str, object] = {"sample_id": ids}
     if "stratum" in table.cells:
-        names = np.array(table.cells["stratum"])
+        names = table.cells["stratum"].to_numpy(object)
         table.check(names == "", "stratum", "be filled in for every place", _REMEDY)
         found["stratum"] = names
     for name in CANDIDATE_NUMBERS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,13 @@ COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 SOIL_COLUMNS = ("bulk_density", "depth_cm")  # what a stock needs, g/cm3 and cm
 NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
 KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
+PLACES = {"lat": "latitude", "lon": "longitude", "lng": "longitude"}
+PLACES |= {"long": "longitude", **{name: name for name in COORDINATES}}
+NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
+SAY_CONVERT = (
+    "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
+)
+ONE_SPECTRUM = f"A wavelength and a value in each line are one spectrum. {SAY_CONVERT}"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
     "": lambda value: value,
@@ -36,6 +44,11 @@ TO_NM = {  # by what the names of the bands are
     "wavenumber": lambda value: 1e7 / value if value else 0.0,
     "micrometre": lambda value: 1000 * value,
 }
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]  # spectra, to save memory
+Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[Any]
 Bands = list[tuple[int, float]]  # position and wavelength of each
 
 
@@ -59,7 +72,7 @@ class Layout:
     names: tuple[str, ...]
     known: dict[str, int]
     spectral: tuple[int, ...]
-    wavelengths: npt.NDArray[np.float64]
+    wavelengths: Floats
     was_sorted: bool
     published: Published | None = None
     soc_kind: str = ""
@@ -100,31 +113,31 @@ def find_columns(
     """
     told = told or Told()
     names = tuple(str(name).strip() for name in names)
-    known = {
-        name.lower(): position
-        for position, name in enumerate(names)
-        if name.lower() in KNOWN_COLUMNS
-    }
+    known = {n.lower(): p for p, n in enumerate(names) if n.lower() in KNOWN_COLUMNS}
     own = told.soc_column or told.id_column or set(REQUIRED) <= set(known)
     if not own and (published := recognise(names)):
         return _find_published(names, published, joined)
+    if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
+        raise TableError(ONE_SPECTRUM)
     spectral, problems, notes = wavelength_columns(names, told.axis)
-    bands = {position for position, _ in spectral}
-    others = {p: name for p, name in enumerate(names) if p not in bands}
+    others = dict(enumerate(names))
+    for position, _ in spectral:
+        del others[position]
     carbon = find_carbon(others, told, required=soc_required)
-    ids, no_ids, said = find_ids(others, told)
+    ids, no_ids, of_ids = find_ids(others, told)
     missing = [problem for problem in (carbon.problem, no_ids) if problem]
-    problems = [*missing, *_repeated_columns(names, spectral), *problems]
-    if problems:
-        raise TableError(*problems)
+    notes += [note for note in (of_ids, carbon.note) if note]
     known |= {"sample_id": ids} if ids is not None else {}
     known |= {"soc": carbon.position} if carbon.position is not None else {}
-    ordered = sorted(known.items(), key=itemgetter(1))
-    layout = _make_layout(names, dict(ordered), spectral)
-    notes += [note for note in (said, carbon.note) if note]
-    return replace(
-        layout, soc_kind=carbon.kind, soc_unit=carbon.unit, notes=tuple(notes)
-    )
+    for position, name in others.items():
+        field = PLACES.get(NOT_OF_PLACE.sub("", name.lower()), "")
+        if field and field not in known:
+            known[field] = position
+            notes.append(f"Column {name!r} was taken as {field}.")
+    problems = [*missing, *_repeated_columns(names, spectral), *problems]
+    known = dict(sorted(known.items(), key=itemgetter(1)))
+    said = {"soc_kind": carbon.kind, "soc_unit": carbon.unit, "notes": tuple(notes)}
+    return _make_layout(names, known, spectral, problems, **said)
 
 
 def _find_published(
@@ -132,41 +145,34 @@ def _find_published(
 ) -> Layout:
     """Tell the columns of a published library apart by its own names."""
     known = published.find_fields(names)
-    missing = ""
-    if not published.has_spectra(names):
-        missing = "vis-NIR spectra"
-    elif "sample_id" not in known:
-        missing = f"column {published.columns['sample_id'][0]!r}"
-    elif not {*SOC_FIELDS} & {*known, *joined}:
-        missing = "SOC beside its spectra"
-    if missing:
+    lacks = {
+        "vis-NIR spectra": not published.has_spectra(names),
+        f"column {published.columns['sample_id'][0]!r}": "sample_id" not in known,
+        "SOC beside its spectra": not {*SOC_FIELDS} & {*known, *joined},
+    }
+    if missing := next((what for what, is_true in lacks.items() if is_true), ""):
         msg = f"This table of {published.name} has no {missing}. {published.tables}"
         raise TableError(msg)
     bands = published.find_bands(names)
     spectral, problems, _ = wavelength_columns(bands)
     only_spectral = [name if nm else "" for name, nm in zip(names, bands, strict=True)]
     problems = [*_repeated_columns(only_spectral, spectral), *problems]
-    if problems:
-        raise TableError(*problems)
-    return _make_layout(names, known, spectral, published)
+    return _make_layout(names, known, spectral, problems, published=published)
 
 
 def _make_layout(
     names: tuple[str, ...],
     known: dict[str, int],
     spectral: Bands,
-    published: Published | None = None,
+    problems: Sequence[str],
+    **more: Any,
 ) -> Layout:
-    """Return the layout of a table, its wavelengths sorted."""
+    """Return the layout of a table, its wavelengths sorted, or raise its problems."""
+    if problems:
+        raise TableError(*problems)
     ordered = sorted(spectral, key=itemgetter(1))
-    return Layout(
-        names=names,
-        known=known,
-        spectral=tuple(position for position, _ in ordered),
-        wavelengths=np.array([wavelength for _, wavelength in ordered]),
-        was_sorted=ordered == spectral,
-        published=published,
-    )
+    positions, nm = zip(*ordered, strict=True)
+    return Layout(names, known, positions, np.array(nm), ordered == spectral, **more)
 
 
 def wavelength_columns(
@@ -178,42 +184,39 @@ def wavelength_columns(
     and depth_30 it is the style with the most columns.
     """
     low, high = WAVELENGTH_LIMITS_NM
-    styles = [*_find_styles(names, axis).values()]
-    inside = [sum(low <= nm <= high for _, nm in bands) for bands in styles]
-    spectra = [
-        bands for bands, n in zip(styles, inside, strict=True) if n >= MIN_WAVELENGTHS
-    ]
+    styles = _find_styles(names, axis)
+    inside = [[band for band in bands if low <= band[1] <= high] for bands in styles]
+    spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
     if len(spectra) > 1:
-        first, second = (names[bands[0][0]] for bands in spectra[:2])
-        return spectra[0], [_two_sets(first, second)], []
-    bands = max(spectra or styles, key=len, default=[])
+        first, second = (names[styles[n][0][0]] for n in spectra[:2])
+        return styles[spectra[0]], [_two_sets(first, second)], []
+    bands = max([styles[n] for n in spectra] or styles, key=len, default=[])
     if axis in ("wavenumber", "micrometre") and spectra:
-        kept = [(position, nm) for position, nm in bands if low <= nm <= high]
+        kept = inside[spectra[0]]
         if 2 * len(kept) >= len(bands):
-            note = f"The bands were converted from {axis}s to nm"
             less = f", {len(bands) - len(kept)} outside of {low}-{high} nm left out"
-            note += less * (len(kept) < len(bands)) + "."
+            less *= len(kept) < len(bands)
+            note = f"The bands were converted from {axis}s to nm{less}."
             return kept, _set_problems(names, kept), [note]
     return bands, _wavelength_problems(names, bands, axis), []
 
 
-def _find_styles(names: Sequence[str], axis: str) -> dict[tuple[str, ...], Bands]:
-    """Return the columns whose names differ in one number only, by their words."""
+def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
+    """Return the columns whose names differ in one number only, style by style."""
     found: dict[tuple[str, ...], list[tuple[int, list[float]]]] = {}
     for position, name in enumerate(names):
         if texts := NUMBER.findall(name):
-            numbers = [float(text.replace(",", ".")) for text in texts]
+            nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]
             words = tuple(word.strip() for word in NUMBER.split(name.lower()))
-            found.setdefault(words, []).append((position, numbers))
+            found.setdefault(words, []).append((position, nm))
     low, high = WAVELENGTH_LIMITS_NM
-    styles = {}
-    for words, columns in found.items():
-        table = np.array([numbers for _, numbers in columns])
-        nm = np.array([[TO_NM[axis](value) for value in row] for row in table])
-        varied = [len({*column}) for column in table.T]
-        inside = ((nm >= low) & (nm <= high)).sum(axis=0)
-        slot = max(range(len(varied)), key=lambda n: (inside[n] * varied[n], varied[n]))
-        styles[words] = [(columns[n][0], float(nm[n, slot])) for n in range(len(nm))]
+    styles = []
+    for columns in found.values():
+        table = np.array([nm for _, nm in columns])
+        varied = np.array([len({*column}) for column in table.T])
+        inside = ((table >= low) & (table <= high)).sum(axis=0) * varied
+        slot = np.lexsort((-np.arange(len(varied)), varied, inside))[-1]
+        styles.append([(position, float(nm[slot])) for position, nm in columns])
     return styles
 
 
@@ -228,57 +231,45 @@ def _two_sets(first: str, second: str) -> str:
 def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[str]:
     """Return what is wrong with the wavelengths in the column names."""
     if len(bands) < MIN_WAVELENGTHS:
-        listed = ", ".join(repr(name) for name in names[:8]) or "none"
-        more = ", ..." if len(names) > 8 else ""
+        listed = ", ".join(map(repr, names[:8])) + ", ..." * (len(names) > 8) or "none"
         return [
             f"A file needs at least {MIN_WAVELENGTHS} wavelength columns, named by nm "
-            f"such as '420' or 'wl_420', got {len(bands)}. The columns are "
-            f"{listed}{more}. Give each sample one row, with a column per wavelength."
+            f"such as '420' or 'wl_420', got {len(bands)}. The columns are {listed}. "
+            "Give each sample one row, with a column per wavelength."
         ]
-    values = [wavelength for _, wavelength in bands]
-    least, most = min(values), max(values)
-    low, high = WAVELENGTH_LIMITS_NM
+    values = [nm for _, nm in bands]
+    least, most, (low, high) = min(values), max(values), WAVELENGTH_LIMITS_NM
+    advice = _axis_advice(least, most, axis)
     if least <= MAX_FIRST_INDEX and np.all(np.diff(values) == 1):
-        first, last = names[bands[0][0]], names[bands[-1][0]]
-        return [
-            f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to "
-            f"{most:g}. The columns {first!r} to {last!r} are numbered, not named by "
-            "their wavelength. Name them by nm; of a transposed table, give each "
-            "sample one row."
-        ]
-    if low <= least and most <= high:
+        advice = (
+            f"The columns {names[bands[0][0]]!r} to {names[bands[-1][0]]!r} are "
+            "numbered, not named by their wavelength. Name them by nm; of a transposed "
+            "table, give each sample one row."
+        )
+    elif low <= least and most <= high:
         return _set_problems(names, bands)
-    return [
-        f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to {most:g}. "
-        f"{_axis_advice(least, most, axis)}"
-    ]
+    rule = f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to {most:g}."
+    return [f"{rule} {advice}"]
 
 
 def _axis_advice(least: float, most: float, axis: str) -> str:
     """Return what bands out of the limits may be, and what to do."""
     low, high = WAVELENGTH_LIMITS_NM
+    nm, advice = (least, most), "Remove the columns outside."
+    is_far = least > high or (axis and most > 2 * high)
     if most < MAX_MICROMETRES:
-        nm = [1000 * least, 1000 * most]
-        if nm[0] > high or nm[1] > 2 * high:
-            return _mid_infrared(*nm)
-        return "They look like micrometres: say axis='micrometre', or multiply by 1000."
-    if least >= low and most > MAX_GRID_NM and not axis:
-        nm = [1e7 / most, 1e7 / least]
-        if nm[1] - max(high, nm[0]) > min(high, nm[1]) - nm[0]:  # most lies beyond
-            return _mid_infrared(*nm)
-        return (
-            "They look like wavenumbers in cm-1: wavelength in nm = 10,000,000 / "
-            "wavenumber. Say axis='wavenumber' to convert them."
-        )
-    if least > high or (axis and most > 2 * high):
-        return _mid_infrared(least, most)
-    return "Remove the columns outside."
-
-
-def _mid_infrared(least: float, most: float) -> str:
-    """Return the sentence for bands that are of no use here."""
+        nm, advice = (1000 * least, 1000 * most), "They look like micrometres: say "
+        advice += "axis='micrometre', or multiply by 1000."
+        is_far = nm[0] > high or nm[1] > 2 * high
+    elif least >= low and most > MAX_GRID_NM and not axis:
+        nm, advice = (1e7 / most, 1e7 / least), "They look like wavenumbers in cm-1: "
+        advice += "wavelength in nm = 10,000,000 / wavenumber. Say axis='wavenumber' "
+        advice += "to convert them."
+        is_far = nm[1] - max(high, nm[0]) > min(high, nm[1]) - nm[0]  # mostly beyond
+    if not is_far:
+        return advice
     return (
-        f"They look like the mid-infrared, {least:.0f} to {most:.0f} nm, which cannot "
+        f"They look like the mid-infrared, {nm[0]:.0f} to {nm[1]:.0f} nm, which cannot "
         "be used: the method needs visible and near-infrared spectra."
     )
 
@@ -287,7 +278,7 @@ def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
     """Return what is wrong with bands as one set: copies between, or a stranger."""
     ordered = sorted(bands, key=itemgetter(1))
     nm = np.array([wavelength for _, wavelength in ordered])
-    base = {value for value in nm if value % 1 == 0}
+    base = {*nm[nm % 1 == 0]}
     copies = [n for n, value in enumerate(nm) if round(value - 0.1, 6) in base]
     tenths = len({round(value % 1, 6) for value in nm})
     if len(copies) >= MIN_MANGLED * len(nm) and tenths < 10:
@@ -299,7 +290,7 @@ def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
     ]
 
 
-def off_grid(nm: npt.NDArray[np.float64]) -> list[int]:
+def off_grid(nm: Floats) -> list[int]:
     """Return the bands, at most three, that a regular grid would not have.
 
     >>> off_grid(np.array([400.0, 410, 420, 423, 430, 440, 450, 460, 470, 480, 490]))
@@ -311,9 +302,8 @@ def off_grid(nm: npt.NDArray[np.float64]) -> list[int]:
     before, after = np.r_[np.inf, steps], np.r_[steps, np.inf]
     far = max(MIN_ALONE_NM, 5 * usual)
     odd = (before > far) & (after > far)
-    splits = np.isclose(before + after, usual, atol=1e-3)
     if np.isclose(steps, usual, atol=1e-3).sum() >= MIN_SHARE_REGULAR * len(steps) - 2:
-        odd |= splits
+        odd |= np.isclose(before + after, usual, atol=1e-3)
     places = np.flatnonzero(odd)
     return places.tolist() if len(places) <= 3 else []
 

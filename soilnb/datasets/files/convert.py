@@ -15,21 +15,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets.files.columns import MIN_WAVELENGTHS, TableError
+from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, TableError
 from soilnb.datasets.files.measured import read_laboratory
 from soilnb.datasets.files.replicates import STEM
 
-Floats = npt.NDArray[np.float64]
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MAX_NM = 3000  # an axis that goes further is of wavenumbers
 TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
-COUNTER = re.compile(r"(.*?\D)\d{3,5}|(.*?)[._-]\d+")  # that instruments add to a name
+COUNTER = re.compile(
+    r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$"
+)  # of an instrument
 SAY_VENDOR = "Reading {kind} files needs {package}: pip install 'soilnb[vendor]'."
 
 
@@ -137,22 +137,23 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
     """Return the sample and SOC of each spectrum, its name, and what was joined."""
     column, pairs = read_laboratory(table)
     soc = {name.lower(): (name, text) for name, text in pairs}
-    found = []
-    for name in ids:
-        stems = [name, *(m[1] or m[2] for m in [COUNTER.fullmatch(name)] if m)]
-        stems += [m[1] for m in [STEM.fullmatch(name)] if m]
-        known = (s for s in (t.lower().rstrip("._- ") for t in stems) if s in soc)
-        found.append(next(known, ""))
-    names = [soc[key][0] if key else name for key, name in zip(found, ids, strict=True)]
-    n = len({*found} - {""})
-    note = f"{n} of {len(soc)} samples of {table.name} have a spectrum."
+
+    def find(name: str) -> tuple[str, str]:
+        stems = (name, COUNTER.sub(r"\1\2", name), STEM.sub(r"\1", name))
+        keys = (text.lower().rstrip("._- ") for text in stems)
+        return next((soc[key] for key in keys if key in soc), (name, ""))
+
+    found = [find(name) for name in ids]
+    n = len({*found} & {*pairs})
     if not n:
         msg = (
             f"No sample of {table.name} (first: {next(iter(soc))!r}) has a file of its "
             f"name (first: {ids[0]!r}). Name the samples as the files."
         )
         raise TableError(msg)
-    return names, [soc[key][1] if key else "" for key in found], column, note
+    note = f"{n} of {len(soc)} samples of {table.name} have a spectrum."
+    names, texts = ([*column] for column in zip(*found, strict=True))
+    return names, texts, column, note
 
 
 def _read_asd(file: Path) -> Spectrum | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,24 @@ from soilnb.datasets.files.columns import (
     TableError,
     wavelength_columns,
 )
-from soilnb.datasets.files.roles import find_ids
+from soilnb.datasets.files.roles import find_ids, read_name
 from soilnb.datasets.files.table import Source, as_texts, make_batch, parse_texts
 from soilnb.datasets.files.told import Told
 
 AXIS_NAMES = {"wavelength", "wavelengths", "wl", "nm", "lambda", "wavenumber"}
 AXIS_NAMES |= {"wavenumbers", "wave"}
+UNIT_WORDS = {
+    "",
+    "-",
+    "--",
+    "nm",
+    "text",
+    "fraction",
+    "no unit",
+    "unit",
+    "units",
+    "a.u.",
+}
 VALUE_NAMES = {"reflectance", "refl", "value", "values", "absorbance", "spectrum"}
 VALUE_NAMES |= {"spectra", "r", "intensity", "percent"}
 
@@ -102,3 +115,25 @@ def _long(
 
 
 KINDS = (_transposed, _long)
+
+
+def take_units(source: Source) -> Source:
+    """Return a table without a row of units beneath its header.
+
+    The unit of carbon becomes a part of the column's name.
+    """
+    first = next(source.batches, None)
+    if first is None or not len(first):
+        return source
+    cells = [as_texts(column)[0] for column in first.slice(0, 1).columns]
+    units = {cell: read_name(f"soc {cell}").unit for cell in {*cells}}
+    plain = {cell for cell in units if cell.lower().strip("[]()") in UNIT_WORDS}
+    if not all(cell in plain or unit for cell, unit in units.items()):
+        return replace(source, batches=chain([first], source.batches))
+    names = [
+        f"{name} ({cell})" if units[cell] and read_name(name).kind else name
+        for name, cell in zip(source.names, cells, strict=True)
+    ]
+    notes = (*source.notes, "The row of units beneath the header was read.")
+    batches = chain([first.slice(1)], source.batches)
+    return replace(source, names=names, batches=batches, notes=notes)

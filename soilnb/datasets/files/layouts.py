@@ -19,18 +19,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 SOC_FIELDS = ("soc", "soc_2", "soc_3")  # the first that has a number counts
-TEXT_FIELDS = (  # in which a comma is a comma
-    "sample_id",
-    "sampleno",
-    "site",
-    "plotcode",
-    "iso",
-    "country",
-    "source",
-    "licence",
-)
+# in which a comma is a comma
+TEXT_FIELDS = {"sample_id", "sampleno", "site", "plotcode", "iso", "country"}
+TEXT_FIELDS |= {"source", "licence"}
 MIN_BANDS = 10
 SEE_LICENCE = "see the data set's own"
 
@@ -51,7 +45,7 @@ class Published:
 
     `columns` has the names of a field in the editions of the library; `spectral` the
     group nm; `keys` join its tables, one after the other; `tables` says in messages
-    which belong together; `describe` makes a row of `info` of a sample's fields.
+    which belong together; `describe` makes columns of `info` of the samples' fields.
     """
 
     name: str
@@ -59,7 +53,7 @@ class Published:
     spectral: re.Pattern[str]
     keys: tuple[str, ...]
     tables: str
-    describe: Callable[[Mapping[str, str]], dict[str, str | float]]
+    describe: Callable[[pd.DataFrame], dict[str, pd.Series]]
     quantity: str = "reflectance"
     soc_unit: str = "%"
 
@@ -106,18 +100,24 @@ def recognise(names: Sequence[str]) -> Published | None:
     return OSSL if OSSL.has_spectra(names) else None
 
 
-def add_plotcode(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields with a plot code in one style, where they tell it.
+def plotcode(code: str) -> str:
+    """Return a plot code in one style.
 
-    >>> add_plotcode({"iso": "BR", "profile": "12"})["plotcode"]
+    >>> plotcode("br-012.0")
     'BR 12'
     """
-    code = fields.get("plotcode", "")
-    if not code and "iso" in fields and "profile" in fields:
-        code = f"{fields['iso']} {fields['profile']}"
-    if match := re.fullmatch(r"([a-z]+)\W*0*(\d+)(\.0)?", code, re.IGNORECASE):
-        code = f"{match[1].upper()} {match[2]}"
-    return {**fields, "plotcode": code} if code else dict(fields)
+    match = re.fullmatch(r"([a-z]+)\W*0*(\d+)(\.0)?", code, re.IGNORECASE)
+    return f"{match[1].upper()} {match[2]}" if match else code
+
+
+def with_plotcode(fields: pd.DataFrame) -> pd.DataFrame:
+    """Return the fields of samples with a plot code in one style, if any."""
+    if {"iso", "profile"} <= {*fields}:
+        own = fields["iso"] + " " + fields["profile"]
+        fields["plotcode"] = fields.get("plotcode", own).fillna(own)
+    if "plotcode" in fields:
+        fields["plotcode"] = fields["plotcode"].map(plotcode, na_action="ignore")
+    return fields
 
 
 def _plain(name: str) -> str:
@@ -125,55 +125,55 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _number(fields: Mapping[str, str], field: str) -> float:
-    """Return a field as a number, NaN where it is none."""
-    try:
-        return float(fields.get(field, "nan"))
-    except ValueError:
-        return np.nan
+def _text(fields: pd.DataFrame, name: str, default: str | pd.Series) -> pd.Series:
+    """Return a field as text, the default where it is not known."""
+    empty = pd.Series(np.nan, fields.index, dtype=object)
+    return fields.get(name, empty).fillna(default)
 
 
-def _depth(fields: Mapping[str, str]) -> str:
-    """Return the depth of a sample, such as "0-20 cm", or ""."""
-    top, bottom = _number(fields, "top"), _number(fields, "bottom")
-    return "" if np.isnan(top + bottom) else f"{top:g}-{bottom:g} cm"
+def _number(fields: pd.DataFrame, name: str) -> pd.Series:
+    """Return a field as numbers, NaN where it is none."""
+    return pd.to_numeric(_text(fields, name, "nan"), errors="coerce")
 
 
-def _degrees(fields: Mapping[str, str], name: str, negative: str) -> float:
+def _depth(fields: pd.DataFrame) -> pd.Series:
+    """Return the depths of samples, such as "0-20 cm", or ""."""
+    depths = zip(_number(fields, "top"), _number(fields, "bottom"), strict=True)
+    texts = ["" if np.isnan(a + b) else f"{a:g}-{b:g} cm" for a, b in depths]
+    return pd.Series(texts, fields.index)
+
+
+def _degrees(fields: pd.DataFrame, name: str, negative: str) -> pd.Series:
     """Return decimal degrees from degrees, minutes, seconds and N/S or E/W."""
-    whole = _number(fields, f"{name}_degrees")
-    minutes, seconds = (
-        np.nan_to_num(_number(fields, f"{name}_{part}"))
-        for part in ("minutes", "seconds")
+    whole, *parts = (
+        _number(fields, f"{name}_{part}") for part in ("degrees", "minutes", "seconds")
     )
-    side = fields.get(f"{name}_side", "").lower()
-    value = float(whole + minutes / 60 + seconds / 3600)
-    return -value if side.startswith(negative) else value
+    value = whole + parts[0].fillna(0) / 60 + parts[1].fillna(0) / 3600
+    side = _text(fields, f"{name}_side", "").str.lower()
+    return value.mask(side.str.startswith(negative), -value)
 
 
-def _describe_ossl(fields: Mapping[str, str]) -> dict[str, str | float]:
-    """Return the row of `info` of an OSSL sample; a group is a profile or a point."""
-    source = fields.get("source", OSSL.name)
-    country = fields.get("country", "")
+def _describe_ossl(fields: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns of `info` of OSSL; a group is a profile or a point."""
+    source = _text(fields, "source", OSSL.name)
     return {
         "source": source,
-        "group": f"{source} {fields['site']}" if "site" in fields else source,
-        "country": COUNTRY_NAMES.get(country, country),
-        "licence": fields.get("licence", SEE_LICENCE),
+        "group": (source + " " + _text(fields, "site", np.nan)).fillna(source),
+        "country": _text(fields, "country", "").replace(COUNTRY_NAMES),
+        "licence": _text(fields, "licence", SEE_LICENCE),
         "latitude": _number(fields, "latitude"),
         "longitude": _number(fields, "longitude"),
         "depth": _depth(fields),
     }
 
 
-def _describe_icraf(fields: Mapping[str, str]) -> dict[str, str | float]:
-    """Return the row of `info` of an ICRAF-ISRIC sample; a group is a profile."""
-    country = fields.get("country", "")
+def _describe_icraf(fields: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns of `info` of ICRAF-ISRIC; a group is a profile."""
     return {
-        "source": ICRAF_ISRIC.name,
-        "group": fields.get("plotcode", ICRAF_ISRIC.name),
-        "country": COUNTRY_NAMES.get(country, country),
-        "licence": SEE_LICENCE,
+        "source": _text(fields, "", ICRAF_ISRIC.name),
+        "group": _text(fields, "plotcode", ICRAF_ISRIC.name),
+        "country": _text(fields, "country", "").replace(COUNTRY_NAMES),
+        "licence": _text(fields, "", SEE_LICENCE),
         "latitude": _degrees(fields, "latitude", "s"),
         "longitude": _degrees(fields, "longitude", "w"),
         "depth": _depth(fields),

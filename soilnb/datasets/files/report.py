@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb.datasets.files.carbon import to_percent
 from soilnb.datasets.files.cells import (
     check_cells,
     check_ids,
     leave_out_bands,
     settle_limits,
 )
-from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, TableError
+from soilnb.datasets.files.columns import (
+    COORDINATES,
+    SOIL_COLUMNS,
+    Floats,
+    Mask,
+    Singles,
+    TableError,
+)
 from soilnb.datasets.files.measured import add_measured
-from soilnb.datasets.files.quantities import Findings, to_percent, to_reflectance
+from soilnb.datasets.files.quantities import Findings, to_reflectance
 from soilnb.datasets.files.replicates import Soils, find_soils
 from soilnb.datasets.files.rows import (
     Progress,
@@ -94,24 +101,18 @@ def read_file(
     wavelength, named by its nm in one style ("420", "wl_420", "VNIR_refl_420"), in
     any order. `country`, `group`, `latitude`, `longitude`, `bulk_density` (g/cm3) and
     `depth_cm` are kept, other columns ignored. Other names of organic carbon ("OC",
-    "SOC (g/kg)") and of the samples ("SampleID") are found and said. Text is UTF-8 or
-    Windows-1252, separated by comma, semicolon or tab; with the last two numbers may
-    have a decimal comma. It may be packed with gzip. Transposed tables and long ones
-    (a row per sample and wavelength) are turned.
-
-    The tables of the Open Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are
-    recognised by the names of their columns, joined or as separate tables in one
-    folder.
+    "SOC (g/kg)") and of the samples ("SampleID") are found and said. Transposed tables
+    and long ones (a row per sample and wavelength) are turned. The tables of the Open
+    Soil Spectral Library (OSSL) v1.2 and of ICRAF-ISRIC are recognised by the names of
+    their columns, joined or as separate tables in one folder.
 
     Parameters
     ----------
     path : str or Path
-        A .csv, .csv.gz, .tab, .tsv, .txt, .parquet, .xlsx or .xls file; of OSSL and
-        ICRAF-ISRIC also the folder with its tables.
+        A table (text, Parquet or a workbook); of OSSL and ICRAF-ISRIC also the folder.
     soc_required : bool, default True
         Whether every row counts, as in a site: an impossible value or a gap in a
-        spectrum is then a problem of the file, and rows without SOC are kept with NaN;
-        there may be no SOC at all.
+        spectrum is then a problem of the file, and rows without SOC are kept with NaN.
         Else, as in a library, rows without SOC or spectrum are left out, and single
         values that are missing or out of range become NaN; the notes count all.
     measured : str or Path
@@ -122,22 +123,17 @@ def read_file(
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
     **told : str
-        What the file does not say itself: quantity, axis, soc_column, soc_kind,
-        soc_unit, id_column, replicates, below_detection, country (see the attributes
-        of `Told`).
+        What the file does not say itself: see the attributes of `Told`.
 
     Returns
     -------
     SpectralLibrary
         Reflectance as a fraction, SOC in % (NaN where not measured), wavelengths
-        sorted; `notes` says what
-        was converted, left out and ignored. The group is the file's name without its
-        suffix (of a library with "(library)" behind it), unless there is a column
-        `group`; in OSSL and ICRAF-ISRIC it is the
-        profile or, where that is unknown, the data set. A library of more than 20
-        million values is brought to every 10 nm. With `measured`, info has design
-        (str, "" if not drawn), stratum (Int64) and inclusion_probability (float), of
-        the samples in that table also where they have no SOC.
+        sorted; `notes` says what was converted, left out and ignored. The group is the
+        file's name (of a library with "(library)" behind it), unless there is a column
+        `group`; in OSSL and ICRAF-ISRIC it is the profile or else the data set. A
+        library of more than 20 million values is brought to every 10 nm. With
+        `measured`, info has design, stratum and inclusion_probability.
 
     Raises
     ------
@@ -150,22 +146,16 @@ def read_file(
     --------
     inspect_file : All problems of a file at once.
     """
-    report = inspect_file(
-        path,
-        soc_required=soc_required,
-        measured=measured,
-        progress=progress,
-        **told,
-    )
+    given = {"soc_required": soc_required, "measured": measured, "progress": progress}
+    report = inspect_file(path, **given, **told)  # type: ignore[arg-type]
     if report.library is not None:
         return report.library
+    first, *others = report.problems
     if _missing_file(path, measured):
-        raise FileNotFoundError(report.problems[0])
+        raise FileNotFoundError(first)
     name = report.path.name
-    msg = f"{name}: {report.problems[0]}"
-    more = len(report.problems) - 1
-    if more:
-        msg += f" (and {more} more: soilnb data check {name})"
+    more = f" (and {len(others)} more: soilnb data check {name})" if others else ""
+    msg = f"{name}: {first}{more}"
     raise ValueError(msg)
 
 
@@ -194,24 +184,23 @@ def inspect_file(
     ValueError
         If an option is unknown; never for the contents of the file.
     """
-    known = Told(**told)
-    path = Path(path)
+    known, path = Told(**told), Path(path)
     if missing := _missing_file(path, measured):
         return FileReport(path, (missing,))
-    of_draw: dict[str, Any] = {}
-    note = ""
+    drawn: dict[str, Any] = {}
     try:
         rows = read_rows(path, known, every_row=soc_required, progress=progress)
         rows, found = leave_out_bands(rows)
         rows, soils, more = find_soils(rows, known)
         found += more
         if measured:
-            rows, of_draw, note = add_measured(rows, Path(measured), known, soils.names)
+            lab = Path(measured)
+            rows, drawn, note = add_measured(rows, lab, known, soils.names)
+            found += Findings(notes=(note,))
     except TableError as error:
         return FileReport(path, error.problems)
     rows, more = settle_limits(rows, known)
     found = _describe_columns(rows) + found + more
-    found += Findings(notes=(note,) if note else ())
     found += check_cells(rows) + check_ids(rows)
     reflectance, more = to_reflectance(rows, known.quantity)
     found += more
@@ -232,11 +221,11 @@ def inspect_file(
             reflectance=reflectance if keep.all() else reflectance[keep],
             wavelengths=wavelengths,
             soc=soc[keep],
-            info=info.assign(**of_draw)[keep],
+            info=info.assign(**drawn)[keep],
             notes=found.notes,
         )
         if soils.repeated:
-            library = _unite(library, soils, known.replicates)
+            library = _unite(library, soils.take(keep), known.replicates)
     facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
     return FileReport(path, found.problems, found.notes, library, facts)
 
@@ -263,9 +252,7 @@ def _missing_file(path: str | Path, measured: str | Path) -> str:
     return ""
 
 
-def _coarsen(
-    reflectance: npt.NDArray[np.float32], rows: Rows
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Findings]:
+def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles, Findings]:
     """Return wavelengths and spectra; of a large library at every 10 nm."""
     wavelengths = rows.layout.wavelengths
     first, last = wavelengths[[0, -1]] / GRID_STEP_NM
@@ -282,119 +269,107 @@ def _coarsen(
 
 def _describe_columns(rows: Rows) -> Findings:
     """Note which columns are used."""
-    layout, wavelengths = rows.layout, rows.layout.wavelengths
-    facts, notes = [], [*rows.notes]
-    if layout.published:
-        facts.append(("layout", layout.published.name))
-    if len(rows.files) > 1:
-        facts.append(("files", ", ".join(rows.files)))
-    steps = np.unique(np.diff(wavelengths).round(3))
+    layout, nm = rows.layout, rows.layout.wavelengths
+    steps = np.unique(np.diff(nm).round(3))
     every = " to ".join(f"{step:g}" for step in sorted({steps[0], steps[-1]}))
-    bands = f"{len(wavelengths)}, from {wavelengths[0]:g} to {wavelengths[-1]:g} nm"
-    facts.append(("wavelengths", f"{bands}, every {every} nm"))
-    if not layout.was_sorted:
-        notes.append("The wavelength columns were sorted by increasing nm.")
-    if rows.extra and not layout.published:
-        notes.append(f"Columns kept: {', '.join(rows.extra)}.")
-    if layout.ignored:
-        listed = ", ".join(layout.ignored[:10])
-        more = ", ..." if len(layout.ignored) > 10 else ""
-        notes.append(f"Columns ignored: {listed}{more}.")
-    return Findings(notes=tuple(notes), facts=tuple(facts))
+    bands = f"{len(nm)}, from {nm[0]:g} to {nm[-1]:g} nm, every {every} nm"
+    listed, more = ", ".join(layout.ignored[:10]), ", ..." * (len(layout.ignored) > 10)
+    own = layout.published is None
+    facts = {
+        "layout": "" if layout.published is None else layout.published.name,
+        "files": ", ".join(rows.files) * (len(rows.files) > 1),
+        "wavelengths": bands,
+    }
+    notes = {
+        "The wavelength columns were sorted by increasing nm.": not layout.was_sorted,
+        f"Columns kept: {', '.join(rows.extra)}.": own and len(rows.extra.columns),
+        f"Columns ignored: {listed}{more}.": listed,
+    }
+    return Findings(
+        notes=(*rows.notes, *(note for note, is_said in notes.items() if is_said)),
+        facts=tuple((label, value) for label, value in facts.items() if value),
+    )
 
 
-def _count_rows(rows: Rows, found: Findings, keep: npt.NDArray[np.bool_]) -> Findings:
+def _count_rows(rows: Rows, found: Findings, keep: Mask) -> Findings:
     """Note how many rows are used, and why others are not."""
     left_out, before = dict(rows.left_out), np.ones(len(keep), dtype=bool)
     for reason, which in found.left_out:
         if count := int((which & before).sum()):
             left_out[reason] = count
             before &= ~which
-    n_kept = int(keep.sum())
-    of_all = f" of {rows.n_rows:,} rows" if n_kept < rows.n_rows else ""
+    kept = np.flatnonzero(keep)
+    of_all = f" of {rows.n_rows:,} rows" if len(kept) < rows.n_rows else ""
     notes = [
         f"{count:,} of {rows.n_rows:,} rows {reason} and are left out."
         for reason, count in left_out.items()
     ]
-    kept = np.flatnonzero(keep)
     repeated = len(kept) - len({hash(rows.spectra[row].tobytes()) for row in kept})
     if repeated:
         notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
     return Findings(
-        problems=() if n_kept else (nothing_left(rows.n_rows, left_out),),
+        problems=() if len(kept) else (nothing_left(rows.n_rows, left_out),),
         notes=tuple(notes),
-        facts=(("samples", f"{n_kept}{of_all}"),),
+        facts=(("samples", f"{len(kept)}{of_all}"),),
     )
 
 
 def _sample_info(
-    rows: Rows, name: str, group: str, country: str, keep: npt.NDArray[np.bool_]
+    rows: Rows, name: str, group: str, country: str, keep: Mask
 ) -> tuple[pd.DataFrame, Findings]:
     """Return what is known of the samples."""
-    n_samples = len(rows.sample_ids)
-    extra: dict[str, Any] = dict.fromkeys(("group", "country"), [""] * n_samples)
-    extra |= rows.extra
-    found = Findings()
-    if country and "country" in rows.extra:
+    info, found = rows.extra.copy(), Findings()
+    if country and "country" in info:
         found += Findings(notes=(f"The column country was replaced by {country!r}.",))
-    for axis in COORDINATES:
-        if axis in extra:
-            extra[axis], more = _check_degrees(rows, axis, keep)
-            found += more
-    for name in {*SOIL_COLUMNS} & {*extra}:
-        found += _check_soil(rows, name)
+    remedy = "Convert metres to degrees, or leave these cells empty."
+    for axis, most in COORDINATES.items():
+        if axis in info:
+            if count := int(info[axis].isna()[keep].sum()):
+                note = f"{axis} is not a number in {count} samples."
+                found += Findings(notes=(note,))
+            rule = f"from -{most} to {most} degrees (WGS 84)"
+            found += _check_range(rows, info, axis, (-most, most, rule, remedy), keep)
+    for axis in [name for name in SOIL_COLUMNS if name in info and rows.every_row]:
+        from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
+
+        is_depth = axis == "depth_cm"
+        low, high = DEPTHS_CM if is_depth else BULK_DENSITIES_G_CM3
+        rule = f"between {low:g} and {high:g} {'cm' if is_depth else 'g/cm3'}"
+        remedy = "Correct it, or leave it empty."
+        found += _check_range(rows, info, axis, (low, high, rule, remedy), keep)
+    own = info.get("group", pd.Series("", info.index))
     columns = {
         "sample_id": rows.sample_ids,
-        "source": extra.pop("source", name),
-        "group": [own or group for own in extra.pop("group")],
-        "country": country or extra["country"],
+        "source": info.get("source", name),
+        "group": own.where(own != "", group),
+        "country": country or info.get("country", ""),
         "carbon_kind": CARBON_KINDS.get(rows.layout.soc_kind, "organic carbon"),
-        "licence": extra.pop("licence", "not stated"),
+        "licence": info.get("licence", "not stated"),
     }
-    del extra["country"]
-    return pd.DataFrame({**columns, **extra}), found
+    return pd.DataFrame(
+        {**columns, **info.drop(columns=[*columns], errors="ignore")}
+    ), found
 
 
-def _check_soil(rows: Rows, name: str) -> Findings:
-    """Return the problem of bulk densities or depths that no soil has."""
-    from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
-
-    limits = {"bulk_density": BULK_DENSITIES_G_CM3, "depth_cm": DEPTHS_CM}
-    values, (low, high) = np.asarray(rows.extra[name]), limits[name]
-    unit = "g/cm3" if name == "bulk_density" else "cm"
-    off = (values < low) | (values > high)
-    if not off.any() or not rows.every_row:
-        return Findings()
-    row = int(off.argmax())
-    is_kg = name == "bulk_density" and values[row] > 100
-    return Findings(
-        problems=(
-            f"{name} must be between {low:g} and {high:g} {unit}, got {values[row]:g} "
-            f"({rows.place(row)}), and {int(off.sum())} such values in all. "
-            + ("Divide kg/m3 by 1000." if is_kg else "Correct it, or leave it empty."),
-        )
-    )
-
-
-def _check_degrees(
-    rows: Rows, axis: str, keep: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], Findings]:
-    """Return latitudes or longitudes, in a library NaN for what is not on Earth."""
-    values, most = np.asarray(rows.extra[axis], dtype=np.float64), COORDINATES[axis]
-    notes = []
-    if count := int(np.isnan(values)[keep].sum()):
-        notes.append(f"{axis} is not a number in {count} samples.")
-    off = keep & (np.abs(values) > most)
+def _check_range(
+    rows: Rows,
+    info: pd.DataFrame,
+    name: str,
+    rule: tuple[float, float, str, str],
+    keep: Mask,
+) -> Findings:
+    """Report values of a column out of its range; in a library they become NaN."""
+    low, high, text, remedy = rule
+    values = info[name].to_numpy(np.float64)
+    off = keep & ((values < low) | (values > high))
     if not off.any():
-        return values, Findings(notes=tuple(notes))
-    row = int(off.argmax())
+        return Findings()
     text = (
-        f"{axis} must be from -{most} to {most} degrees (WGS 84), got "
-        f"{values[row]:g} ({rows.place(row)}), and {int(off.sum())} such "
-        "values in all."
+        f"{name} must be {text}, got {values[off][0]:g} ({rows.first(off)}), and "
+        f"{int(off.sum())} such values in all."
     )
     if rows.every_row:
-        problem = f"{text} Convert metres to degrees, or leave these cells empty."
-        return values, Findings((problem,), tuple(notes))
-    notes.append(f"{text} They count as not known.")
-    return np.where(off, np.nan, values), Findings(notes=tuple(notes))
+        is_kg = name == "bulk_density" and values[off][0] > 100
+        return Findings((f"{text} {'Divide kg/m3 by 1000.' if is_kg else remedy}",))
+    info[name] = np.where(off, np.nan, values)
+    return Findings(notes=(f"{text} They count as not known.",))

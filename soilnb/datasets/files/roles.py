@@ -17,6 +17,7 @@ ORGANIC |= {"organisch", "orga", "organisk"}
 CARBON = {"c", "carbon", "carbone", "carbono", "kohlenstoff", "kol"}
 MATTER = {"matter", "matiere", "materia", "substanz", "substance"}
 ORGANIC_CARBON = {"soc", "oc", "toc", "corg", "orgc", "cox", "oxc", "organiccarbon"}
+UNCLEAR = {"ciso", "cwb", "carb", "corgb"}  # by some method, mostly organic
 ORGANIC_MATTER = {"som", "om", "mos", "loi", "mull", "humus", "organicmatter"}
 TOTAL_CARBON = {"tc", "ct", "ctot", "totc", "totalcarbon"}
 INORGANIC = {"inorganic", "inorg", "anorganic", "anorganisch", "tic", "sic"}
@@ -96,16 +97,17 @@ def _kind(words: set[str], plain: str) -> str:
         return "organic_matter"
     if words & ORGANIC_CARBON or (organic and carbon):
         return "organic_carbon"
-    if organic or difflib.get_close_matches(plain, ["soc"]):
+    if organic or words & UNCLEAR or difflib.get_close_matches(plain, ["soc"]):
         return "unclear"
     return "total_carbon" if carbon or words & TOTAL_CARBON else ""
 
 
 @dataclass(frozen=True)
 class Carbon:
-    """The column of SOC: its position, None for none, what it is, and what to say."""
+    """The column of SOC: its place, None for none, name, kind, and what to say."""
 
     position: int | None = None
+    name: str = ""
     kind: str = ""
     unit: str = ""
     problem: str = ""
@@ -163,7 +165,7 @@ def _take(position: int, name: str, told: Told) -> Carbon:
         note = f"Column {name!r} was taken as SOC ({words}{' in ' * bool(unit)}{unit})."
         if kind == "total_carbon":
             note = f"{note} It holds the carbon of carbonates, if there are any."
-    return Carbon(position, kind, unit, note=note)
+    return Carbon(position, name, kind, unit, note=note)
 
 
 def _advice(name: str, kind: str) -> str:

@@ -6,30 +6,36 @@ needs little more memory than its numbers.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from soilnb.datasets.files.columns import (
+    COORDINATES,
+    NUMBER,
     NUMBER_COLUMNS,
     REQUIRED,
+    Floats,
     Layout,
+    Mask,
+    Singles,
     TableError,
     find_columns,
 )
-from soilnb.datasets.files.kinds import turn
+from soilnb.datasets.files.kinds import take_units, turn
 from soilnb.datasets.files.layouts import (
     SOC_FIELDS,
     TEXT_FIELDS,
     Published,
-    add_plotcode,
     recognise,
+    with_plotcode,
 )
 from soilnb.datasets.files.table import (
     MISSING_WORDS,
@@ -47,15 +53,8 @@ SOC_CELL = -1  # stands for the column soc where a band's number is expected
 BLOCK_ROWS = 2048  # treated at once, so that a large table is not there twice
 ROWS_PER_CALL = 500  # between two calls of `progress`: a fraction of a second
 
-# Reasons to leave a row of a library out, as they are counted
-NO_SOC = "have no SOC"
-NO_SPECTRUM = "have no spectrum"
-NO_ID = "have no id"
-REPEATED_ID = "repeat the id of an earlier row"
-
 Progress = Callable[[int, int, str], object]
-Record = dict[str, str]  # the cells of a row that are no spectrum, by their field
-Joined = dict[str, dict[str, Record]]  # by the field that joins, and its value
+Joined = dict[str, pd.DataFrame]  # by the field that joins; its values are the index
 Text = tuple[int, int, str]  # row, band or SOC_CELL, and what stands there
 
 
@@ -73,9 +72,9 @@ class Rows:
     n_rows: int
     numbers: list[int]
     sample_ids: list[str]
-    soc: npt.NDArray[np.float64]
-    spectra: npt.NDArray[np.float32]
-    extra: dict[str, list]  # further columns of `info`, such as country and group
+    soc: Floats
+    spectra: Singles
+    extra: pd.DataFrame  # further columns of `info`, such as country and group
     texts: list[Text]
     left_out: Counter[str]
     files: tuple[str, ...]  # that were read, the one with the spectra last
@@ -85,7 +84,11 @@ class Rows:
         """Return how a user finds a row: its sample and its number from 1."""
         return f"sample {self.sample_ids[row]!r}, data row {self.numbers[row]}"
 
-    def place_of(self, bad: npt.NDArray[np.bool_], start: int = 0) -> str:
+    def first(self, bad: Mask) -> str:
+        """Return where the first marked row is."""
+        return self.place(int(bad.argmax()))
+
+    def place_of(self, bad: Mask, start: int = 0) -> str:
         """Return where the first marked value of the spectra from `start` on is."""
         row, column = divmod(int(bad.argmax()), bad.shape[1])
         name = self.layout.spectral_names[column]
@@ -122,28 +125,27 @@ def read_rows(
     """
     folder = path.is_dir()
     path, others = find_files(path)
-    tracker = _Tracker(progress, [*others, path])
-    made = (told or Told(), others, tracker, every_row)
+    given = (told or Told(), others, every_row)
     try:
+        tracker = _Tracker(progress, [*others, path])
         try:
-            return _read_rows(path, "utf-8-sig", *made)
+            return _read_rows(path, "utf-8-sig", tracker, *given)
         except EncodingError:
-            tracker.before = 0
-            return _read_rows(path, "cp1252", *made)
+            tracker = _Tracker(progress, [*others, path])
+            return _read_rows(path, "cp1252", tracker, *given)
     except TableError as error:
         if folder and path.name not in error.problems[0]:
-            first, *more = error.problems
-            msg = f"{path.name}: {first}"
-            raise TableError(msg, *more) from error
+            named = f"{path.name}: {error.problems[0]}"
+            raise TableError(named, *error.problems[1:]) from error
         raise
 
 
 def _read_rows(
     path: Path,
     encoding: str,
+    tracker: _Tracker,
     told: Told,
     others: list[Path],
-    tracker: _Tracker,
     every_row: bool,
 ) -> Rows:
     """Return the rows of a table and of the others that complete it."""
@@ -153,34 +155,26 @@ def _read_rows(
     with open_table(path, encoding=encoding) as source:
         if published := recognise(source.names):
             for file in others:
-                try:
-                    found, note = _join(file, published, joined, tracker)
-                except TableError as error:
-                    msg = f"{file.name}: {error}".replace(
-                        f"{file.name}: {file.name}", file.name
-                    )
-                    raise TableError(msg) from error
-                fields |= found
-                notes += note
+                fields |= _join(file, published, joined, notes, tracker)
         else:
-            source = turn(source, told)
+            source = turn(take_units(source), told)
         notes += source.notes
-        required = not every_row
-        layout = find_columns(source.names, fields, soc_required=required, told=told)
+        layout = find_columns(
+            source.names, fields, soc_required=not every_row, told=told
+        )
         gathered = _Gathered(layout, joined, source.decimal_comma, every_row)
         for batch in tracker.follow(path, source):
             gathered.add(batch)
     tracker.finish()
     if encoding == "cp1252":
         notes.append(f"{path.name!r} is not UTF-8: it was read as Windows-1252.")
-    files = tuple(file.name for file in (*others, path))
-    rows = gathered.finish(files, (*notes, *layout.notes))
-    if not rows.n_rows:
+    if not gathered.n_rows:
         msg = f"{path.name!r} has a header but no samples. Add one row per sample."
         raise TableError(msg)
-    if not rows.sample_ids:
-        raise TableError(nothing_left(rows.n_rows, rows.left_out))
-    return rows
+    if not gathered.soc:
+        raise TableError(nothing_left(gathered.n_rows, +gathered.left_out))
+    files = tuple(file.name for file in (*others, path))
+    return gathered.finish(files, (*notes, *layout.notes))
 
 
 class _Tracker:
@@ -214,13 +208,11 @@ class _Gathered:
     def __init__(
         self, layout: Layout, joined: Joined, decimal_comma: bool, every_row: bool
     ) -> None:
-        self.layout = layout
-        self.joined = joined
-        self.decimal_comma = decimal_comma
-        self.every_row = every_row
+        self.layout, self.joined = layout, joined
+        self.decimal_comma, self.every_row = decimal_comma, every_row
         self.n_rows = 0
         self.numbers: list[int] = []
-        self.records: list[Record] = []
+        self.fields: list[pd.DataFrame] = []
         self.seen: set[str] = set()
         self.soc: list[float] = []
         self.spectra = np.empty((256, len(layout.spectral)), dtype=np.float32)
@@ -229,72 +221,49 @@ class _Gathered:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take some rows, but those that there is a reason to leave out."""
-        records = self._records(batch)
-        soc, soc_texts = _parse_soc(records, self.decimal_comma)
-        spectra, texts = self._parse_spectra(batch)
-        lacking = np.asarray(np.isnan(spectra).all(axis=1))
-        # Text in a user's own table is wrong, and no reason to leave a row out.
-        bad_soc = set() if self.layout.published else {row for row, *_ in soc_texts}
-        bad = bad_soc | (set() if self.layout.published else {row for row, *_ in texts})
-        places = {}
-        for row, record in enumerate(records):
-            self.n_rows += 1
-            reason = ""
-            if not self.every_row:
-                no_soc = not np.isfinite(soc[row]) and row not in bad_soc
-                reason = self._reason(record, no_soc, lacking[row] and row not in bad)
-            if reason:
-                self.left_out[reason] += 1
-                continue
-            places[row] = len(self.numbers)
-            self.numbers.append(self.n_rows)
-            self.records.append(record)
-            self.seen.add(record.get("sample_id", ""))
-        self.texts += [
-            (places[row], band, text)
-            for row, band, text in soc_texts + texts
-            if row in places
-        ]
-        self._put(soc[[*places]], spectra[[*places]])
+        layout, n_before = self.layout, len(self.soc)
+        fields = _fields(batch, layout.known)
+        if layout.published:
+            fields = _complete(_clean(fields, self.decimal_comma), layout, self.joined)
+        soc, texts = _parse_soc(fields, self.decimal_comma)
+        spectra, more = self._parse_spectra(batch)
+        texts += more
+        kept = np.arange(len(batch))
+        if not self.every_row:
+            kept = np.flatnonzero(~self._leave_out(fields, soc, spectra, texts))
+        places = {int(row): n for n, row in enumerate(kept, n_before)}
+        self.texts += [(places[r], b, text) for r, b, text in texts if r in places]
+        self.numbers += (self.n_rows + 1 + kept).tolist()
+        self.fields.append(fields.iloc[kept])
+        self.n_rows += len(batch)
+        self.soc += soc[kept].tolist()
+        if len(self.soc) > len(self.spectra):  # grown in place: no copy is made
+            shape = (len(self.soc) * 5 // 4, self.spectra.shape[1])
+            self.spectra.resize(shape, refcheck=False)
+        with np.errstate(over="ignore"):  # absurd values become infinite
+            self.spectra[n_before : len(self.soc)] = spectra[kept]
 
     def finish(self, files: tuple[str, ...], notes: tuple[str, ...]) -> Rows:
         """Return what has come."""
         self.spectra.resize((len(self.soc), self.spectra.shape[1]), refcheck=False)
+        fields = pd.concat(self.fields, ignore_index=True)
+        ids = fields.get("sample_id", pd.Series("", fields.index)).fillna("")
         return Rows(
             layout=self.layout,
             every_row=self.every_row,
             n_rows=self.n_rows,
             numbers=self.numbers,
-            sample_ids=[record.get("sample_id", "") for record in self.records],
+            sample_ids=ids.tolist(),
             soc=np.array(self.soc, dtype=np.float64),
             spectra=self.spectra,
-            extra=self._describe(),
+            extra=self._describe(fields),
             texts=sorted(self.texts),
-            left_out=self.left_out,
+            left_out=+self.left_out,
             files=files,
             notes=notes,
         )
 
-    def _records(self, batch: pa.RecordBatch) -> list[Record]:
-        """Return the cells that are no spectrum, with those of joined tables."""
-        known, published = self.layout.known, self.layout.published
-        if published is None:
-            texts = [as_texts(batch.column(position)) for position in known.values()]
-            return [
-                dict(zip(known, row, strict=True)) for row in zip(*texts, strict=True)
-            ]
-        records = _published_records(batch, known, self.decimal_comma)
-        for key in published.keys:
-            others = self.joined.get(key, {})
-            records = [
-                {**others.get(_join_value(record.get(key, "")), {}), **record}
-                for record in records
-            ]
-        return records
-
-    def _parse_spectra(
-        self, batch: pa.RecordBatch
-    ) -> tuple[npt.NDArray[np.float64], list[Text]]:
+    def _parse_spectra(self, batch: pa.RecordBatch) -> tuple[Floats, list[Text]]:
         """Return the spectra of some rows, and the cells in them that are text."""
         chosen = [batch.column(position) for position in self.layout.spectral]
         n_rows, parts = len(batch), []
@@ -308,131 +277,161 @@ class _Gathered:
             first_band += len(parts[-1])
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).T, texts
 
-    def _reason(self, record: Record, no_soc: bool, empty: bool) -> str:
-        """Return why a row of a library is left out, or ""."""
-        if no_soc:
-            return NO_SOC
-        if empty:
-            return NO_SPECTRUM
-        if self.layout.published and "sample_id" not in record:
-            return NO_ID
-        if self.layout.published and record["sample_id"] in self.seen:
-            return REPEATED_ID
-        return ""
+    def _leave_out(
+        self,
+        fields: pd.DataFrame,
+        soc: Floats,
+        spectra: Floats,
+        texts: list[Text],
+    ) -> Mask:
+        """Return which rows of a library are not used, and count them by reason."""
+        is_text = np.zeros((2, len(soc)), dtype=bool)
+        if not (published := self.layout.published):
+            for row, band, _ in texts:  # wrong, and no reason to leave a row out
+                is_text[int(band == SOC_CELL), row] = True
+        no_value = np.isnan(spectra).all(axis=1)
+        reasons = {
+            "have no SOC": ~np.isfinite(soc) & ~is_text[1],
+            "have no spectrum": no_value & ~is_text[0],
+        }
+        if published:
+            reasons["have no id"] = fields["sample_id"].isna().to_numpy()
+        out = np.zeros(len(soc), dtype=bool)
+        for reason, bad in reasons.items():
+            self.left_out[reason] += int((bad & ~out).sum())
+            out |= bad
+        if published:
+            ids = fields["sample_id"].where(~out)
+            again = ~out & (ids.duplicated() | ids.isin(self.seen)).to_numpy()
+            self.left_out["repeat the id of an earlier row"] += int(again.sum())
+            out |= again
+            self.seen |= {*ids[~out]}
+        return out
 
-    def _put(self, soc: npt.NDArray, spectra: npt.NDArray) -> None:
-        """Store the numbers of some rows after the others."""
-        start, width = len(self.soc), self.spectra.shape[1]
-        self.soc += soc.tolist()
-        if len(self.soc) > len(self.spectra):  # grown in place: no copy is made
-            self.spectra.resize((len(self.soc) * 5 // 4, width), refcheck=False)
-        with np.errstate(over="ignore"):  # absurd values become infinite
-            self.spectra[start : len(self.soc)] = spectra
-
-    def _describe(self) -> dict[str, list]:
-        """Return what is known of the samples beside their ids and numbers."""
+    def _describe(self, fields: pd.DataFrame) -> pd.DataFrame:
+        """Return what is known of the samples beside their ids and SOC."""
         if published := self.layout.published:
-            rows = [published.describe(record) for record in self.records]
-            return {name: [row[name] for row in rows] for name in (rows or [{}])[0]}
-        described = {}
-        for name in self.layout.known:
-            texts = [record[name] for record in self.records]
+            columns = published.describe(fields).items()
+            return pd.DataFrame({name: [*values] for name, values in columns})
+        described = fields.drop(columns=[*REQUIRED], errors="ignore")
+        for name, texts in described.items():
             if name in NUMBER_COLUMNS:
-                described[name] = parse_texts(texts, self.decimal_comma).tolist()
-            elif name not in REQUIRED:
-                described[name] = ["" if _is_missing(text) else text for text in texts]
+                plain = [
+                    decimal_degrees(t) if name in COORDINATES else t for t in texts
+                ]
+                described[name] = parse_texts(plain, self.decimal_comma)
+            else:
+                described[name] = texts.mask(_is_missing(texts), "").tolist()
         return described
 
 
-def _parse_soc(
-    records: Sequence[Record], decimal_comma: bool
-) -> tuple[npt.NDArray[np.float64], list[Text]]:
+def decimal_degrees(text: str) -> str:
+    """Return degrees, minutes and seconds as decimal degrees, other text as it is.
+
+    >>> decimal_degrees("13 30'18 W"), decimal_degrees("5,7")
+    ('-13.505', '5.7')
+    """
+    sides, numbers = re.findall(r"[NSEW]", text.upper()), NUMBER.findall(text)
+    if len(sides) != 1 or not 1 <= len(numbers) <= 3:
+        return text.replace(",", ".")
+    value = sum(float(n.replace(",", ".")) / 60**k for k, n in enumerate(numbers))
+    return f"{-value if sides[0] in 'SW' else value:.10g}"
+
+
+def _fields(batch: pa.RecordBatch, known: Mapping[str, int]) -> pd.DataFrame:
+    """Return the cells of some rows that are no spectrum, as text, by their field."""
+    texts = {name: as_texts(batch.column(position)) for name, position in known.items()}
+    return pd.DataFrame(texts, range(len(batch)), dtype=object)
+
+
+def _is_missing(texts: pd.Series) -> pd.Series:
+    """Return which cells are empty or say that they are missing."""
+    return texts.str.lower().isin(MISSING_WORDS)
+
+
+def _clean(fields: pd.DataFrame, decimal_comma: bool) -> pd.DataFrame:
+    """Return the fields of a published library, NaN for those that are missing."""
+    for name, texts in fields.items():
+        # Namibia's code is NA
+        missing = texts == "" if name == "iso" else _is_missing(texts)
+        fields[name] = texts.mask(missing)
+        if decimal_comma and name not in TEXT_FIELDS:
+            fields[name] = fields[name].str.replace(",", ".")
+    return with_plotcode(fields)
+
+
+def _join_values(texts: pd.Series) -> pd.Series:
+    """Return the values by which tables are joined: 12.0 is 12."""
+    return texts.str.removesuffix(".0")
+
+
+def _complete(fields: pd.DataFrame, layout: Layout, joined: Joined) -> pd.DataFrame:
+    """Return fields with those of other tables where a row lacks them."""
+    for key in layout.published.keys if layout.published else ():
+        if key in joined and key in fields:
+            found = joined[key].reindex(_join_values(fields[key]))
+            fields = fields.combine_first(found.set_axis(fields.index)).astype(object)
+    return fields
+
+
+def _parse_soc(fields: pd.DataFrame, decimal_comma: bool) -> tuple[Floats, list[Text]]:
     """Return the first number for SOC, or NaN and the texts that stand in its place."""
-    soc = np.full(len(records), np.nan)
+    soc = np.full(len(fields), np.nan)
     texts: list[Text] = []
     for name in SOC_FIELDS:
-        cells = [record.get(name, "") for record in records]
-        if not any(cells):
-            continue
-        numbers, found = parse_numbers(pa.array(cells, pa.string()), decimal_comma)
-        soc = np.where(np.isnan(soc), numbers, soc)
-        texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
+        if name in fields:
+            cells = fields[name].fillna("").tolist()
+            numbers, found = parse_numbers(pa.array(cells, pa.string()), decimal_comma)
+            soc = np.where(np.isnan(soc), numbers, soc)
+            texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
     return soc, [text for text in texts if np.isnan(soc[text[0]])]
 
 
 def _join(
-    file: Path, published: Published, joined: Joined, tracker: _Tracker
-) -> tuple[set[str], list[str]]:
-    """Add the samples of a table without spectra; return its fields and a note."""
-    first: dict[str, Record] = {}
-    contradictory = set()
+    file: Path,
+    published: Published,
+    joined: Joined,
+    notes: list[str],
+    tracker: _Tracker,
+) -> set[str]:
+    """Add the samples of a table without spectra; return its fields."""
     with open_table(file, errors="replace") as source:
         known = published.find_fields(source.names)
-        key = published.key_of(known) or ""
-        for batch in tracker.follow(file, source):
-            for record in _published_records(batch, known, source.decimal_comma):
-                value = _join_value(record.get(key, ""))
-                earlier = first.setdefault(value, record)
-                if any(earlier.get(name) != record.get(name) for name in SOC_FIELDS):
-                    contradictory.add(value)
-    first.pop("", None)
-    for value in contradictory & set(first):
-        for name in SOC_FIELDS:
-            first[value].pop(name, None)
-    others = joined.setdefault(key, {})
-    _check_agreement(file, first, others)
-    for value, record in first.items():
-        others[value] = {**record, **others.get(value, {})}
-    if not contradictory:
-        return set(known), []
-    return set(known), [
-        f"{file.name} has {len(contradictory)} samples more than once with "
-        "different SOC: it is not used."
-    ]
-
-
-def _check_agreement(
-    file: Path, first: dict[str, Record], others: dict[str, Record]
-) -> None:
-    """Raise TableError where two tables have different SOC of the same sample."""
-    different = [
-        value
-        for value, record in first.items()
-        if any(
-            name in record and others.get(value, record).get(name, "") != record[name]
-            for name in SOC_FIELDS
-            if name in others.get(value, {})
+        batches = [
+            _clean(_fields(batch, known), source.decimal_comma)
+            for batch in tracker.follow(file, source)
+        ]
+    key = published.key_of(known) or ""
+    table = pd.concat(batches, ignore_index=True) if batches else pd.DataFrame()
+    if key not in table:
+        return set(known)
+    table = table.assign(**{key: _join_values(table[key])}).dropna(subset=key)
+    measured = [name for name in SOC_FIELDS if name in table]
+    different = table.groupby(key)[measured].nunique(dropna=False).gt(1).any(axis=1)
+    first = table.drop_duplicates(key).set_index(key, drop=False)
+    contradictory = different.index[different]
+    first.loc[contradictory, measured] = np.nan
+    if len(contradictory):
+        notes.append(
+            f"{file.name} has {len(contradictory)} samples more than once with "
+            "different SOC: it is not used."
         )
-    ]
-    if different:
-        value = different[0]
+    others = joined.get(key, first)
+    _check_agreement(file, first, others)
+    joined[key] = others.combine_first(first).astype(object)
+    return set(known)
+
+
+def _check_agreement(file: Path, first: pd.DataFrame, others: pd.DataFrame) -> None:
+    """Raise TableError where two tables have different SOC of the same sample."""
+    both = first.index.intersection(others.index, sort=False)
+    names = [name for name in SOC_FIELDS if name in first and name in others]
+    here, there = first.loc[both, names], others.loc[both, names]
+    different = ((here != there) & here.notna() & there.notna()).any(axis=1)
+    if different.any():
         msg = (
-            f"{file.name} and another table of the folder give {len(different)} "
-            f"samples different SOC (first: {value!r}). Keep one of them."
+            f"{file.name} and another table of the folder give "
+            f"{int(different.sum())} samples different SOC (first: "
+            f"{different.idxmax()!r}). Keep one of them."
         )
         raise TableError(msg)
-
-
-def _published_records(
-    batch: pa.RecordBatch, known: Mapping[str, int], decimal_comma: bool
-) -> list[Record]:
-    """Return the fields of the rows of a published library that are not missing."""
-    texts = {name: as_texts(batch.column(position)) for name, position in known.items()}
-    records: list[Record] = [{} for _ in range(len(batch))]
-    for name, column in texts.items():
-        is_number = decimal_comma and name not in TEXT_FIELDS
-        for record, text in zip(records, column, strict=True):
-            # Namibia's code is NA
-            if not _is_missing(text) or (name == "iso" and text):
-                record[name] = text.replace(",", ".") if is_number else text
-    return [add_plotcode(record) for record in records]
-
-
-def _is_missing(text: str) -> bool:
-    """Return whether a cell is empty or says that it is missing."""
-    return text.lower() in MISSING_WORDS
-
-
-def _join_value(value: str) -> str:
-    """Return a value by which tables are joined: 12.0 is 12."""
-    return value.removesuffix(".0")

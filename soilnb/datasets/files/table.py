@@ -5,28 +5,42 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
-from soilnb.datasets.files.columns import TableError, wavelength_columns
+from soilnb.datasets.files.columns import (
+    MIN_WAVELENGTHS,
+    SAY_CONVERT,
+    Floats,
+    Numbers,
+    TableError,
+    wavelength_columns,
+)
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
+from soilnb.datasets.files.roles import read_name
 
-SUFFIXES = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".parquet", ".xlsx", ".xls")
+TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
+OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
+WORKBOOKS = (".xlsx", ".ods", ".xls")
+SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 GZIP_START = b"\x1f\x8b"
-CELL_BYTES = 2048  # for each column: text that is read at once, of 200 rows or so
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
-MIN_BLOCK_BYTES = 1 << 20
+BLOCK_CELLS = 400_000  # of text that are read at once
+LINES_AHEAD = 50  # among which the header is looked for
+MARKS = ";\t,|"  # between cells
+COMMA = re.compile(r"\d+,\d+")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
@@ -37,18 +51,8 @@ MISSING_WORDS = frozenset(
 def is_table(path: str | Path) -> bool:
     """Return whether a path is named like a table, or is a folder that has tables.
 
-    Parameters
-    ----------
-    path : str or Path
-        It need not exist.
+    It need not exist.
 
-    Returns
-    -------
-    bool
-        Whether `read_file` may be able to read it.
-
-    Examples
-    --------
     >>> is_table("soils/ossl_all_L1_v1.2.csv.gz"), is_table("farms")
     (True, False)
     """
@@ -73,32 +77,16 @@ def has_suffix(path: Path) -> bool:
 
 
 def find_files(path: Path) -> tuple[Path, list[Path]]:
-    """Return the file with the spectra and the files that complete it.
+    """Return the file with the spectra and those that give SOC or places to them.
 
-    Parameters
-    ----------
-    path : Path
-        A table, or a folder with the tables of a published library.
-
-    Returns
-    -------
-    spectra : Path
-        The table of spectra.
-    others : list of Path
-        Tables beside it that give SOC or places to the spectra.
-
-    Raises
-    ------
-    ValueError
-        If it is no table, or a folder without one table of spectra.
+    `path` is a table, or a folder with the tables of a published library. A ValueError
+    if it is no table, or a folder without one table of spectra.
     """
     if path.is_dir():
         path = _find_spectra(path)
     elif not has_suffix(path):
-        msg = (
-            f"A file of spectra must end in {LISTED}, got {path.name!r}. Save it as "
-            "CSV."
-        )
+        say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
+        msg = f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}"
         raise TableError(msg)
     with open_table(path, errors="replace") as source:
         names = source.names
@@ -115,24 +103,19 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
 
 def _find_spectra(folder: Path) -> Path:
     """Return the one table of spectra of a published library in a folder."""
-    found = []
-    for file in _tables_in(folder):
-        names = _names_of(file)
-        published = recognise(names)
-        if published is not None and published.has_spectra(names):
-            found.append(file)
+    tables = {file: _names_of(file) for file in _tables_in(folder)}
+    found = [
+        file
+        for file, names in tables.items()
+        if (published := recognise(names)) and published.has_spectra(names)
+    ]
     if len(found) == 1:
         return found[0]
-    msg = (
-        f"{folder.name!r} is a folder without the spectra of OSSL or ICRAF-ISRIC. "
-        "Give the path of a file."
-    )
+    what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
     if found:
         listed = ", ".join(file.name for file in found)
-        msg = (
-            f"{folder.name!r} is a folder with {len(found)} tables of spectra "
-            f"({listed}). Give the path of one of them."
-        )
+        what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
+    msg = f"{folder.name!r} is a folder with{what}. Give the path of {which}."
     raise TableError(msg)
 
 
@@ -173,13 +156,9 @@ def open_table(
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
         raise TableError(_empty(path))
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        opened = _open_parquet(path)
-    elif suffix in (".xlsx", ".xls"):
-        opened = _open_excel(path)
-    else:
-        opened = _open_csv(path, errors, encoding)
+    openers = {".parquet": _open_parquet, **dict.fromkeys(WORKBOOKS, _open_excel)}
+    opener = openers.get(path.suffix.lower())
+    opened = opener(path) if opener else _open_csv(path, errors, encoding)
     with opened as source:
         yield source
 
@@ -191,16 +170,16 @@ def _empty(path: Path) -> str:
 
 @contextmanager
 def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
-    """Open a text file: comma, semicolon or tab; plain or gzip."""
+    """Open a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
+    wrong = ""
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
             header = _read_header(text)
             if not header.names:
                 raise TableError(_empty(path))
-            batches = _read_batches(text, header, path)
-            names, comma = header.names, header.delimiter != ","
-            yield Source(names, batches, raw.tell, comma, header.notes)
+            batches, comma = _read_batches(header), header.decimal_comma
+            yield Source(header.names, batches, raw.tell, comma, header.notes)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -210,21 +189,37 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
         letter = bytes([byte]).decode("cp1252", "replace")
         kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
         raise kind(msg) from error
-    except (csv.Error, pa.ArrowInvalid) as error:
-        msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
-        raise TableError(msg) from error
+    except csv.Error as error:
+        wrong = f"a CSV file ({error}). Export it as 'CSV UTF-8'"
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        msg = f"{path.name!r} is not a whole gzip file ({error}). Fetch it again."
-        raise TableError(msg) from error
+        wrong = f"a whole gzip file ({error}). Fetch it again"
+    except zipfile.BadZipFile as error:
+        wrong = f"a whole zip file ({error}). Fetch it again"
+    if wrong:
+        msg = f"{path.name!r} is not {wrong}."
+        raise TableError(msg)
 
 
 def _open_text(
     raw: io.BufferedReader, path: Path, errors: str, encoding: str
 ) -> io.TextIOWrapper:
-    """Return the text of a file, unpacked if it is gzip, whatever it is called."""
-    packed = raw.peek(2).startswith(GZIP_START)
-    stream = gzip.GzipFile(fileobj=raw) if packed else raw
-    start = stream.peek(8192)[:8192]
+    """Return the text of a file, unpacked if it is packed, whatever it is called."""
+    packed: Any = raw
+    if raw.peek(2).startswith(GZIP_START):
+        packed = gzip.GzipFile(fileobj=raw)
+    elif zipfile.is_zipfile(raw):
+        archive = zipfile.ZipFile(raw)
+        inside = [name for name in archive.namelist() if has_suffix(Path(name))]
+        if len(inside) > 1:
+            msg = (
+                f"{path.name!r} is a packed file with {len(inside)} tables in it. "
+                "Unpack it and give the path of one table."
+            )
+            raise TableError(msg)
+        packed = archive.open(inside[0]) if inside else raw
+    if packed is raw:
+        raw.seek(0)
+    start = packed.peek(8192)[:8192]
     if start[:2] in UTF16_STARTS:
         encoding = "utf-16"
     elif b"\0" in start:
@@ -233,137 +228,91 @@ def _open_text(
             "Export it as 'CSV UTF-8'."
         )
         raise TableError(msg)
-    return io.TextIOWrapper(
-        stream,  # type: ignore[type-var]
-        encoding=encoding,
-        errors=errors,
-        newline="",
-    )
+    return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
 @dataclass(frozen=True)
 class _Header:
-    """The names of the columns, the mark between them, and the line that follows."""
+    """The names of the columns, the mark between them, and the text that follows."""
 
     names: list[str]
-    delimiter: str
-    next_line: str
+    mark: str
+    decimal_comma: bool
+    following: list[str]  # lines that were read to find the header
+    text: io.TextIOBase
     notes: tuple[str, ...]
 
 
-def _read_header(text: Iterable[str]) -> _Header:
-    """Return the header: that which has most columns, below comments.
+def _read_header(text: io.TextIOBase) -> _Header:
+    """Return the header, the first line that is half as wide as the widest, or more.
 
-    The last comment is the header itself if it has as many columns as the next line;
-    R writes none for the names of the rows.
+    Lines above it, such as a title, are left out, and comments. The last comment is the
+    header itself if it has as many columns as the line below, as NumPy writes it. R
+    writes no name for the column of the names of the rows.
     """
-    lines = (line for line in text if line.strip() and not line.startswith("sep="))
-    comments = []
-    line = next(lines, "")
-    while line.startswith("#"):
-        comments.append(line)
-        line = next(lines, "")
-    if comments and not line:
-        line = comments.pop()
-    delimiter = max(";\t,", key=lambda mark: len(_split(line, mark)))
-    names, following = _split(line, delimiter), ""
-    if comments and 1 < len(names) == len(_split(comments[-1], delimiter)):
-        names, following = _split(comments.pop()[1:], delimiter), line
-    elif len(_split(following := next(lines, ""), delimiter)) == len(names) + 1 > 2:
-        row = _split(following, delimiter)
-        names = names if row[-1].strip() in ("", '"') else ["", *names]
-    n = len(comments)
-    note = f"{n} comment line{'s' if n > 1 else ''} above the header were skipped."
-    return _Header(names, delimiter, following, (note,) if n else ())
+    some = [line for line in islice(text, LINES_AHEAD) if line.strip()]
+    lines = [line for line in some if not line.startswith("sep=")]
+    plain = [line for line in lines if line[0] != "#"] or lines[-1:]
+    if not plain:
+        return _Header([], ",", False, [], text, ())
+    if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
+        lines, plain = ([" ".join(x.split()) + "\n" for x in y] for y in (lines, plain))
+        text = io.StringIO("".join(" ".join(line.split()) + "\n" for line in text))
+        marks = " "
+    else:
+        marks = MARKS
+    widest = max(_width(line, marks) for line in plain)
+    line = next(line for line in plain if 2 * _width(line, marks) > widest)
+    mark = max(marks, key=lambda mark: len(_split(line, mark)))
+    place = lines.index(line)
+    above, following = lines[:place], lines[place + 1 :]
+    names = _split(line, mark)
+    if above and above[-1][0] == "#" and 1 < len(names) == len(_split(above[-1], mark)):
+        names, following = _split(above.pop()[1:], mark), [line, *following]
+    rows = [_split(line, mark) for line in following]
+    if rows and len(rows[0]) == len(names) + 1 > 2:
+        ends = {row[-1].strip() for row in rows if len(row) == len(names) + 1}
+        names = [*names, ""] if ends == {""} else ["", *names]
+    commas = sum(bool(COMMA.fullmatch(cell)) for cell in rows[0]) if rows else 0
+    what = "comment line" if all(line[0] == "#" for line in above) else "line"
+    many = "s above the header were" if len(above) > 1 else " above the header was"
+    return _Header(
+        names,
+        mark,
+        mark not in ", |" or commas >= MIN_WAVELENGTHS,
+        following,
+        text,
+        (f"{len(above)} {what}{many} skipped.",) if above else (),
+    )
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def _split(line: str, mark: str) -> list[str]:
     """Return the cells of a line."""
-    return next(csv.reader([line], delimiter=delimiter), [])
+    return next(csv.reader([line], delimiter=mark), [])
 
 
-class _Utf8(io.RawIOBase):
-    """Text as bytes of UTF-8, as pyarrow reads them."""
-
-    def __init__(self, text: io.TextIOWrapper, first: str = "") -> None:
-        self.text = text
-        self.first = first
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes: a character has up to four."""
-        most = max(size // 4, 1)
-        if self.first:
-            part, self.first = self.first[:most], self.first[most:]
-            return part.encode()
-        return self.text.read(most).encode()
+def _width(line: str, marks: str = MARKS) -> int:
+    """Return how many cells a line has, by that mark which gives most."""
+    return max(len(_split(line, mark)) for mark in marks)
 
 
-def _read_batches(
-    text: io.TextIOWrapper, header: _Header, path: Path
-) -> Iterator[pa.RecordBatch]:
+def _read_batches(header: _Header) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
-    n_columns, delimiter = len(header.names), header.delimiter
-    names = [str(number) for number in range(n_columns)]
-    if not header.next_line:
-        return
-    try:
-        with pyarrow.csv.open_csv(
-            pa.PythonFile(_Utf8(text, header.next_line), mode="r"),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=names,
-                block_size=max(MIN_BLOCK_BYTES, CELL_BYTES * n_columns),
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                invalid_row_handler=lambda row: (
-                    "error" if row.text.strip(f'{delimiter}" \t') else "skip"
-                ),
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                check_utf8=False, column_types=dict.fromkeys(names, pa.string())
-            ),
-        ) as reader:
-            for batch in reader:
-                yield _drop_blank(batch)
-    except pa.ArrowInvalid:
-        if _check_lengths(path, text.errors or "", text.encoding):
-            raise
-
-
-def _drop_blank(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Leave out the rows that have nothing but spaces."""
-    blank = np.ones(len(batch), dtype=bool)
-    for position in range(batch.num_columns):
-        trimmed = pc.utf8_trim_whitespace(batch.column(position))
-        blank &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
-        if not blank.any():
-            return batch
-    return batch.filter(pa.array(~blank))
-
-
-def _check_lengths(path: Path, errors: str, encoding: str) -> int:
-    """Return the number of rows; raise TableError unless all have as many cells."""
-    number = 0
-    with path.open("rb") as raw:
-        text = _open_text(raw, path, errors, encoding)
-        header = _read_header(text)
-        names, delimiter = header.names, header.delimiter
-        rows = csv.reader(chain([header.next_line], text), delimiter=delimiter)
-        filled = (row for row in rows if any(cell.strip() for cell in row))
-        for number, row in enumerate(filled, 1):
-            if len(row) != len(names):
+    rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
+    filled = (row for row in rows if any(cell.strip() for cell in row))
+    n_columns, n_before = len(header.names), 0
+    while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
+        for number, row in enumerate(block, n_before + 1):
+            if len(row) != n_columns:
                 msg = (
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{len(names)} (separated by {delimiter!r}). Give every row one "
+                    f"{n_columns} (separated by {header.mark!r}). Give every row one "
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
                 raise TableError(msg)
-    return number
+        n_before += len(block)
+        yield make_batch(block, n_columns)
 
 
 @contextmanager
@@ -411,6 +360,10 @@ def _open_excel(path: Path) -> Iterator[Source]:
     names, *rows = sheets[name]
     of = f", one of {len(found)}" if len(found) > 1 else ""
     note = f"The sheet {name!r} was read{of}."
+    soc = [(s, c) for s, rows in sheets.items() for c in rows[0] if read_name(c).kind]
+    if soc and name not in dict(soc):
+        note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
+        note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
     size = path.stat().st_size
     yield Source(
         names, iter([make_batch(rows, len(names))]), lambda: size, False, (note,)
@@ -428,15 +381,15 @@ def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
 
 def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
     """Return rows of texts as columns."""
-    columns = list(zip(*rows, strict=True)) or [()] * n_columns
-    names = [str(number) for number in range(n_columns)]
-    arrays = [pa.array(column, pa.string()) for column in columns]
+    cells = pa.array(chain.from_iterable(zip(*rows, strict=True)), pa.string())
+    n_rows, names = len(cells) // n_columns, [str(n) for n in range(n_columns)]
+    arrays = [cells.slice(n * n_rows, n_rows) for n in range(n_columns)]
     return pa.RecordBatch.from_arrays(arrays, names)
 
 
 def parse_numbers(
     cells: pa.Array, decimal_comma: bool = False
-) -> tuple[npt.NDArray[np.float64], list[tuple[int, str]]]:
+) -> tuple[Floats, list[tuple[int, str]]]:
     """Return cells as numbers, NaN for missing ones, and place and text of the others.
 
     >>> parse_numbers(pa.array(["0.5", "NA", "low"]))
@@ -465,12 +418,12 @@ def parse_numbers(
     return numbers, texts
 
 
-def _to_numpy(cells: pa.Array) -> npt.NDArray[np.float64]:
+def _to_numpy(cells: pa.Array) -> Floats:
     """Return cells as numbers, or raise what pyarrow raises."""
     return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _strictly(cells: pa.Array) -> npt.NDArray[np.float64]:
+def _strictly(cells: pa.Array) -> Floats:
     """Return texts as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
     numbers = _to_numpy(cells)
     if np.isnan(numbers).sum() > cells.null_count:
@@ -490,6 +443,6 @@ def _as_text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> npt.NDArray:
+def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Numbers:
     """Return texts as numbers, NaN for those that are none."""
     return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 
 from soilnb._validation import check_choice
@@ -64,3 +65,26 @@ class Told:
 
 
 OPTIONS = tuple(field.name for field in fields(Told))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options of a text such as "soc_column=SOM, soc_kind=organic_matter".
+
+    A ValueError for what is no option, is given twice or has no such value.
+
+    >>> parse_options("soc_column=SOC, %, soc_unit=g/kg")
+    {'soc_column': 'SOC, %', 'soc_unit': 'g/kg'}
+    """
+    options: dict[str, str] = {}
+    for part in re.split(r",\s*(?=\w+\s*=)", text.strip()) if text.strip() else ():
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name in options:
+            msg = (
+                "Options of a file must be name=value, each name once, with commas "
+                f"between, got {part.strip()!r}. Try soc_column=SOM, soc_unit=g/kg."
+            )
+            raise ValueError(msg)
+        check_choice(name, "option of a file", OPTIONS)
+        options[name] = value
+    Told(**options)
+    return options
