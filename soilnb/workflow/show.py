@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython import get_ipython
+from IPython.core.formatters import format_display_data
 from IPython.display import HTML, Markdown, display
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Decimals of a table of `soilnb.study.compare`: an interval near 0 needs its sign.
 GAIN_DIGITS = {"gain": 3, "low": 3, "high": 3, "delta_rmse": 1}
+_GLUE = "application/papermill.record/"  # what myst_nb and papermill look for
 _LABEL = "Contains synthetic data (the twin)."
 _state = SimpleNamespace(is_synthetic=False)
 
@@ -83,6 +85,17 @@ def table(
 def say(text: str) -> None:
     """Show a sentence that was written from the run's own numbers (Markdown)."""
     display(Markdown(text))
+
+
+def glue(name: str, value: Any) -> None:
+    """Keep a value for pages of the book, as `myst_nb.glue` does.
+
+    That function takes seconds to import, in every notebook.
+    """
+    shown, metadata = format_display_data(value)
+    kept = {f"{_GLUE}{kind}": text for kind, text in shown.items()}
+    metadata["scrapbook"] = {"name": name, "mime_prefix": _GLUE}
+    display(kept, raw=True, metadata=metadata)
 
 
 def duration(seconds: float) -> str:
