@@ -28,6 +28,9 @@ def _end_with_parent() -> None:
 
 def _execute(order: dict[str, Any], start_timeout: int) -> None:
     """Run the notebook; give its kernel some seconds to start."""
+    # A grammar of addresses that no notebook holds: papermill works without it, and
+    # does not wait for two seconds until it is built.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)

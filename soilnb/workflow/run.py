@@ -37,6 +37,8 @@ from soilnb.workflow.step import PREPARED
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
 
 _FOR_FILES = (*OPTIONS, "measured")
+# Run as a file: it needs nothing of the package, which takes seconds to import.
+_EXECUTE = Path(__file__).with_name("execute.py")
 
 
 class StepError(RuntimeError):
@@ -193,7 +195,7 @@ def execute(job: Job, state: _State) -> None:
         tempfile.TemporaryFile("w+") as errors,
         # The open pipe to its standard input tells the process that we are alive.
         subprocess.Popen(
-            [sys.executable, "-m", "soilnb.workflow.execute", json.dumps(order)],
+            [sys.executable, "-P", str(_EXECUTE), json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython import get_ipython
+from IPython.core.formatters import format_display_data
 from IPython.display import HTML, Markdown, display
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ GAIN_DIGITS = {"gain": 3, "low": 3, "high": 3, "delta_rmse": 1}
 _TAG = re.compile(r"<[^>]+>")
 ANSWERS = "answers.json"  # beside the notebooks of the student edition
 TOLERANCE = 0.02  # relative, of a number that a student answers
+_GLUE = "application/papermill.record/"  # what myst_nb and papermill look for
 _LABEL = "Contains synthetic data (the twin)."
 _state = SimpleNamespace(is_synthetic=False)
 
@@ -150,6 +152,17 @@ def _agree(answer: Any, known: Any) -> bool:
         return answer == known
     is_number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
     return is_number and abs(answer - known) <= max(TOLERANCE * abs(known), 1e-9)
+
+
+def glue(name: str, value: Any) -> None:
+    """Keep a value for pages of the book, as `myst_nb.glue` does.
+
+    That function takes seconds to import, in every notebook.
+    """
+    shown, metadata = format_display_data(value)
+    kept = {f"{_GLUE}{kind}": text for kind, text in shown.items()}
+    metadata["scrapbook"] = {"name": name, "mime_prefix": _GLUE}
+    display(kept, raw=True, metadata=metadata)
 
 
 def duration(seconds: float) -> str:

@@ -182,8 +182,6 @@ class Step:
         are values that pages of the book show, so their names begin with the notebook's
         subject.
         """
-        from myst_nb import glue
-
         if scores is not None:
             scores.to_csv(self.folder / "scores.csv", index=False)
         if predictions is not None:
@@ -204,7 +202,7 @@ class Step:
             lock.close()
         for key, value in numbers.items():
             plain = value.item() if isinstance(value, np.generic) else value
-            glue(key, plain, display=False)
+            show.glue(key, plain)
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
