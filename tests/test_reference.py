@@ -75,9 +75,10 @@ def test_methods_of_one_seed_stand_beside_local_of_that_seed_only():
 
 
 def test_transfer_is_held_against_the_best_method_without_a_library():
-    transfer = SCORES.iloc[[0]].assign(method="dtl_i_global", rmse=0.28)
+    transfer = SCORES[:2].assign(method="dtl_i_global", rmse=0.28)
     plain = SCORES.iloc[[0]].assign(method="gp_local", rmse=0.25)
-    table = against_best_local(pd.concat([SCORES[:4], transfer, plain]))
+    lucky = SCORES.iloc[[0]].assign(method="cnn_small", rmse=0.2)  # one seed: not fair
+    table = against_best_local(pd.concat([SCORES[:4], transfer, plain, lucky]))
     row = table.loc["a"]
     assert row["best local"] == "Gaussian process"
     # CNN local has a mean of 0.35 over its seeds: 0.35 / 0.25; transfer 0.28 / 0.25.

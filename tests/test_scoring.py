@@ -111,9 +111,9 @@ def test_best_plain_methods_are_named_with_and_without_the_library():
 
 
 def test_change_is_said_with_a_verb_and_without_a_sign():
-    assert change(11.62) == "lowers the error by 11.6 %"
-    assert change(-11.62) == "raises the error by 11.6 %"
-    assert change(-0.04) == "leaves the error as it is"
+    assert change(11.62) == "lowers the error of the local network by 11.6 %"
+    assert change(-11.62) == "raises the error of the local network by 11.6 %"
+    assert change(-0.04) == "leaves the error of the local network as it is"
 
 
 def test_verdict_of_several_seeds_says_how_many():

@@ -91,10 +91,28 @@ def fit_plsr_spiked(
     (X_library, y_library), (X_local, y_local) = check_pair(library, local)
     library_folds = check_folds(library, X_library, "library")
     local_folds = check_folds(local, X_local, "local")
-    X = np.vstack([X_library, np.repeat(X_local, weight, axis=0)])
-    y = np.concatenate([y_library, np.repeat(y_local, weight)])
-    folds = np.concatenate([library_folds, np.repeat(local_folds, weight)])
-    return fit_plsr(X, y, folds, max_components=max_components)
+    names, counts = np.unique([*library_folds, *local_folds], return_counts=True)
+    if len(names) < 2:
+        msg = "'folds' must hold at least 2 different folds, got 1."
+        raise ValueError(msg)
+    n_trained = len(y_library) + len(y_local) - counts.max()  # rows, each once
+    most = min(max_components, X_library.shape[1], max(1, n_trained - 1))
+    squares = np.zeros(most)
+    for fold in names:
+        out, own = library_folds == fold, local_folds == fold
+        part = (X_library[~out], y_library[~out])
+        rows = np.flatnonzero(~own)
+        model = _fit_spiked(part, (X_local, y_local), rows, weight, most)
+        for X, y, vote in (
+            (X_library[out], y_library[out], 1),
+            (X_local[own], y_local[own], weight),
+        ):
+            if len(y):
+                squares += vote * np.sum((model.predict_all(X) - y) ** 2, axis=1)
+    size = int(squares.argmin()) + 1
+    every = np.arange(len(y_local))
+    both = (X_library, y_library), (X_local, y_local)
+    return _fit_spiked(*both, every, weight, size)
 
 
 def fit_plsr_weighted(

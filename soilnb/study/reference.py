@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from soilnb.methods import LOCAL, in_order, label
+from soilnb.methods import LOCAL, METHODS, in_order, label
 from soilnb.study.recommend import RULE_SITES
 from soilnb.study.scoring import VERDICT_TEST_MIN
 
@@ -90,9 +90,16 @@ def against_best_local(scores: pd.DataFrame) -> pd.DataFrame:
     """Return how each farm's transfers do against its best method without a library.
 
     Index site; "best local" (label) and "its RMSE" (% SOC, mean over its seeds), the
-    ratios of CNN local and of the global transfers to that. The best
-    is found with the test samples, so it is a little too good.
+    ratios of CNN local and of the global transfers to that. A network of fewer seeds
+    than `local` is no candidate: one lucky seed is no reference. The best is found with
+    the test samples, so it is a little too good.
     """
+    n_seeds = scores.groupby("method")["seed"].nunique()
+    is_fair = [
+        METHODS[name].kind == "plain" or n_seeds[name] == n_seeds["local"]
+        for name in scores["method"]
+    ]
+    scores = scores[is_fair]
     mean = scores.groupby(["site", "method"], sort=False)["rmse"].mean().unstack()
     local = mean[[name for name in LOCAL if name in mean]]
     best = local.idxmin(axis=1)

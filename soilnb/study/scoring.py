@@ -195,15 +195,16 @@ def best_plain(gains: pd.DataFrame) -> str:
 
 
 def change(delta_rmse: float) -> str:
-    """Return a change in RMSE (percent, positive is better) in words.
+    """Return a change in RMSE against `local` (percent, positive is better) in words.
 
-    >>> change(-11.6), change(3.04)
-    ('raises the error by 11.6 %', 'lowers the error by 3.0 %')
+    >>> change(-11.6)
+    'raises the error of the local network by 11.6 %'
     """
+    error = "the error of the local network"
     if not round(abs(delta_rmse), 1) > 0:
-        return "leaves the error as it is"
+        return f"leaves {error} as it is"
     verb = "lowers" if delta_rmse > 0 else "raises"
-    return f"{verb} the error by {abs(delta_rmse):.1f} %"
+    return f"{verb} {error} by {abs(delta_rmse):.1f} %"
 
 
 def verdict(gain: pd.Series, name: str) -> str:

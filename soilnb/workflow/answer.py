@@ -159,8 +159,8 @@ def _gain(gains: pd.DataFrame, where: str) -> str:
         verdict = "these cannot tell it from chance"
     few = " (few test samples)" if one["n_test"] < VERDICT_TEST_MIN else ""
     return (
-        f"Over all seeds {where}, instance transfer {change(one['delta_rmse'])} of the "
-        f"local network: {verdict}{few}."
+        f"Over all seeds {where}, instance transfer {change(one['delta_rmse'])}: "
+        f"{verdict}{few}."
     )
 
 
