@@ -27,9 +27,7 @@ Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MAX_NM = 3000  # an axis that goes further is of wavenumbers
 TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
-COUNTER = re.compile(
-    r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$"
-)  # of an instrument
+COUNTER = re.compile(r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$")  # of an instrument
 SAY_VENDOR = "Reading {kind} files needs {package}: pip install 'soilnb[vendor]'."
 
 
