@@ -138,7 +138,8 @@ READ = {
     "bad edges": (with_edges, {}, "3 bands (350 to 2500 nm) have missing, zero or"),
     "transposed": (transposed, {}, "transposed: its 30 columns"),
     "long": (long, {}, "read as 30 samples of 207 bands"),
-    "by turns": (
+    "marks of thousands": (bands_as(lambda band: f"{int(band):,}"), {}, ""),
+    "columns in another order": (
         lambda frame: frame.rename(columns={"soc": "SOC"}).iloc[:, ::-1],
         {},
         "were sorted by increasing nm",

@@ -11,10 +11,9 @@ import pandas as pd
 
 from soilnb._validation import check_choice
 from soilnb.datasets.coordinates import degrees_from_utm, metres_from_degrees
-from soilnb.datasets.library import SpectralLibrary, concatenate
+from soilnb.datasets.library import SOM_PER_SOC, SpectralLibrary, concatenate
 from soilnb.preprocessing import MAX_REFLECTANCE
 
-SOM_PER_SOC = 1.724  # van Bemmelen: organic matter is 58 % carbon
 LICENCE = "CC BY-SA 4.0"
 MOIST = "measured moist or on the go"
 UTM_COLUMN = re.compile(r"x_32(?P<half>[67])(?P<zone>\d\d)")  # north is 6, south 7

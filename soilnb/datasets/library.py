@@ -18,6 +18,7 @@ from soilnb.preprocessing import (
 )
 
 SYNTHETIC = "synthetic"  # the source of rows that were made, not measured
+SOM_PER_SOC = 1.724  # van Bemmelen: organic matter is 58 % carbon
 INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licence")
 
 
@@ -171,7 +172,8 @@ def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibr
     if not libraries:
         msg = "'libraries' must have at least one library, got none."
         raise ValueError(msg)
-    grid = np.unique(np.concatenate([_own_grid(part) for part in libraries]))
+    grids = [own_grid(part.wavelengths) for part in libraries]
+    grid = np.unique(np.concatenate(grids))
     spectra = [resample(part.reflectance, part.wavelengths, grid) for part in libraries]
     return SpectralLibrary(
         name=name,
@@ -183,11 +185,10 @@ def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibr
     )
 
 
-def _own_grid(library: SpectralLibrary) -> npt.NDArray[np.float64]:
-    """Return the multiples of 10 nm within a library's wavelengths."""
-    first = np.ceil(library.wavelengths[0] / GRID_STEP_NM)
-    last = np.floor(library.wavelengths[-1] / GRID_STEP_NM)
-    return GRID_STEP_NM * np.arange(first, last + 1)
+def own_grid(wavelengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the multiples of 10 nm within some wavelengths."""
+    first, last = wavelengths[[0, -1]] / GRID_STEP_NM
+    return GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)
 
 
 def describe(soc: npt.ArrayLike) -> pd.Series:

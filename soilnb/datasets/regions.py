@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_choice
+from soilnb.datasets.files.columns import COORDINATES
 from soilnb.datasets.sets import fetch_set, read_own
 
 Floats = npt.NDArray[np.float64]
@@ -41,7 +42,6 @@ LAND_USES = {
     "X": "conservation reserve",
 }
 MIN_SITES = 40  # of a region that is studied: half of them are its test
-LIMITS = {"latitude": 90, "longitude": 180}
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +301,7 @@ def _check_columns(
     for column in (*numeric, region):
         if n_missing := int(table[column].isna().sum()):
             _refuse(path, column, "must have a value in each row", f"{n_missing} empty")
-    for column, most in LIMITS.items():
+    for column, most in COORDINATES.items():
         if (beyond := numeric[column].abs().max()) > most:
             rule = f"must be in degrees, at most {most}"
             _refuse(path, column, rule, f"{beyond:g}")

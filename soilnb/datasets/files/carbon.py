@@ -9,15 +9,15 @@ import numpy as np
 from soilnb.datasets.files.columns import Floats, Mask, Singles
 from soilnb.datasets.files.quantities import Findings
 from soilnb.datasets.files.rows import Rows
-from soilnb.datasets.library import describe
+from soilnb.datasets.library import SOM_PER_SOC, describe
 
 OF_PERCENT = {"%": 1, "g/kg": 10, "g/100g": 1, "mg/kg": 10_000}  # one percent in each
 OF_KIND: dict[str, tuple[Callable[[Floats], Floats], str]] = {
     "ln": (np.exp, "SOC was taken from its logarithm (ln)."),
     "log10": (lambda v: 10**v, "SOC was taken from its logarithm (log10)."),
-    "organic_matter": (  # is taken to be 58 % carbon
-        lambda v: v / 1.724,
-        "Organic matter was divided by 1.724 to give SOC.",
+    "organic_matter": (
+        lambda v: v / SOM_PER_SOC,
+        f"Organic matter was divided by {SOM_PER_SOC} to give SOC.",
     ),
 }
 

@@ -44,6 +44,7 @@ TO_NM = {  # by what the names of the bands are
     "wavenumber": lambda value: 1e7 / value if value else 0.0,
     "micrometre": lambda value: 1000 * value,
 }
+THOUSANDS = re.compile(r"(?<![\d.,])([12])[.,](\d{3})(?!\d)")
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]  # spectra, to save memory
 Ints = npt.NDArray[np.intp]
@@ -204,6 +205,8 @@ def wavelength_columns(
 def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
     """Return the columns whose names differ in one number only, style by style."""
     found: dict[tuple[str, ...], list[tuple[int, list[float]]]] = {}
+    if any(re.search(r"(?<![\d.,])[3-9]\d\d(?![\d.,])", name) for name in names):
+        names = [THOUSANDS.sub(r"\1\2", name) for name in names]  # 990, 1,000, 1,010
     for position, name in enumerate(names):
         if texts := NUMBER.findall(name):
             nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]

@@ -37,7 +37,7 @@ from soilnb.datasets.files.rows import (
 )
 from soilnb.datasets.files.table import stem
 from soilnb.datasets.files.told import Told
-from soilnb.datasets.library import SpectralLibrary
+from soilnb.datasets.library import SpectralLibrary, own_grid
 from soilnb.preprocessing import GRID_STEP_NM, resample
 
 # A larger library is kept at every 10 nm only: 10,000 spectra of 2,000 bands.
@@ -255,8 +255,7 @@ def _missing_file(path: str | Path, measured: str | Path) -> str:
 def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles, Findings]:
     """Return wavelengths and spectra; of a large library at every 10 nm."""
     wavelengths = rows.layout.wavelengths
-    first, last = wavelengths[[0, -1]] / GRID_STEP_NM
-    grid = GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)
+    grid = own_grid(wavelengths)
     large = reflectance.size > MAX_VALUES_KEPT and not rows.every_row
     if not large or not 1 < len(grid) < len(wavelengths):
         return wavelengths, reflectance, Findings()
