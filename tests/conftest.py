@@ -27,7 +27,7 @@ if SHARED_DATA.is_dir():  # the download cache of all tests and of what they sta
 
 
 # Files that take longest, in the order of the time they take.
-LONGEST = "notebooks answer cluster recommend models leaks cnn_training twin search"
+LONGEST = "notebooks cnn_training answer cluster search twin recommend models leaks"
 
 
 def pytest_collection_modifyitems(items):

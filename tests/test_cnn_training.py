@@ -30,6 +30,7 @@ from soilnb.cnn.folds import (
     make_folds,
 )
 from soilnb.cnn.layers import drop
+from soilnb.cnn.stack import MOST_IDLE, _idle
 from soilnb.cnn.training import _Run
 
 
@@ -199,6 +200,41 @@ def test_dropout_trains_as_in_keras_in_distribution():
     assert t_value(stack - without) > 4  # the same test sees dropout that is missing
 
 
+def test_a_stack_that_has_trained_trains_others_as_a_new_one():
+    dropping = replace(FULL, fc=(FCBlock(6, dropout=0.4),))
+    X, y = planted(60, seed=2)
+
+    def train(n_samples, **options):
+        some = X[:n_samples], y[:n_samples], np.arange(n_samples) % 3
+        found = cross_validate(dropping, *some, max_epochs=4, **options)
+        return found, [weight.copy() for one in found.trained for weight in one.weights]
+
+    _idle.clear()
+    first, kept = train(30)
+    (stack,) = _idle
+    second = train(60, seed=5)
+    assert _idle == [stack]  # more samples and steps, and the same graph
+    now = [weight for one in first.trained for weight in one.weights]
+    for old, weight in zip(kept, now, strict=True):
+        np.testing.assert_array_equal(weight, old)  # what was read stays
+    _idle.clear()
+    new = train(60, seed=5)
+    np.testing.assert_array_equal(second[0].history, new[0].history)
+    np.testing.assert_array_equal(second[0].out_of_fold, new[0].out_of_fold)
+    for one, other in zip(second[1], new[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_few_stacks_wait_for_another_training():
+    X, y = planted(12)
+    for n_nodes in range(2, MOST_IDLE + 4):
+        small = replace(TINY, fc=(FCBlock(n_nodes),))
+        cross_validate(small, X, y, np.arange(12) % 2, max_epochs=1)
+    last = [stack.architecture.fc[0].nodes for stack in _idle]
+    assert last == list(range(4, MOST_IDLE + 4))
+    assert all(not len(stack._get("X")) for stack in _idle)  # no samples wait
+
+
 # ---- memory and devices ----------------------------------------------------------
 
 
@@ -306,11 +342,11 @@ print(result.out_of_fold.tobytes().hex())
 """
 
 
-def test_two_processes_agree_to_the_last_bit_and_write_nothing_to_stderr():
-    first, second = run_python(TRAIN), run_python(TRAIN)
-    assert len(first[0]) > 100
-    assert first == second
-    assert first[1] == ""
+def test_two_processes_agree_to_the_last_bit_and_write_nothing_to_stderr(capsys):
+    exec(TRAIN, {})  # this process, whatever it has trained before
+    first, second = capsys.readouterr(), run_python(TRAIN)
+    assert len(first.out) > 100
+    assert second == (first.out, "")
 
 
 def test_an_unknown_name_is_an_attribute_error():

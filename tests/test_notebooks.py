@@ -206,7 +206,6 @@ def copy(results, tmp_path):
 
 # What is there when a step is in the midst of its work.
 BEGUN = {
-    "03_rs_local": ".03_rs_local.partial",
     "04_cnn": ".searches/local-*/trial_0002.json",
     "08_repeats": ".searches/repeats-*/repeats.parquet",
 }

@@ -14,16 +14,3 @@ from soilnb.baselines.plsr import (
     spiked_local_rmse,
 )
 from soilnb.baselines.trees import fit_cubist, fit_random_forest
-
-__all__ = [
-    "Local",
-    "MemoryBasedLearner",
-    "fit_cubist",
-    "fit_gaussian_process",
-    "fit_plsr",
-    "fit_plsr_spiked",
-    "fit_plsr_weighted",
-    "fit_random_forest",
-    "fit_support_vectors",
-    "spiked_local_rmse",
-]

@@ -132,6 +132,13 @@ class Optimiser:
             for weight in weights
         ]
 
+    def begin_again(self) -> None:
+        """Forget all steps."""
+        self.n_taken.assign(0)
+        self._warm_up.assign(tf.ones_like(self._rate))
+        for slot in (slot for slots in self._slots for slot in slots):
+            slot.assign(tf.zeros_like(slot))
+
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         """Take one step; one gradient per weight."""
         number = tf.cast(self.n_taken.assign_add(1), self._rate.dtype)

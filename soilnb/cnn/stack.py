@@ -7,6 +7,7 @@ comments: K folds, B samples in a batch, p wavelengths.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,6 +21,46 @@ from soilnb.cnn.optimisers import Optimiser
 from soilnb.cnn.shapes import LayerShape, tail_shapes
 
 WATCHED_ROWS = 128  # samples of a fold predicted at once: bounds the memory
+MOST_IDLE, MOST_IDLE_BYTES = 6, 17e6  # stacks kept for another training; each one
+_OPEN_AXES = {"X": (0,), "y": (0,), "watched": (0, 2)}  # of any length
+
+_idle: list[FoldStack] = []  # the one that has waited longest first
+_lock = threading.Lock()
+
+
+def begin_stack(
+    architecture: Architecture,
+    n_wavelengths: int,
+    X: npt.NDArray,
+    y: npt.NDArray,
+    folds: Sequence[Fold],
+    weights: Iterable[npt.NDArray],
+    seeds: npt.NDArray[np.int64],
+    n_frozen: int = 0,
+) -> FoldStack:
+    """Return a stack, one that has ended where there is one: its graph is made.
+
+    Tracing and optimising a graph takes half a second, as long as many a training.
+    """
+    key = (architecture, n_wavelengths, n_frozen, len(folds), X.dtype.name)
+    training = X, y, folds, weights, seeds
+    with _lock:
+        place = next((i for i, one in enumerate(_idle) if one.key == key), None)
+        stack = None if place is None else _idle.pop(place)
+    if stack is None:
+        return FoldStack(architecture, n_wavelengths, *training, n_frozen)
+    stack.begin_again(*training)
+    return stack
+
+
+def end_stack(stack: FoldStack) -> None:
+    """Keep a small stack for another training; what was read of it does not change."""
+    n_values = sum(weight.shape.num_elements() for weight in stack.weights)
+    if n_values * stack.weights[0].dtype.size < MOST_IDLE_BYTES:
+        stack.leave_samples()
+        with _lock:
+            _idle.append(stack)
+            del _idle[:-MOST_IDLE]
 
 
 def _batches(rows: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.int32]:
@@ -49,17 +90,18 @@ class FoldStack:
     ) -> None:
         self.architecture = architecture
         self.n_folds = len(folds)
+        self.key = (architecture, n_wavelengths, n_frozen, len(folds), X.dtype.name)
+        self._n_frozen = n_frozen
         self._blocks = architecture.blocks[n_frozen:]
-        self._seeds = seeds[n_frozen:]
         self._shape, layers = tail_shapes(architecture, n_wavelengths, n_frozen)
         self.weights = [tf.Variable(values) for values in weights]
         self._dtype = self.weights[0].dtype
         self.best_weights = [tf.Variable(weight) for weight in self.weights]
-        self._set_data(X, y, folds)
+        self._data: dict[str, tf.Variable] = {}
+        self._set_data(X, y, folds, seeds)
         self._set_training(layers)
-        batch_size = architecture.batch_size
-        rows = [None, folds[0].n_steps(batch_size), self.n_folds, batch_size]
-        # Traced once, whatever the number of epochs asked for.
+        rows = [None, None, self.n_folds, architecture.batch_size]
+        # Traced once, whatever the number of epochs, of steps and of samples.
         self._train = tf.function(
             self._train_epochs,
             input_signature=[tf.TensorSpec(rows, tf.int32)],
@@ -67,21 +109,69 @@ class FoldStack:
             autograph=False,  # it does not work on Python 3.13: loops are written out
         ).get_concrete_function()
 
-    def _set_data(self, X: npt.NDArray, y: npt.NDArray, folds: Sequence[Fold]) -> None:
+    def begin_again(
+        self,
+        X: npt.NDArray,
+        y: npt.NDArray,
+        folds: Sequence[Fold],
+        weights: Iterable[npt.NDArray],
+        seeds: npt.NDArray[np.int64],
+    ) -> None:
+        """Forget what was learned; begin with other samples, folds and weights."""
+        for place, values in enumerate(weights):
+            self.weights[place].assign(values)
+            self.best_weights[place].assign(values)
+        self._set_data(X, y, folds, seeds)
+        self._optimiser.begin_again()
+        self._best_rmse.assign(tf.zeros_like(self._best_rmse) + np.inf)
+        for counted in (self._waited, self._diverged, self._n_epochs):
+            counted.assign(tf.zeros_like(counted))
+
+    def leave_samples(self) -> None:
+        """Give their memory back."""
+        self._data["X"].assign(self._get("X")[:0])
+
+    def _set_data(
+        self,
+        X: npt.NDArray,
+        y: npt.NDArray,
+        folds: Sequence[Fold],
+        seeds: npt.NDArray[np.int64],
+    ) -> None:
         """Keep the samples once, and each fold's scaling and watched rows."""
-
-        def stacked(values: list[npt.NDArray]) -> tf.Tensor:
-            return tf.constant(np.stack(values)[:, None], self._dtype)
-
         scalings = [fold.scaling for fold in folds]
-        self._X = tf.constant(X, self._dtype)
-        self._y = tf.constant(y, self._dtype)
-        self._band_mean = stacked([scaling.band_mean for scaling in scalings])
-        self._band_sd = stacked([scaling.band_sd for scaling in scalings])
-        self._y_mean = stacked([np.array(scaling.y_mean) for scaling in scalings])
-        self._y_sd = stacked([np.array(scaling.y_sd) for scaling in scalings])
-        self._watched = tf.constant(_batches([fold.watched for fold in folds]))
-        self._last = tf.constant([fold.n_epochs for fold in folds], tf.int64)
+        floats: dict[str, npt.NDArray] = {
+            "X": X,
+            "y": y,
+            "band_mean": np.stack([one.band_mean for one in scalings])[:, None],
+            "band_sd": np.stack([one.band_sd for one in scalings])[:, None],
+            "y_mean": np.array([[one.y_mean] for one in scalings]),
+            "y_sd": np.array([[one.y_sd] for one in scalings]),
+        }
+        whole: dict[str, npt.NDArray] = {
+            "watched": _batches([fold.watched for fold in folds]),
+            "last": np.array([fold.n_epochs for fold in folds]),
+            "seeds": seeds[self._n_frozen :],
+        }
+        dtype = self._dtype.as_numpy_dtype
+        for name, values in floats.items():
+            self._set(name, values.astype(dtype, copy=False))
+        for name, values in whole.items():
+            self._set(name, values.astype(np.int64))  # GPUs hold no int32
+
+    def _set(self, name: str, values: npt.NDArray) -> None:
+        """Put values into a variable, made where there is none yet."""
+        if name in self._data:
+            self._data[name].assign(values)
+            return
+        shape = list(values.shape)
+        for axis in _OPEN_AXES.get(name, ()):
+            shape[axis] = None
+        self._data[name] = tf.Variable(values, shape=tf.TensorShape(shape))
+
+    def _get(self, name: str) -> tf.Tensor:
+        """Return one of the data as a tensor, for the reason of `_read`."""
+        return tf.convert_to_tensor(self._data[name])
 
     def _set_training(self, layers: Sequence[LayerShape]) -> None:
         """Choose the weights that train, and begin the bookkeeping of each fold."""
@@ -131,7 +221,7 @@ class FoldStack:
             weight.assign(best)
         batches = [self._samples(tf.constant(batch))[0] for batch in _batches(rows)]
         scaled = tf.concat([self._predict(spectra) for spectra in batches], axis=1)
-        predicted = (scaled * self._y_sd + self._y_mean).numpy()
+        predicted = (scaled * self._get("y_sd") + self._get("y_mean")).numpy()
         return [
             line[: len(some)].astype(np.float64)
             for line, some in zip(predicted, rows, strict=True)
@@ -146,7 +236,7 @@ class FoldStack:
 
     def _train_epochs(self, rows: tf.Tensor) -> tf.Tensor:
         """Run the epochs of `train` in the graph."""
-        n_epochs, n_steps = tf.shape(rows)[0], rows.shape[1]
+        n_epochs, n_steps = tf.shape(rows)[0], tf.shape(rows)[1]
 
         def take_step(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             self._train_step(rows[epoch, step])
@@ -182,9 +272,9 @@ class FoldStack:
         present = tf.cast(rows >= 0, self._dtype)
         # What fills a batch up is one of its own samples: it cannot overflow alone.
         rows = tf.maximum(tf.where(rows < 0, rows[:, :1], rows), 0)
-        spectra = (tf.gather(self._X, rows) - self._band_mean) / self._band_sd
-        target = (tf.gather(self._y, rows) - self._y_mean) / self._y_sd
-        return spectra, target, present
+        spectra = tf.gather(self._get("X"), rows) - self._get("band_mean")
+        target = tf.gather(self._get("y"), rows) - self._get("y_mean")
+        return spectra / self._get("band_sd"), target / self._get("y_sd"), present
 
     def _predict(
         self, spectra: tf.Tensor, present: tf.Tensor | None = None
@@ -206,7 +296,8 @@ class FoldStack:
             if isinstance(block, ConvBlock):
                 values = layers.pool(values, block)
             if present is not None:
-                seed = tf.stack([self._seeds[number], self._optimiser.n_taken])
+                seed = self._get("seeds")[number]
+                seed = tf.stack([seed, self._optimiser.n_taken])
                 values = layers.drop(values, block.dropout, seed)
         output = tf.matmul(self._flat(values), self._read(place))
         return layers.add_bias(output, self._read(place + 1))[..., 0]
@@ -243,8 +334,9 @@ class FoldStack:
         rmse = self._watched_rmse()
         running = self._waited < self.architecture.patience
         finite = tf.math.is_finite(rmse)
-        until = self._n_epochs.assign_add(1) <= self._last
-        better = tf.where(self._last > 0, until & finite, rmse < self._best_rmse)
+        last = self._get("last")
+        until = self._n_epochs.assign_add(1) <= last
+        better = tf.where(last > 0, until & finite, rmse < self._best_rmse)
         improved = running & better
         which = tf.where(improved)[:, 0]
         for best, weight in zip(self.best_weights, self.weights, strict=True):
@@ -261,16 +353,17 @@ class FoldStack:
 
     def _watched_rmse(self) -> tf.Tensor:
         """Return the RMSE of each fold's watched rows (K,), scaled."""
+        watched = tf.cast(self._get("watched"), tf.int32)
 
         def add_batch(
             number: tf.Tensor, squares: tf.Tensor, count: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            spectra, target, present = self._samples(self._watched[number])
+            spectra, target, present = self._samples(watched[number])
             errors = tf.square(self._predict(spectra) - target)
             squares += tf.reduce_sum(tf.where(present > 0, errors, 0.0), axis=1)
             return number + 1, squares, count + tf.reduce_sum(present, axis=1)
 
-        n_batches, zeros = self._watched.shape[0], tf.zeros([self.n_folds], self._dtype)
+        n_batches, zeros = tf.shape(watched)[0], tf.zeros([self.n_folds], self._dtype)
         _, squares, count = tf.while_loop(
             lambda number, *_: number < n_batches, add_batch, [0, zeros, zeros]
         )

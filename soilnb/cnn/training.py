@@ -33,17 +33,7 @@ from soilnb.cnn.memory import fold_bytes, folds_at_once
 from soilnb.cnn.network import DTYPES
 from soilnb.cnn.result import CrossValidation, TrainedFold
 from soilnb.cnn.shapes import check_fit
-from soilnb.cnn.stack import FoldStack
-
-__all__ = [
-    "CrossValidation",
-    "Progress",
-    "Prune",
-    "Start",
-    "collect_result",
-    "cross_validate",
-    "train_folds",
-]
+from soilnb.cnn.stack import FoldStack, begin_stack, end_stack
 
 CHUNK_EPOCHS = 10  # epochs between two looks at early stopping and two reports
 LARGE_BYTES = 100e6  # of a group of folds: not left to Python's own next collection
@@ -276,7 +266,9 @@ class _Run:
                 self.n_epochs = len(history)
             done = self.n_epochs if stack.all_stopped else len(history)
             report(done, f"epoch {len(history)}, validation RMSE {lowest:.3g}")
-        return _collect(stack, group, history)
+        trained = _collect(stack, group, history)
+        end_stack(stack)
+        return trained
 
     def _give_back(self, n_folds: int) -> None:
         """Free a group's weights now, if they are many: their graph holds them."""
@@ -297,7 +289,7 @@ class _Run:
         )
         n_blocks = len(self.architecture.blocks)
         seeds = generator(self.seed, 0, DROPOUT).integers(2**31, size=n_blocks)
-        return FoldStack(
+        return begin_stack(
             self.architecture,
             self.n_wavelengths,
             self.X,

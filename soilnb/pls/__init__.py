@@ -7,11 +7,3 @@ from soilnb.pls.model import (
     choose_n_components,
     cross_validated_rmse,
 )
-
-__all__ = [
-    "PLS1",
-    "check_columns",
-    "choose_n_components",
-    "cross_validated_rmse",
-    "fit_path",
-]

@@ -14,15 +14,3 @@ from soilnb.quality.instrument import (
 )
 from soilnb.quality.outliers import SpectralOutliers
 from soilnb.quality.summary import check_spectra
-
-__all__ = [
-    "DETECTOR_JUMPS_NM",
-    "SAME_REFLECTANCE",
-    "SpectralOutliers",
-    "check_spectra",
-    "detector_steps",
-    "duplicated_spectra",
-    "find_joints",
-    "noise",
-    "noisy_edges",
-]

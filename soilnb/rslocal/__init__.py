@@ -6,5 +6,3 @@ and the rest are tried again, until the wanted number of rows remains.
 """
 
 from soilnb.rslocal.search import Selection, select_instances, selection_size
-
-__all__ = ["Selection", "select_instances", "selection_size"]

@@ -14,15 +14,3 @@ from soilnb.transfer.regional import (
     regional_bias,
 )
 from soilnb.transfer.representations import Retraining, choose_base, dtl_ir, dtl_r
-
-__all__ = [
-    "Retraining",
-    "bayesian_update",
-    "choose_base",
-    "dtl_i",
-    "dtl_ir",
-    "dtl_r",
-    "ensemble_weight",
-    "gsoilcpm_weights",
-    "regional_bias",
-]

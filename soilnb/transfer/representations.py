@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -279,20 +280,30 @@ class FrozenNetwork:
 
 def _check_layers(architecture: Architecture, model: keras.Model) -> None:
     """Raise ValueError unless a model has the layers of the architecture."""
-    from soilnb.cnn.network import build
-
-    dtype = model.inputs[0].dtype
-    expected = build(architecture, int(model.input_shape[1]), dtype=dtype)
-    # The first and the last layer hold the scaling, which is each model's own.
-    found, wanted = (
-        [layer.get_config() for layer in one.layers[1:-1]] for one in (model, expected)
-    )
-    if found != wanted:
+    found = [layer.get_config() for layer in _inner_layers(model)]
+    n_wavelengths, dtype = int(model.input_shape[1]), str(model.inputs[0].dtype)
+    if found != _layer_settings(architecture, n_wavelengths, dtype):
         msg = (
             "'library_models' are not of 'architecture': their layers are others. "
             "Give the architecture that they were trained with."
         )
         raise ValueError(msg)
+
+
+@lru_cache(maxsize=32)  # asked for at every depth of every fold
+def _layer_settings(
+    architecture: Architecture, n_wavelengths: int, dtype: str
+) -> list[dict[str, Any]]:
+    """Return the settings of an architecture's layers, built for no more than that."""
+    from soilnb.cnn.network import build
+
+    model = build(architecture, n_wavelengths, dtype=dtype)
+    return [layer.get_config() for layer in _inner_layers(model)]
+
+
+def _inner_layers(model: keras.Model) -> list[keras.Layer]:
+    """Return the layers but the first and the last: each model's own scaling."""
+    return model.layers[1:-1]
 
 
 def _try_depths(

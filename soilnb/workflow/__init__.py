@@ -18,19 +18,3 @@ from soilnb.workflow.scores import (
     read_sites,
 )
 from soilnb.workflow.step import Step, begin
-
-__all__ = [
-    "Step",
-    "begin",
-    "collect_results",
-    "connect",
-    "design_places",
-    "measured_site",
-    "merge_scores",
-    "over_seeds",
-    "read_reference",
-    "read_repeats",
-    "read_sites",
-    "show",
-    "write_answer",
-]

@@ -3,5 +3,3 @@
 from soilnb.cnn.tuning.log import Trial
 from soilnb.cnn.tuning.result import SearchResult
 from soilnb.cnn.tuning.tune import METHODS, initial_trials, search
-
-__all__ = ["METHODS", "SearchResult", "Trial", "initial_trials", "search"]
