@@ -1,6 +1,14 @@
 """Every figure, in one style: units on the axes, colours that all readers can tell."""
 
 from soilnb.plots.comparison import plot_choice, plot_learning_curve, plot_sites
+from soilnb.plots.contrastive import (
+    CONTRASTIVE_MODELS,
+    plot_contrastive_loss,
+    plot_label_curves,
+    plot_paired,
+    plot_readouts,
+    plot_retrieval_and_use,
+)
 from soilnb.plots.delta import plot_delta
 from soilnb.plots.farm import (
     POPULATIONS,
@@ -67,6 +75,7 @@ from soilnb.plots.style import COLOURS, FEATURES_NM
 
 __all__ = [
     "COLOURS",
+    "CONTRASTIVE_MODELS",
     "DESIGN_LABELS",
     "FEATURES_NM",
     "LAYER_MODELS",
@@ -77,6 +86,7 @@ __all__ = [
     "plot_blend_weights",
     "plot_choice",
     "plot_components",
+    "plot_contrastive_loss",
     "plot_coverage",
     "plot_crews",
     "plot_curves",
@@ -95,6 +105,7 @@ __all__ = [
     "plot_gain_by_skill",
     "plot_gains",
     "plot_history",
+    "plot_label_curves",
     "plot_layer_correlations",
     "plot_layer_leaks",
     "plot_layer_map",
@@ -105,9 +116,12 @@ __all__ = [
     "plot_needed",
     "plot_noise",
     "plot_outliers",
+    "plot_paired",
     "plot_paths",
     "plot_point_map",
+    "plot_readouts",
     "plot_regions",
+    "plot_retrieval_and_use",
     "plot_rmse",
     "plot_runs",
     "plot_schemes",
