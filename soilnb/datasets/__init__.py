@@ -37,6 +37,7 @@ from soilnb.datasets.open import (
     load_open,
     open_files,
 )
+from soilnb.datasets.pairs import Pairs, load_pairs
 from soilnb.datasets.profiles import Profiles, equal_area_spline, load_profiles
 from soilnb.datasets.regions import Sites, load_sites
 from soilnb.datasets.sets import DataSet, data_sets, fetch_set
@@ -57,6 +58,7 @@ __all__ = [
     "Farm",
     "FileReport",
     "OpenFile",
+    "Pairs",
     "Profiles",
     "Sites",
     "SpectralLibrary",
@@ -77,6 +79,7 @@ __all__ = [
     "load_farms",
     "load_library",
     "load_open",
+    "load_pairs",
     "load_profiles",
     "load_site",
     "load_sites",

@@ -276,7 +276,7 @@ def _read_table(path: Path, target: str, region: str) -> Sites:
         X=covariates.to_numpy(np.float64),
         y=y,
         covariates=tuple(covariates.columns),
-        info=table[[*LIMITS]].assign(region=table[region].astype(str)),
+        info=table[[*COORDINATES]].assign(region=table[region].astype(str)),
         unit=target,
         is_log=is_log,
         notes=tuple(f"{path.name}: {note}" for note in notes),
@@ -291,11 +291,11 @@ def _check_columns(
     path: Path, table: pd.DataFrame, target: str, region: str
 ) -> pd.DataFrame:
     """Return the numeric columns of a user's table, or raise one sentence."""
-    for column in (target, *LIMITS, region):
+    for column in (target, *COORDINATES, region):
         if column not in table:
             check_choice(column, f"column of '{path.name}', which has no", table)
     numeric = table.drop(columns=region).select_dtypes("number")
-    for column in (target, *LIMITS):
+    for column in (target, *COORDINATES):
         if column not in numeric:
             _refuse(path, column, "must hold numbers", repr(table[column].iloc[0]))
     for column in (*numeric, region):

@@ -1,6 +1,14 @@
 """Every figure, in one style: units on the axes, colours that all readers can tell."""
 
 from soilnb.plots.comparison import plot_choice, plot_learning_curve, plot_sites
+from soilnb.plots.contrastive import (
+    CONTRASTIVE_MODELS,
+    plot_contrastive_loss,
+    plot_label_curves,
+    plot_paired,
+    plot_readouts,
+    plot_retrieval_and_use,
+)
 from soilnb.plots.delta import plot_delta
 from soilnb.plots.farm import (
     POPULATIONS,

@@ -9,7 +9,13 @@ from typing import Any
 import pandas as pd
 
 from soilnb._files import digest_file, digest_files
-from soilnb.datasets import data_sets, fetch_set, load_profiles, load_sites
+from soilnb.datasets import (
+    data_sets,
+    fetch_set,
+    load_pairs,
+    load_profiles,
+    load_sites,
+)
 from soilnb.workflow import show
 from soilnb.workflow.steps import ROOT, STEPS
 
@@ -23,7 +29,18 @@ READERS: dict[str, Callable[..., object]] = {
 
 def is_own(values: Mapping[str, Any]) -> bool:
     """Return whether the parameter `data` names a user's table."""
-    return values.get("data", "raca") not in data_sets()
+    is_set = values.get("data", "raca") in data_sets()
+    return not is_set or bool(values.get("second_view"))
+
+
+def _check_own(reader: str, values: Mapping[str, Any]) -> None:
+    """Read a user's table, or pair of tables; raise what is wrong with it."""
+    told = {name: values.get(f"{name}_column") for name in ("target", "region", "key")}
+    columns = {name: column for name, column in told.items() if column}
+    if "second_view" in values:
+        load_pairs(values["data"], values["second_view"], **columns)
+    else:
+        READERS[reader](values["data"], **columns)
 
 
 def fetch_data(step: str, values: Mapping[str, Any]) -> str:
@@ -35,9 +52,7 @@ def fetch_data(step: str, values: Mapping[str, Any]) -> str:
     """
     needed = STEPS[step].data
     if is_own(values):
-        told = {name: values.get(f"{name}_column") for name in ("target", "region")}
-        more = {name: column for name, column in told.items() if column}
-        READERS[needed[0]](values["data"], **more)
+        _check_own(needed[0], values)
         return ""
     for name in needed:
         try:
@@ -56,8 +71,11 @@ def origins(step: str, values: Mapping[str, Any]) -> dict[str, str]:
     if not STEPS[step].data:
         return {}
     if is_own(values):
-        file = Path(values["data"])
-        return {f"data {file.name}": f"SHA-256 {digest_file(file)}"}
+        files = [values[key] for key in ("data", "second_view") if values.get(key)]
+        return {
+            f"data {Path(file).name}": f"SHA-256 {digest_file(Path(file))}"
+            for file in files
+        }
     sets = [data_sets()[name] for name in STEPS[step].data]
     if all(one.is_there for one in sets):
         return {f"data set {one.name}": f"SHA-256 {one.sha256}" for one in sets}

@@ -11,7 +11,8 @@ from typing import Any
 from soilnb.datasets import LIBRARIES, SITES, folder_name, is_table
 from soilnb.workflow.steps import COMPANIONS, ROOT, STEPS
 
-PATHS = {"site", "library", "measured", "data"}  # parameters that may name a file
+# Parameters that may name a file.
+PATHS = {"site", "library", "measured", "data", "second_view"}
 
 
 def results_folder(step: str, values: Mapping[str, Any]) -> Path:

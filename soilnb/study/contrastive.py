@@ -1,0 +1,419 @@
+"""What encoders that were trained without labels are worth, beside plain models.
+
+Each pre-training, and each cell of a data set, a split, a number of labels and a seed,
+is kept in a file of its own, so that an interrupted study goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from soilnb._files import replacing
+from soilnb.baselines import fit_random_forest
+from soilnb.cnn.contrastive import (
+    BATCH_SIZE,
+    TwoEncoders,
+    loss_chance,
+    loss_floor,
+    retrieval,
+    standardise,
+)
+from soilnb.datasets import Pairs
+from soilnb.metrics import r2
+from soilnb.selection import group_folds, hold_out, random_folds
+
+Floats = npt.NDArray[np.floating]
+Rows = npt.NDArray[np.intp]
+
+LINEAR = ("pretrained", "untrained", "raw", "pca")
+TREES = ("forest", "boosting")
+NETWORKS = ("scratch", "fine_tuned")
+MODELS = (*LINEAR, *TREES, *NETWORKS)
+SIZES = {"edgeroi": (50, 100, 250)}  # labels
+OTHER_SIZES = (100, 300, 1000)
+N_FOLDS = 5
+N_COMPONENTS = 64  # of a view, as many as an embedding has
+LARGE_BATCH = 1024
+PENALTIES = np.logspace(-1, 5, 13)
+MOST_CLASSES = 20  # of a fact in words that is read out
+CELL_EPOCHS = 2  # epochs of pre-training that a cell takes about as long as
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work the study is.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Of pre-training.
+    n_steps : int
+        Batches that fine-tune, or train from scratch, at most.
+    n_folds : int
+        Of the five folds, how many are a test.
+    n_trees : int
+        Of the forest.
+    """
+
+    n_epochs: int = 25
+    n_steps: int = 150
+    n_folds: int = 5
+    n_trees: int = 100
+
+
+class Cell(NamedTuple):
+    """One split and number of labels; models of a cell see the same samples."""
+
+    split: str  # "random" or "blocked"
+    n: int
+    seed: int
+
+
+class Start(NamedTuple):
+    """What a pre-training leaves."""
+
+    untrained: list[Any]  # weights
+    pretrained: list[Any]
+    tables: dict[str, list[dict[str, Any]]]  # epochs, facts
+
+
+def study_pairs(
+    sets: Sequence[Pairs],
+    table: str,
+    *,
+    folder: Path,
+    budget: Budget | None = None,
+    n_seeds: int = 1,
+    seed: int = 1,
+    progress: Callable[[float, float, str], object] | None = None,
+) -> pd.DataFrame:
+    """Return one table of some data sets, computed piece by piece.
+
+    Parameters
+    ----------
+    sets : sequence of Pairs
+    table : str
+        "scores" (data, split, n, model, seed, r2), "epochs" (losses, retrieval and use
+        in the course of pre-training) or "facts" (what is read out of the first view).
+    folder : Path
+        Where each piece is kept; what is there is not computed again.
+    budget : Budget, optional
+    n_seeds, seed : int, default 1
+        How many seeds, from which on: of weights, batches, folds and labels.
+    progress : callable, optional
+        Called as progress(done, total, text), in epochs of pre-training.
+
+    Returns
+    -------
+    DataFrame
+
+    Notes
+    -----
+    Pre-training, and the principal components, see the views of all places, as who
+    draws a map has them; no label and no test value.
+    """
+    budget, parts = budget or Budget(), []
+    jobs = [(pairs, s) for pairs in sets for s in range(seed, seed + n_seeds)]
+    sizes = {pairs.name: plan_cells(pairs, seed) for pairs in sets}
+    total = sum(
+        budget.n_epochs + CELL_EPOCHS * len(sizes[pairs.name]) for pairs, _ in jobs
+    )
+    done = 0.0
+
+    def report(epochs: float, text: str) -> None:
+        if progress is not None:
+            progress(done + epochs, total, text)
+
+    for pairs, one in jobs:
+        encoders = cache(_builder(pairs))
+        file = folder / f"{pairs.name}-{one}.npz"
+        if not file.is_file():
+            made = pretrain(pairs, encoders(), one, budget, report)
+            with replacing(file) as partial, partial.open("wb") as stream:
+                arrays: list[Any] = [*made.untrained, *made.pretrained]
+                np.savez(stream, *arrays, tables=np.array(json.dumps(made.tables)))
+        start = _read(file)
+        done += budget.n_epochs
+        features = cache(_features(pairs, encoders, start))
+        for cell in (cell._replace(seed=one) for cell in sizes[pairs.name]):
+            name = f"{pairs.name}-{one}-{cell.split}-{cell.n}.json"
+            if not (folder / name).is_file():
+                report(0, f"{pairs.name}, {cell.n} labels, {cell.split} folds")
+                found = predict_cell(pairs, features(), encoders, start, cell, budget)
+                with replacing(folder / name) as partial:
+                    partial.write_text(json.dumps(_score(found)))
+            done += CELL_EPOCHS
+            if table == "scores":
+                facts = {"data": pairs.name, "split": cell.split, "n": cell.n}
+                scores = json.loads((folder / name).read_text())
+                parts += [facts | row | {"seed": one} for row in scores]
+        if table != "scores":
+            facts = {"data": pairs.name, "seed": one}
+            parts += [facts | row for row in start.tables[table]]
+    report(0, "")
+    order = ["data", "split", "n", "model", "seed", "r2"]
+    return pd.DataFrame(parts, columns=order if table == "scores" else None).round(4)
+
+
+def _builder(pairs: Pairs) -> Callable[[], TwoEncoders]:
+    """Return what builds the encoders of some pairs."""
+    return lambda: TwoEncoders(pairs.views)
+
+
+def _read(file: Path) -> Start:
+    """Return what a pre-training has left."""
+    with np.load(file) as kept:
+        tables = json.loads(str(kept["tables"]))
+        weights = [kept[f"arr_{place}"] for place in range(len(kept.files) - 1)]
+    half = len(weights) // 2
+    return Start(weights[:half], weights[half:], tables)
+
+
+def splits(pairs: Pairs) -> tuple[str, ...]:
+    """Return how folds can be dealt: blocked ones need places, on five blocks."""
+    if pairs.block is None:
+        return ("random",)
+    n_blocks = len(np.unique(pairs.block[pairs.labelled]))
+    return ("random", "blocked") if n_blocks >= N_FOLDS else ("random",)
+
+
+def deal(pairs: Pairs, split: str, seed: int) -> Rows:
+    """Return the fold of each labelled place."""
+    if split == "random" or pairs.block is None:
+        return random_folds(len(pairs.labelled), N_FOLDS, seed)
+    return group_folds(pairs.block[pairs.labelled], N_FOLDS, seed)
+
+
+def plan_cells(pairs: Pairs, seed: int) -> list[Cell]:
+    """Return the cells of one seed: sizes that the training folds hold."""
+    largest = {
+        split: max(np.bincount(deal(pairs, split, seed))) for split in splits(pairs)
+    }
+    n_known = len(pairs.labelled) - max(largest.values()) * 1.02  # of any seed
+    sizes = [n for n in SIZES.get(pairs.name, OTHER_SIZES) if n <= n_known]
+    sizes = sizes or [int(0.6 * n_known)]
+    return [Cell(split, n, seed) for split in largest for n in sizes]
+
+
+def pretrain(
+    pairs: Pairs,
+    encoders: TwoEncoders,
+    seed: int,
+    budget: Budget,
+    report: Callable[[float, str], object],
+) -> Start:
+    """Pre-train on all places; note losses, retrieval and use on the way."""
+    untrained = encoders.draw(seed)
+    is_watched = hold_out(len(pairs), seed=seed)
+    shuffled = np.random.default_rng(seed).permutation(len(pairs))
+    # Neighbours follow each other in the tables: batches of them would be harder.
+    parts = np.flatnonzero(~is_watched), shuffled[is_watched[shuffled]]
+    batch = min(BATCH_SIZE, len(parts[1]) // 2)
+    large = min(LARGE_BATCH, len(parts[1]))
+    looks = {0, budget.n_epochs} | {2**k for k in range(10)}
+    rows = []
+    for epoch in encoders.pretrain(*parts, budget.n_epochs, batch, seed=seed):
+        report(
+            epoch.number,
+            f"pre-training on {pairs.name}, epoch {epoch.number} of "
+            f"{budget.n_epochs}, validation loss {epoch.validation_loss:.2f}",
+        )
+        found = retrieval(*epoch.watched, batch)
+        use = {f"r2_{split}": np.nan for split in splits(pairs)}
+        if epoch.number in looks:
+            joined = np.concatenate(encoders.embed(pairs.labelled), axis=1)
+            use = {
+                f"r2_{cell.split}": _readout(pairs, joined, cell, budget)
+                for cell in {c.split: c for c in plan_cells(pairs, seed)}.values()
+            }
+        rows.append(
+            {
+                "epoch": epoch.number,
+                "loss": epoch.loss,
+                "validation_loss": epoch.validation_loss,
+                "floor": loss_floor(batch),
+                "chance": loss_chance(batch),
+                "batch_size": batch,
+                **found,
+                "large_batch": large,
+                "top1_large": retrieval(*epoch.watched, large)["top1"],
+                **use,
+            }
+        )
+    pretrained = encoders.weights()
+    facts = []
+    for name, values in pairs.facts.items():
+        views: dict[str, npt.NDArray[np.floating]] = {}
+        views["raw"] = standardise(pairs.views[0]).reshape(len(pairs), -1)
+        for kind, weights in (("untrained", untrained), ("pretrained", pretrained)):
+            encoders.set_weights(weights)
+            views[kind] = encoders.embed(np.arange(len(pairs)))[0]
+        facts += _read_fact(name, values, views, seed)
+    return Start(untrained, pretrained, {"epochs": rows, "facts": facts})
+
+
+def _ridge(X: Floats, y: Floats, train: Rows, test: Rows) -> Floats:
+    """Return a linear read-out; leaving one out chooses its penalty."""
+    model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(X[train], y[train])
+    return np.clip(model.predict(X[test]), y[train].min(), y[train].max())
+
+
+def _tests(pairs: Pairs, cell: Cell, budget: Budget) -> Iterator[tuple[Rows, Rows]]:
+    """Yield the labels and the tests of each fold, as rows of the labelled places.
+
+    Labels of different number are nested.
+    """
+    folds = deal(pairs, cell.split, cell.seed)
+    for fold in range(budget.n_folds):
+        rng = np.random.default_rng([cell.seed, fold])
+        yield (
+            rng.permutation(np.flatnonzero(folds != fold))[: cell.n],
+            np.flatnonzero(folds == fold),
+        )
+
+
+def _readout(pairs: Pairs, X: Floats, cell: Cell, budget: Budget) -> float:
+    """Return the R2 of a linear read-out of features of the labelled places."""
+    y = pairs.y[pairs.labelled]
+    parts = [
+        (y[test], _ridge(X, y, train, test))
+        for train, test in _tests(pairs, cell, budget)
+    ]
+    measured, predicted = zip(*parts, strict=True)
+    return r2(np.concatenate(measured), np.concatenate(predicted))
+
+
+def _read_fact(
+    name: str, values: npt.NDArray, views: dict[str, Floats], seed: int
+) -> list[dict[str, Any]]:
+    """Return how well a fact is read out: accuracy of words, R2 of numbers."""
+    test = hold_out(len(values), seed=seed)
+    is_text = values.dtype.kind not in "fi"
+    if is_text and len(np.unique(values[~test])) > MOST_CLASSES:
+        return []
+    scores = {}
+    if is_text:
+        names, counts = np.unique(values[~test], return_counts=True)
+        scores["chance"] = float(np.mean(values[test] == names[counts.argmax()]))
+    last = RidgeClassifierCV(PENALTIES) if is_text else RidgeCV(PENALTIES)
+    for kind, X in views.items():
+        model = make_pipeline(StandardScaler(), last).fit(X[~test], values[~test])
+        scores[kind] = float(model.score(X[test], values[test]))
+    return [{"fact": name, "view": kind, "score": v} for kind, v in scores.items()]
+
+
+def _features(
+    pairs: Pairs, encoders: Callable[[], TwoEncoders], start: Start
+) -> Callable[[], dict[str, Floats]]:
+    """Return what computes the inputs of the models without a network of their own."""
+
+    def compute() -> dict[str, Floats]:
+        known, found = pairs.labelled, {}
+        for kind in ("pretrained", "untrained"):
+            encoders().set_weights(getattr(start, kind))
+            found[kind] = np.concatenate(encoders().embed(known), axis=1)
+        parts = []
+        for view in pairs.views:
+            flat = standardise(view).reshape(len(pairs), -1)
+            n = min(N_COMPONENTS, *flat.shape)
+            parts.append(PCA(n, random_state=1).fit(flat).transform(flat[known]))
+        found["pca"] = np.concatenate(parts, axis=1)
+        return found | {"raw": pairs.flat()[known], "plain": pairs.plain()[known]}
+
+    return compute
+
+
+def predict_cell(
+    pairs: Pairs,
+    features: dict[str, Floats],
+    encoders: Callable[[], TwoEncoders],
+    start: Start,
+    cell: Cell,
+    budget: Budget,
+) -> pd.DataFrame:
+    """Return all predictions of a cell: model, place, measured, predicted.
+
+    None leaves the range of the labels. Both networks begin with the same head, and
+    have LayerNorm before it and as many steps.
+    """
+    known, found = pairs.labelled, []
+    y = pairs.y[known]
+    for train, test in _tests(pairs, cell, budget):
+        predicted = {name: _ridge(features[name], y, train, test) for name in LINEAR}
+        X = features["plain"]
+        options: dict[str, Any] = {"n_trees": budget.n_trees, "max_features": 1 / 3}
+        forest = fit_random_forest(X[train], y[train], seed=cell.seed, **options)
+        boosting = GradientBoostingRegressor(
+            n_estimators=2 * budget.n_trees,
+            learning_rate=0.05,
+            subsample=0.5,
+            max_features=1 / 3,
+            random_state=cell.seed,
+        )
+        predicted["forest"] = forest.predict(X[test])
+        predicted["boosting"] = boosting.fit(X[train], y[train]).predict(X[test])
+        mean, sd = y[train].mean(), y[train].std() or 1.0
+        scaled = (y[train] - mean) / sd
+        for name, weights in (
+            ("scratch", start.untrained),
+            ("fine_tuned", start.pretrained),
+        ):
+            encoders().set_weights(weights)
+            tuned = encoders().tune(
+                known[train], scaled, budget.n_steps, seed=cell.seed
+            )
+            predicted[name] = tuned.predict(known[test]) * sd + mean
+        facts = {"place": known[test], "measured": y[test]}
+        ends = y[train].min(), y[train].max()
+        found += [
+            pd.DataFrame({"model": name, **facts, "predicted": np.clip(values, *ends)})
+            for name, values in predicted.items()
+        ]
+    return pd.concat(found, ignore_index=True)
+
+
+def _score(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return R2 by model, of the predictions of all folds at once."""
+    by_model = predictions.groupby("model", sort=False)
+    return [
+        {"model": name, "r2": r2(part["measured"], part["predicted"])}
+        for name, part in by_model
+    ]
+
+
+def compare(scores: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
+    """Return what a model gains over another one of the same labels and tests.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of `study_pairs`.
+    model, other : str
+        Two of `MODELS`.
+
+    Returns
+    -------
+    DataFrame
+        data, split, n; gain (mean difference of R2 over the seeds), lowest and highest
+        (of the seeds), better (share of seeds with a gain).
+    """
+    keys = ["data", "split", "n"]
+    wide = scores.pivot_table("r2", [*keys, "seed"], "model", sort=False)
+    of_seeds = (wide[model] - wide[other]).groupby(keys, sort=False)
+    table = of_seeds.agg(gain="mean", lowest="min", highest="max")
+    share = (wide[model] > wide[other]).groupby(keys, sort=False).mean()
+    return table.assign(better=share).reset_index()
