@@ -216,7 +216,7 @@ def test_an_interrupted_study_goes_on_with_the_same_tables(
     tmp_path, trained, monkeypatch
 ):
     # Encoders are compiled once for all runs; each draws its weights anew.
-    monkeypatch.setattr(study, "TwoEncoders", lambda _: trained[0])
+    monkeypatch.setattr(study, "TwoEncoders", lambda *_: trained[0])
     given = {"budget": BRIEF, "n_seeds": 2}
     whole = [
         study.study_pairs([make_pairs()], table, folder=tmp_path / "whole", **given)
@@ -366,6 +366,8 @@ def test_reference_results_are_complete_and_draw_all_figures():
     assert scores.groupby("seed").size().nunique() == 1
     over_raw = study.compare(scores, "pretrained", "raw").set_index(["data", "n"])
     assert (over_raw.loc[("raca", 1000), "gain"] < 0).all()
+    over_pca = study.compare(scores, "pretrained", "pca").set_index(["data", "n"])
+    assert (over_pca.loc[("edgeroi", 250), "gain"] > 0).all()
     last = epochs[epochs["epoch"] == epochs["epoch"].max()]
     assert (last["validation_loss"] > last["floor"]).all()
     kept = facts.groupby(["fact", "view"])["score"].mean()

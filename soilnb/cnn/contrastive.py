@@ -29,30 +29,16 @@ CHUNK = 2048  # places that are embedded at once
 
 @dataclass(frozen=True)
 class EncoderSize:
-    """How large an encoder is.
+    """How large an encoder is."""
 
-    Parameters
-    ----------
-    dim, depth, heads, feed : int
-        Width, blocks, attention heads and hidden nodes of a transformer.
-    n_out : int
-        Length of the embedding.
-    patch : int
-        Side of the squares that an image is cut into, cells.
-    dropout : float
-        Share of nodes left out in training.
-    norm : str
-        "layer" or "batch": what normalises the series encoder.
-    """
-
-    dim: int = 64
-    depth: int = 2
-    heads: int = 4
-    feed: int = 128
-    n_out: int = 64
-    patch: int = 4
-    dropout: float = 0.0
-    norm: str = "layer"
+    dim: int = 64  # width of a transformer
+    depth: int = 2  # blocks
+    heads: int = 4  # of attention
+    feed: int = 128  # hidden nodes of a block
+    n_out: int = 64  # length of the embedding
+    patch: int = 4  # side of the squares that an image is cut into, cells
+    dropout: float = 0.0  # share of nodes left out in training
+    norm: str = "layer"  # or "batch": what normalises the series encoder
 
 
 SMALL_ENCODER = EncoderSize()
@@ -220,7 +206,8 @@ def build_encoder(
         )
         raise ValueError(msg)
     patches = keras.ops.image.extract_patches(view, size.patch)
-    patches = keras.ops.reshape(patches, (-1, *_flattened(patches.shape)))
+    _, n_rows, n_columns, n_values = patches.shape
+    patches = keras.ops.reshape(patches, (-1, n_rows * n_columns, n_values))
     values = _Tokens()(keras.layers.Dense(size.dim)(patches))
     values, size = _drop(values, size), replace(size, norm="layer")
     for _ in range(size.depth):  # normalised before each part
@@ -240,11 +227,6 @@ class _Tokens(keras.layers.Layer):
     def call(self, values: Any) -> Any:
         token = keras.ops.repeat(self.token, keras.ops.shape(values)[0], axis=0)
         return keras.ops.concatenate([token, values], axis=1) + self.places
-
-
-def _flattened(shape: Sequence[int]) -> tuple[int, int]:
-    """Return the number of patches and of values in each."""
-    return shape[1] * shape[2], shape[3]
 
 
 def _waves(n_steps: int, dim: int) -> Floats:

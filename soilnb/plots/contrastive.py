@@ -63,7 +63,8 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
         axes.set(title=f"{name}, batches of {own['batch_size'].iloc[0]}")
         axes.set_xlabel("epoch of pre-training")
     panels[0][0].set_ylabel("NT-Xent")
-    legend_below(panels[0][0], 2)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8.5)
     return figure
 
 
@@ -98,7 +99,7 @@ def plot_label_curves(scores: pd.DataFrame) -> Figure:
     """Plot R2 against the number of labels, by data set and split.
 
     `scores` is of `soilnb.study.contrastive.study_pairs`. Points are means over seeds,
-    bars their range; below the lowest of all means nothing is drawn.
+    bars their range; nothing is drawn below −0.55.
     """
     splits = [name for name in SPLITS if name in set(scores["split"])]
     figure, panels = _wide(scores, 4.4, 3.1 * len(splits), len(splits))
@@ -148,7 +149,7 @@ def plot_readouts(facts: pd.DataFrame) -> Figure:
         axes.bar_label(bars, texts, fontsize=8, padding=2)
     axes.set_xticks(range(len(names)), names)
     axes.grid(axis="x", visible=False)
-    axes.set_ylabel("share right (words) or R² (numbers)")
+    axes.set_ylabel("share right, or R²")
     legend_below(axes, 2)
     return figure
 

@@ -26,6 +26,7 @@ from soilnb._files import replacing
 from soilnb.baselines import fit_random_forest
 from soilnb.cnn.contrastive import (
     BATCH_SIZE,
+    EncoderSize,
     TwoEncoders,
     loss_chance,
     loss_floor,
@@ -46,6 +47,7 @@ MODELS = (*LINEAR, *TREES, *NETWORKS)
 SIZES = {"edgeroi": (50, 100, 250)}  # labels
 OTHER_SIZES = (100, 300, 1000)
 N_FOLDS = 5
+FEW_LABELLED = 1000  # labelled places: two folds of fewer are too small a test
 N_COMPONENTS = 64  # of a view, as many as an embedding has
 LARGE_BATCH = 1024
 PENALTIES = np.logspace(-1, 5, 13)
@@ -55,24 +57,14 @@ CELL_EPOCHS = 2  # epochs of pre-training that a cell takes about as long as
 
 @dataclass(frozen=True)
 class Budget:
-    """How much work the study is.
+    """How much work the study is."""
 
-    Parameters
-    ----------
-    n_epochs : int
-        Of pre-training.
-    n_steps : int
-        Batches that fine-tune, or train from scratch, at most.
-    n_folds : int
-        Of the five folds, how many are a test.
-    n_trees : int
-        Of the forest.
-    """
-
-    n_epochs: int = 25
-    n_steps: int = 150
-    n_folds: int = 5
-    n_trees: int = 100
+    n_epochs: int = 25  # of pre-training
+    n_steps: int = 150  # batches that fine-tune, or train from scratch, at most
+    n_folds: int = 5  # that are a test, of five; above one, all where places are few
+    n_trees: int = 100  # of the forest
+    n_blocks: int = 2  # of an encoder
+    n_sizes: int = 3  # numbers of labels, at most: the largest ones
 
 
 class Cell(NamedTuple):
@@ -128,7 +120,7 @@ def study_pairs(
     """
     budget, parts = budget or Budget(), []
     jobs = [(pairs, s) for pairs in sets for s in range(seed, seed + n_seeds)]
-    sizes = {pairs.name: plan_cells(pairs, seed) for pairs in sets}
+    sizes = {pairs.name: plan_cells(pairs, seed, budget.n_sizes) for pairs in sets}
     total = sum(
         budget.n_epochs + CELL_EPOCHS * len(sizes[pairs.name]) for pairs, _ in jobs
     )
@@ -139,7 +131,7 @@ def study_pairs(
             progress(done + epochs, total, text)
 
     for pairs, one in jobs:
-        encoders = cache(_builder(pairs))
+        encoders = cache(_builder(pairs, budget.n_blocks))
         file = folder / f"{pairs.name}-{one}.npz"
         if not file.is_file():
             made = pretrain(pairs, encoders(), one, budget, report)
@@ -169,9 +161,9 @@ def study_pairs(
     return pd.DataFrame(parts, columns=order if table == "scores" else None).round(4)
 
 
-def _builder(pairs: Pairs) -> Callable[[], TwoEncoders]:
+def _builder(pairs: Pairs, n_blocks: int) -> Callable[[], TwoEncoders]:
     """Return what builds the encoders of some pairs."""
-    return lambda: TwoEncoders(pairs.views)
+    return lambda: TwoEncoders(pairs.views, EncoderSize(depth=n_blocks))
 
 
 def _read(file: Path) -> Start:
@@ -198,7 +190,7 @@ def deal(pairs: Pairs, split: str, seed: int) -> Rows:
     return group_folds(pairs.block[pairs.labelled], N_FOLDS, seed)
 
 
-def plan_cells(pairs: Pairs, seed: int) -> list[Cell]:
+def plan_cells(pairs: Pairs, seed: int, n_sizes: int = 3) -> list[Cell]:
     """Return the cells of one seed: sizes that the training folds hold."""
     largest = {
         split: max(np.bincount(deal(pairs, split, seed))) for split in splits(pairs)
@@ -206,7 +198,7 @@ def plan_cells(pairs: Pairs, seed: int) -> list[Cell]:
     n_known = len(pairs.labelled) - max(largest.values()) * 1.02  # of any seed
     sizes = [n for n in SIZES.get(pairs.name, OTHER_SIZES) if n <= n_known]
     sizes = sizes or [int(0.6 * n_known)]
-    return [Cell(split, n, seed) for split in largest for n in sizes]
+    return [Cell(split, n, seed) for split in largest for n in sizes[-n_sizes:]]
 
 
 def pretrain(
@@ -257,8 +249,9 @@ def pretrain(
     pretrained = encoders.weights()
     facts = []
     for name, values in pairs.facts.items():
-        views: dict[str, npt.NDArray[np.floating]] = {}
-        views["raw"] = standardise(pairs.views[0]).reshape(len(pairs), -1)
+        views: dict[str, Floats] = {
+            "raw": standardise(pairs.views[0]).reshape(len(pairs), -1)
+        }
         for kind, weights in (("untrained", untrained), ("pretrained", pretrained)):
             encoders.set_weights(weights)
             views[kind] = encoders.embed(np.arange(len(pairs)))[0]
@@ -278,7 +271,8 @@ def _tests(pairs: Pairs, cell: Cell, budget: Budget) -> Iterator[tuple[Rows, Row
     Labels of different number are nested.
     """
     folds = deal(pairs, cell.split, cell.seed)
-    for fold in range(budget.n_folds):
+    is_small = budget.n_folds > 1 and len(folds) < FEW_LABELLED
+    for fold in range(N_FOLDS if is_small else budget.n_folds):
         rng = np.random.default_rng([cell.seed, fold])
         yield (
             rng.permutation(np.flatnonzero(folds != fold))[: cell.n],
