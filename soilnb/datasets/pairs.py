@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 from soilnb._validation import check_choice
 from soilnb.datasets.profiles import edgeroi_windows, load_profiles
 from soilnb.datasets.regions import load_sites
+from soilnb.datasets.sets import read_own
 from soilnb.selection import block_cells
 
 Floats = npt.NDArray[np.float64]
@@ -263,14 +263,7 @@ def _read_pair(path: Path, second_view: str | Path, key: str, target: str) -> Pa
 
 def _read_view(path: Path, parameter: str, key: str) -> pd.DataFrame:
     """Return a user's table by its key."""
-    if not path.is_file():
-        msg = f"There is no file '{path}'. Check the path of {parameter!r}."
-        raise FileNotFoundError(msg)
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype={key: str})
-    except (ValueError, csv.Error) as error:  # not of text, or of no columns
-        msg = f"'{path.name}' must be a table in a CSV file, got: {error}. Mend it."
-        raise ValueError(msg) from error
+    table = read_own(path, parameter, dtype={key: str})
     if key not in table:
         check_choice(key, f"column of '{path.name}', which has no", table)
     if (twice := table[key].duplicated() | table[key].isna()).any():

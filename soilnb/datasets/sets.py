@@ -92,10 +92,10 @@ def fetch_set(
     return found
 
 
-def read_own(path: Path, **options: Any) -> pd.DataFrame:
+def read_own(path: Path, parameter: str = "data", **options: Any) -> pd.DataFrame:
     """Return a user's table in place of a data set, or raise one sentence."""
     if not path.is_file():
-        msg = f"There is no file '{path}'. Check the path of 'data'."
+        msg = f"There is no file '{path}'. Check the path of {parameter!r}."
         raise FileNotFoundError(msg)
     try:
         return pd.read_csv(path, sep=None, engine="python", **options)
