@@ -13,7 +13,6 @@ from soilnb._validation import check_choice
 from soilnb.datasets.profiles import edgeroi_windows, load_profiles
 from soilnb.datasets.regions import load_sites
 from soilnb.datasets.sets import read_own
-from soilnb.selection import block_cells
 
 Floats = npt.NDArray[np.float64]
 Views = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -159,6 +158,8 @@ def load_pairs(
 
 def _load_raca(n_places: int) -> Pairs:
     """Return place, land use and office of the sites against their climate."""
+    from soilnb.selection import block_cells  # which loads SciPy
+
     sites = load_sites("raca").thin(n_places)
     at = np.radians(sites.info[["latitude", "longitude"]].to_numpy(np.float64))
     waves = [wave(k * at) for k in HARMONICS for wave in (np.sin, np.cos)]
@@ -276,6 +277,8 @@ def _read_view(path: Path, parameter: str, key: str) -> pd.DataFrame:
 
 def _blocks(table: pd.DataFrame) -> npt.NDArray[np.intp] | None:
     """Return the blocks of a user's places; nothing where these are not known."""
+    from soilnb.selection import block_cells
+
     for names in PLACES:
         if set(names) <= set(table.select_dtypes("number")):
             at = table[list(names)].to_numpy(np.float64)
