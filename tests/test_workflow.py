@@ -425,6 +425,24 @@ def test_synthetic_data_is_labelled_in_figure_alt_text_caption_and_table(monkeyp
     assert f"{label} Table 1." in shown[2][0][0].data
 
 
+def test_a_value_is_kept_as_myst_nb_keeps_it(monkeypatch):
+    from IPython.core import formatters
+    from myst_nb.ext import glue
+
+    def shown(value):
+        return {"text/plain": repr(value)}, {}
+
+    kept = []
+    for place, name in ((show, "display"), (glue, "ipy_display")):
+        monkeypatch.setattr(place, name, lambda *a, **b: kept.append((a, b)))
+    for place in (show, formatters):
+        monkeypatch.setattr(place, "format_display_data", shown)
+    show.glue("data_n_local", 30)
+    glue.glue("data_n_local", 30, display=False)
+    ours, theirs = kept
+    assert ours == theirs
+
+
 def test_progress_says_what_is_left_and_leaves_it_for_the_command(
     monkeypatch, tmp_path
 ):
