@@ -336,6 +336,8 @@ def test_half_a_pair_is_refused(tmp_path):
         load_pairs("raca", second)
     with pytest.raises(FileNotFoundError, match="Check the path of 'second_view'"):
         load_pairs(first, tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="'second_view' must be the path of a CSV"):
+        begin("12_contrastive", {"data": str(first), "second_view": "climate"})
 
 
 # The chapter

@@ -96,7 +96,7 @@ def _plain_models(
     X, y = sites.X[train], sites.y[train]
     options: dict[str, Any] = {"n_trees": n_trees, "max_features": 1 / 3, "seed": seed}
     with joblib.parallel_config(backend="threading", n_jobs=2):
-        forest = fit_random_forest(X, y, **options).predict(sites.X[left])
+        forest = fit_random_forest(X, y, **options)
     boosting = HistGradientBoostingRegressor(
         max_iter=200, learning_rate=0.06, random_state=seed
     )
@@ -105,7 +105,7 @@ def _plain_models(
     with threadpool_limits(1, user_api="openmp"):  # threads that wait for a busy core
         boosted = boosting.fit(X, y).predict(sites.X[left])
     return {
-        "forest": forest,
+        "forest": forest.predict(sites.X[left]),  # threads add in any order
         "boosting": boosted,
         "neighbours": near.predict(places[left]),
     }

@@ -13,7 +13,13 @@ from functools import cache
 from typing import Any
 
 from soilnb._validation import check_choice, check_int, suggestion
-from soilnb.datasets import CHOICES, OPTIONS, parse_options, wavelength_range
+from soilnb.datasets import (
+    CHOICES,
+    OPTIONS,
+    is_table,
+    parse_options,
+    wavelength_range,
+)
 from soilnb.preprocessing import check_wavelength_range
 from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
@@ -93,6 +99,13 @@ def _check_text(name: str, value: str) -> None:
         raise ValueError(msg)
 
 
+def _check_table(name: str, value: str) -> None:
+    """Raise unless the path of a table is given, or nothing."""
+    if value and not is_table(value):
+        msg = f"{name!r} must be the path of a CSV file, got {value!r}. Give one."
+        raise ValueError(msg)
+
+
 def _check_scheduler(name: str, value: str) -> None:
     """Raise unless a scheduler is none, local or an address."""
     if value not in ("", "local") and not re.fullmatch(r"\w+://[^\s:]+:\d+", value):
@@ -164,6 +177,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "layer_steps": _profile_or(10, 100_000),
     "layer_trees": _profile_or(5, 10_000),
     "key_column": _check_text,
+    "second_view": _check_table,
     "pretrain_epochs": _between(0, 1000),
     "tuning_steps": _profile_or(10, 100_000),
     "test_folds": _between(0, 5),
