@@ -47,7 +47,11 @@ def test_steps_read_only_earlier_steps():
         ("01_data", {"wavelength_range": [9, 1]}, "two increasing numbers in nm"),
         ("01_data", {"wavelength_range": ["a", "b"]}, "must be a list of float"),
         ("01_data", {"quantity": "refl"}, "Unknown quantity 'refl'"),
-        ("01_data", {"library_file": "axis=nm"}, "Unknown axis 'nm'"),
+        (
+            "01_data",
+            {"library_file": "axis=nm"},
+            "In 'library_file': Unknown axis 'nm'",
+        ),
         (
             "01_data",
             {"library_quantity": "percent"},

@@ -153,6 +153,15 @@ def _number_between(low: float, high: float, unit: str) -> Callable[[str, Any], 
     return check
 
 
+def _check_options(name: str, value: Any) -> None:
+    """Check the options of a file."""
+    try:
+        parse_options(value)
+    except ValueError as error:
+        msg = f"In {name!r}: {error}"
+        raise ValueError(msg) from error
+
+
 RULES: dict[str, Callable[[str, Any], object]] = {
     "site": _check_text,
     "library": _check_text,
@@ -163,7 +172,7 @@ RULES: dict[str, Callable[[str, Any], object]] = {
     "n_folds": _between(0, 1000),
     "wavelength_range": _check_range,
     **{name: _one_of("", *choices) for name, choices in CHOICES.items()},
-    "library_file": lambda _, value: parse_options(value),
+    "library_file": _check_options,
     "design": _one_of("", *DRAWN_BY),
     "data": _check_text,
     "target_column": _check_text,
