@@ -45,7 +45,7 @@ reference: install
 	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -p n_draws=10 -j 2
 	@$(BIN)/soilnb run 16_results -p collect=true
 
-# The table of speed in the book: five minutes on a quiet machine.
+# The table of speed in the book: three minutes on a quiet machine.
 benchmark: install
 	@$(BIN)/python benchmarks/bench_all.py
 

@@ -1,4 +1,4 @@
-"""The two hot loops beside their plain alternatives, in one table of five minutes.
+"""The two hot loops beside their plain alternatives, in one table of three minutes.
 
     make benchmark
 
