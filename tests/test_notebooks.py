@@ -30,7 +30,7 @@ from soilnb.metrics import evaluate
 from soilnb.study import BLENDED, NINE_MODELS
 from soilnb.workflow import book as pages
 from soilnb.workflow import show, stamps
-from soilnb.workflow.params import check_parameters
+from soilnb.workflow.params import check_parameters, declared
 from soilnb.workflow.scores import collect_results
 from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, notebook_path
 
@@ -323,6 +323,40 @@ def test_notebooks_are_committed_without_outputs_and_follow_the_anatomy(step):
     for part in ("Learning objectives", "Run time", "```{exercise}", "## Summary"):
         assert part in text, f"{step} has no {part}"
     assert any("hide-cell" in tag for tag in tags)
+
+
+def _attributes(node, assigned):
+    """Return the names of all attributes, those of names that a cell assigned too."""
+    found = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Attribute):
+            found.add(one.attr)
+        elif isinstance(one, ast.Name) and one.id in assigned:
+            others = {k: v for k, v in assigned.items() if k != one.id}
+            found |= _attributes(assigned[one.id], others)
+    return found
+
+
+@pytest.mark.parametrize("step", ["11_layers", "12_contrastive", "13_regional"])
+def test_kept_work_is_keyed_on_every_parameter_that_it_rests_on(step):
+    aside = {"profile", "results", "data", "second_view"}  # files are keyed by content
+    aside |= {"n_regions", "layer_repeats", "contrastive_seeds", "label_sizes"}
+    aside |= {"seed"} if step == "12_contrastive" else set()  # in each piece's name
+    cells = nbformat.read(notebook_path(step), as_version=4).cells
+    (cell,) = [c for c in cells if "search_folder(" in c.source]
+    nodes = list(ast.walk(ast.parse(cell.source)))
+    assigned = {
+        n.targets[0].id: n.value
+        for n in nodes
+        if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)
+    }
+    (call,) = [
+        n
+        for n in nodes
+        if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "search_folder"
+    ]
+    used = set().union(*(_attributes(one, assigned) for one in call.args))
+    assert set(declared(step)) - aside <= used
 
 
 def test_no_metric_is_typed_by_hand_in_the_prose():

@@ -15,9 +15,14 @@ QUANTITIES = ("reflectance", "absorbance")
 WAVELENGTHS = np.arange(400.0, 2501.0, 10.0)
 
 
-def check_every_way(library, cut, steps=(1, 10, 20), n_single=40):
-    """No table is told wrongly, fine ones all; nor is any of some single spectra."""
-    nm = library.wavelengths
+def tables_told(library, cut, steps=(1, 10, 20), n_single=40):
+    """Return how many tables were told: none wrongly, nor any of single spectra.
+
+    None need be where the library has no ten bands in the cut.
+    """
+    nm, n_told = library.wavelengths, 0
+    if ((nm >= cut[0]) & (nm <= cut[1])).sum() < 10:
+        return np.inf
     for step in steps:
         used = (nm >= cut[0]) & (nm <= cut[1]) & (nm % step == 0)
         if used.sum() < 10:
@@ -28,14 +33,16 @@ def check_every_way(library, cut, steps=(1, 10, 20), n_single=40):
                 spectra = -np.log10(spectra)
             told = tell_by_shape(spectra, nm[used])[0]
             assert told == quantity or (step > 10 and not told)
+            n_told += told == quantity
             for row in spectra[:: 1 + len(spectra) // n_single]:
                 assert tell_by_shape(row[np.newaxis], nm[used])[0] in (quantity, "")
+    return n_told
 
 
 @pytest.mark.parametrize("cut", CUTS_NM)
 @pytest.mark.parametrize("set_name", [farm.set_name for farm in FARMS])
 def test_every_farm_is_told_rightly(set_name, cut):
-    check_every_way(load_farm(set_name), cut)
+    assert tables_told(load_farm(set_name), cut) >= 2  # in both quantities
 
 
 @pytest.mark.parametrize("cut", CUTS_NM)
@@ -47,7 +54,8 @@ def test_every_open_file_is_told_rightly_dry_or_wet(
     library = load_open(name)
     states = library.info.get("moisture", pd.Series("", index=library.info.index))
     for state in states.unique():
-        check_every_way(library.take((states == state).to_numpy()), cut)
+        part = library.take((states == state).to_numpy())
+        assert tables_told(part, cut) >= 2
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,11 @@ def test_a_wrong_answer_gets_the_hint(edition, exercise, answer, hint):
         show.check(exercise, answer)
 
 
-def test_dots_are_no_answer_and_no_error(edition):
+def test_dots_are_no_answer_and_no_error(edition, monkeypatch):
+    said = []
+    monkeypatch.setattr(show, "say", said.append)
     show.check("ex-number", ...)
+    assert said == ["Not answered yet: put your answer in place of the dots."]
 
 
 def test_the_run_notes_its_answers_for_the_edition():
