@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import normpath
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urldefrag
@@ -119,16 +120,8 @@ def _point(tag: Any, name: str, names: list[str]) -> None:
             continue
         path, place = urldefrag(address)
         folder = Path(name).parent
-        joined = Path(_normal(folder / path)) if path else Path(f"{name}.html")
+        joined = Path(normpath(folder / path) if path else f"{name}.html")
         if joined.suffix == ".html" and (target := str(joined)[:-5]) in names:
             tag[key] = f"#{_slug(target)}" + (f"-{place}" if place else "")
         elif path:
             tag[key] = str(joined) + (f"#{place}" if place else "")
-
-
-def _normal(path: Path) -> str:
-    """Return a relative path without its steps upwards."""
-    parts: list[str] = []
-    for part in path.parts:
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return "/".join(parts)
