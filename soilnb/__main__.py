@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--site", action="append", help="name or CSV/Parquet file; may be repeated"
     )
-    run.add_argument("-j", type=int, default=1, metavar="N", help="sites at once")
+    run.add_argument("-j", type=int, default=2, metavar="N", help="steps at once (2)")
 
     choose = commands.add_parser(
         "choose", help="say which samples to send to the laboratory", parents=[given]

@@ -11,6 +11,7 @@ from command_helpers import python
 
 from soilnb import _files
 from soilnb.workflow import params, places, run, stamps, step
+from soilnb.workflow.steps import STEPS
 
 
 def test_folder_is_replaced_whole(tmp_path):
@@ -174,6 +175,56 @@ def test_what_waits_runs_last_and_what_reads_all_sites_after_them(
     assert len(names) == len(jobs) == len(set(names))
     last = ["skane 09_compare", "uppsala 09_compare", "companions 16_results"]
     assert names[-3:] == last
+
+
+@pytest.mark.parametrize("n_parallel", [1, 2, 3])
+def test_steps_run_side_by_side_each_after_those_that_it_reads(
+    monkeypatch, tmp_path, n_parallel
+):
+    events, most = [], []
+
+    def execute(job, state):
+        events.append(("begins", job.site_folder, job.step))
+        most.append(len(state.jobs))
+        time.sleep(0.01)
+        events.append(("ends", job.site_folder, job.step))
+
+    monkeypatch.setattr(run, "is_fresh", lambda _: False)
+    monkeypatch.setattr(run, "execute", execute)
+    jobs = run.plan(["all"], ["skane", "uppsala"], {}, [f"results={tmp_path}"])
+    run.run(jobs, tmp_path, n_parallel=n_parallel)
+    begun = [event[1:] for event in events if event[0] == "begins"]
+    assert set(begun) == {(job.site_folder, job.step) for job in jobs}
+    for job in jobs:
+        start = events.index(("begins", job.site_folder, job.step))
+        ended = [step for what, place, step in events[:start] if what == "ends"
+                 if place == job.site_folder]  # fmt: skip
+        entry = STEPS[job.step]
+        own = {one.step for one in jobs if one.site_folder == job.site_folder}
+        assert own & {*entry.reads, *entry.uses} <= set(ended)
+    assert max(most) == n_parallel
+    if n_parallel == 1:
+        planned = [(j.site_folder, j.step) for j in jobs if not STEPS[j.step].waits]
+        assert begun[: len(planned)] == planned
+
+
+def test_step_that_fails_stops_its_own_site_only(monkeypatch, tmp_path):
+    ran = []
+
+    def execute(job, _):
+        ran.append((job.site_folder.name, job.step))
+        if ran[-1] == ("skane", "04_cnn"):
+            msg = "04_cnn failed for skane"
+            raise run.StepError(msg)
+
+    monkeypatch.setattr(run, "is_fresh", lambda _: False)
+    monkeypatch.setattr(run, "execute", execute)
+    jobs = run.plan(["all"], ["skane", "uppsala"], {}, [f"results={tmp_path}"])
+    with pytest.raises(run.StepError, match="04_cnn failed for skane"):
+        run.run(jobs, tmp_path, n_parallel=2)
+    of_skane = {step for site, step in ran if site == "skane"}
+    assert not of_skane & {"05_dtl_instances", "08_repeats", "09_compare"}
+    assert ("uppsala", "09_compare") in ran
 
 
 def test_files_that_a_step_shows_are_in_its_stamp_but_not_in_its_data(

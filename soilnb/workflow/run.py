@@ -13,6 +13,8 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -288,48 +290,55 @@ class _Board:
 
 
 def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
-    """Run what is not fresh: each site's steps in order, sites side by side.
+    """Run what is not fresh, so many steps at once, each after those that it reads.
 
-    `kept` is the folder given to `check_data`. A StepError comes when all sites are
-    through.
+    `kept` is the folder given to `check_data`. A StepError comes when all that can be
+    run is through.
     """
-    board = _Board()
-    chains: dict[Path, list[Job]] = {}
-    for job in jobs:
-        chains.setdefault(job.site_folder, []).append(job)
+    board, state = _Board(), _State(kept)
+    folders = dict.fromkeys(job.site_folder for job in jobs if STEPS[job.step].site)
+    last = [job for job in jobs if STEPS[job.step].waits]
+    last.sort(key=lambda job: list(STEPS).index(job.step))
     with contextlib.ExitStack() as stack:
-        for folder, chain in sorted(chains.items()):
-            if STEPS[chain[0].step].site:
-                stack.enter_context(only_run(folder))
-        first = [
-            [job for job in chain if not STEPS[job.step].waits]
-            for chain in chains.values()
-        ]
-        failed = _run_chains(first, _State(kept), n_parallel, board)
-        last = [
-            [job]
-            for job in sorted(jobs, key=lambda job: list(STEPS).index(job.step))
-            if STEPS[job.step].waits and job.site_folder not in failed
-        ]
-        failed |= _run_chains(last, _State(kept), 1, board)
+        for folder in sorted(folders):
+            stack.enter_context(only_run(folder))
+        first = [job for job in jobs if job not in last]
+        failed = _run_graph(first, state, n_parallel, board)
+        for job in last:  # one after the other: each may read the one before
+            if job.site_folder not in failed:
+                failed |= _run_graph([job], state, 1, board)
     if failed:
         raise StepError("\n".join(failed.values()))
 
 
-def _run_chains(
-    chains: list[list[Job]], state: _State, n_parallel: int, board: _Board
+def _run_graph(
+    jobs: list[Job], state: _State, n_parallel: int, board: _Board
 ) -> dict[Path, str]:
-    """Run chains of jobs side by side; return what failed, by site folder."""
+    """Run jobs site by site, those first that most others wait for.
+
+    Return what failed, by site folder.
+    """
+    order = list(dict.fromkeys(job.site_folder for job in jobs))
+    waiting = list(jobs)
+    if n_parallel > 1:
+        waiting.sort(key=lambda j: (order.index(j.site_folder), -_way_to_go(j.step)))
+    running: dict[Future, Job] = {}
+    failed: dict[Path, str] = {}
     pool = ThreadPoolExecutor(n_parallel)
-    futures: dict[Future, Path] = {}
     try:
-        for chain in filter(None, chains):
-            future = pool.submit(_run_chain, chain, state, board)
-            futures[future] = chain[0].site_folder
-        waiting = set(futures)
-        while waiting:
-            _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        while waiting or running:
+            ready = (job for job in waiting if not _blockers(job, waiting, running))
+            for job in list(islice(ready, n_parallel - len(running))):
+                waiting.remove(job)
+                running[pool.submit(_run_job, job, state, board)] = job
+            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             board.move(state.jobs)
+            for job, error in [(running.pop(one), one.exception()) for one in done]:
+                if isinstance(error, StepError):
+                    failed[job.site_folder] = str(error)
+                    waiting = [j for j in waiting if j.site_folder not in failed]
+                elif error:
+                    raise error
     except KeyboardInterrupt:
         state.interrupted.set()
         for process in state.processes:
@@ -337,40 +346,47 @@ def _run_chains(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-    failed = {}
-    for future, folder in futures.items():
-        try:
-            future.result()
-        except StepError as error:
-            failed[folder] = str(error)
     return failed
 
 
-def _run_chain(chain: list[Job], state: _State, board: _Board) -> None:
-    """Run the jobs of one folder in order, skipping the fresh ones."""
-    folder = chain[0].site_folder
-    is_shared = not STEPS[chain[0].step].site  # by all runs, which take their turns
-    hold = locked(folder / ".lock") if is_shared else contextlib.nullcontext()
-    label = folder.name if is_shared else f"{folder.parent.name}/{folder.name}"
-    with hold:
-        for job in chain:
-            is_done = is_fresh(job)  # takes a while where much data is read
-            if state.interrupted.is_set():
-                return
-            took = "fresh" if is_done else _run_job(job, state, board, label)
-            board.line(f"{job.step:<18} {label:<24} {took}")
+def _blockers(job: Job, waiting: list[Job], running: dict[Future, Job]) -> list[Job]:
+    """Return the jobs of a run that must end before this one begins."""
+    entry, others = STEPS[job.step], [*waiting, *running.values()]
+    return [
+        other
+        for other in others
+        if other.site_folder == job.site_folder
+        if other.step in (*entry.reads, *entry.uses)
+    ]
 
 
-def _run_job(job: Job, state: _State, board: _Board, label: str) -> str:
-    """Run one job and return the time it took in words."""
-    start = time.perf_counter()
-    state.jobs.append(job)
-    try:
-        execute(job, state)
-    except StepError:
-        if not state.interrupted.is_set():
-            board.line(f"{job.step:<18} {label:<24} failed")
-        raise
-    finally:
-        state.jobs.remove(job)
-    return duration(time.perf_counter() - start)
+@cache
+def _way_to_go(step: str) -> int:
+    """Return how many steps come after one, at most, each of which reads the former."""
+    after = [n for n, entry in STEPS.items() if step in (*entry.reads, *entry.uses)]
+    return 1 + max(map(_way_to_go, after), default=0)
+
+
+def _run_job(job: Job, state: _State, board: _Board) -> None:
+    """Run one job unless it is fresh; tell how long it took."""
+    folder, of_site = job.site_folder, STEPS[job.step].site
+    label = f"{folder.parent.name}/{folder.name}" if of_site else folder.name
+    # What is not a site's is shared by all runs, which take their turns.
+    turn = folder / f".{job.step}.turn"
+    with contextlib.nullcontext() if of_site else locked(turn):
+        is_done = is_fresh(job)  # takes a while where much data is read
+        if state.interrupted.is_set():
+            return
+        start = time.perf_counter()
+        state.jobs.append(job)
+        try:
+            if not is_done:
+                execute(job, state)
+        except StepError:
+            if not state.interrupted.is_set():
+                board.line(f"{job.step:<18} {label:<24} failed")
+            raise
+        finally:
+            state.jobs.remove(job)
+    took = "fresh" if is_done else duration(time.perf_counter() - start)
+    board.line(f"{job.step:<18} {label:<24} {took}")
