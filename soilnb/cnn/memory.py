@@ -53,13 +53,18 @@ def fold_bytes(
     architecture: Architecture, n_wavelengths: int, *, dtype: str = "float32"
 ) -> int:
     """Return about how many bytes the training of one fold takes."""
-    copies = 3 + N_SLOTS[architecture.optimiser]
-    weights = copies * n_weights(architecture, n_wavelengths)
     outputs = [math.prod(x.output) for x in layer_shapes(architecture, n_wavelengths)]
     training = VALUES_PER_OUTPUT * architecture.batch_size * sum(outputs)
     watching = VALUES_PER_OUTPUT * WATCHED_ROWS * max(outputs)
-    n_values = weights + max(training, watching)
-    return int(GAPS * n_values * np.dtype(dtype).itemsize)
+    size = np.dtype(dtype).itemsize
+    weights = weight_bytes(architecture, n_wavelengths, size)
+    return int(GAPS * (weights + max(training, watching) * size))
+
+
+def weight_bytes(architecture: Architecture, n_wavelengths: int, size: int) -> int:
+    """Return the bytes of one fold's weights, and of what trains them, each `size`."""
+    copies = 3 + N_SLOTS[architecture.optimiser]
+    return copies * n_weights(architecture, n_wavelengths) * size
 
 
 def free_bytes() -> int:

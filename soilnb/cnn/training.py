@@ -29,7 +29,7 @@ from soilnb.cnn.folds import (
     initial_weights,
     make_folds,
 )
-from soilnb.cnn.memory import fold_bytes, folds_at_once
+from soilnb.cnn.memory import folds_at_once, weight_bytes
 from soilnb.cnn.network import DTYPES
 from soilnb.cnn.result import CrossValidation, TrainedFold
 from soilnb.cnn.shapes import check_fit
@@ -272,9 +272,8 @@ class _Run:
 
     def _give_back(self, n_folds: int) -> None:
         """Free a group's weights now, if they are many: their graph holds them."""
-        each = fold_bytes(
-            self.architecture, self.n_wavelengths, dtype=self.X.dtype.name
-        )
+        size = self.X.dtype.itemsize
+        each = weight_bytes(self.architecture, self.n_wavelengths, size)
         if n_folds * each > LARGE_BYTES:  # the collection takes some tenths of a second
             gc.collect()
 

@@ -97,6 +97,7 @@ def refit(
     folder: Path,
     network: Mapping[str, Any],
     selection: Mapping[str, Any],
+    methods: Iterable[str] | None = None,
     choose_with: int = 0,
     client: Any = None,
     **epochs: Any,
@@ -107,7 +108,7 @@ def refit(
     ----------
     study : Study
         The study of the case.
-    architectures, selection
+    architectures, selection, methods
         As of `fit_models`.
     folder, network : Path, mapping
         Where networks of libraries are kept: known ones are used again; and options of
@@ -122,9 +123,8 @@ def refit(
     """
     networks = library_networks(study, architectures, folder=folder, **network)
     options = {**selection, "client": client}
-    fits = fit_models(
-        study, architectures, networks=networks, selection=options, **epochs
-    )
+    common = {"networks": networks, "selection": options, **epochs}
+    fits = fit_models(study, architectures, methods=methods, **common)
     if len(study.local) == choose_with:
         start = time.perf_counter()
         nested = nested_predictions(
