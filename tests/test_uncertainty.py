@@ -69,14 +69,14 @@ def test_every_case_and_method_has_its_predictions_and_scores(tmp_path, skane):
     ]
     assert scores["n_test"].tolist() == [95, 95, 95, 95, 95, 95, 75, 75]
     assert len(predictions) == 2 * (3 * 95 + 75)
-    study = fit.studies[2]
-    expected, _ = fit(study).score("full")
+    expected, _ = fit(CASES[2].of(skane)).score("full")
     names = ["rmse", "mean_error", "ccc", "r2", "rpiq"]
     np.testing.assert_allclose(scores[names].iloc[4:6], expected[names], rtol=1e-12)
     assert (scores["seconds"] > 0).all()
 
 
-def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane):
+def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane, monkeypatch):
+    monkeypatch.setattr(repeats_module, "AT_ONCE", 1)
     file = tmp_path / "new folder" / "skane.parquet"
     first = Fitter(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
@@ -96,6 +96,7 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane):
     again = run(file, skane, third)
     assert third.studies == []
     pd.testing.assert_frame_equal(again[1], predictions)
+    monkeypatch.setattr(repeats_module, "AT_ONCE", 3)  # in whatever order
     whole = run(tmp_path / "whole.parquet", skane, Fitter())
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])

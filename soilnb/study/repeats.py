@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from dask.system import CPU_COUNT
 
 from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
@@ -29,6 +31,7 @@ from soilnb.study.split import N_TEST_MIN, ConstantSocError
 KINDS = ("seeds", "random_splits", "learning_curve")
 CURVE_N_LOCAL = 50  # split of a learning curve, of which fewer samples are used
 CURVE_SITE_MIN = 90  # samples of a site that is worth a learning curve
+AT_ONCE = min(4, CPU_COUNT)  # cases side by side: a small network keeps one core busy
 
 Progress = Callable[[int, int, str], object]
 
@@ -169,7 +172,7 @@ def repeat(
     """Fit and score a study several times; go on where an interrupted call stopped.
 
     Every case is written to `file` when it is finished, and is not computed again by
-    the next call.
+    the next call. Up to four are fitted at once, which changes no result.
 
     Parameters
     ----------
@@ -211,21 +214,38 @@ def repeat(
         if case in finished:
             _check_same_study(case, case.of(study), finished[case], file)
     waiting = [case for case in wanted if case not in finished]
-    for number, case in enumerate(waiting, start=1):
-        try:
-            own = case.of(study)
-        except ConstantSocError:
-            continue
-        finished[case] = _tidy(case, own, fit(own), profile)
-        _write_finished(file, finished, text)
-        if progress is not None:
-            progress(number, len(waiting), _words(case))
+    study.samples("global")  # its spectra are made once for all cases
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        running = {
+            pool.submit(_fit_case, case, study, fit, profile): case for case in waiting
+        }
+        for number, future in enumerate(as_completed(running), start=1):
+            case, table = running[future], future.result()
+            if table is not None:
+                finished[case] = table
+                _write_finished(file, finished, text)
+            if progress is not None:
+                progress(number, len(waiting), _words(case))
+    finally:  # also Ctrl-C
+        pool.shutdown(wait=False, cancel_futures=True)
     tables = [finished[case] for case in wanted if case in finished]
     if not tables:
         msg = "'cases' must hold one whose samples differ in SOC, got none."
         raise ValueError(msg)
     predictions = pd.concat(tables, ignore_index=True)
     return score_cases(predictions), predictions
+
+
+def _fit_case(
+    case: Case, study: Study, fit: Callable[[Study], Fits], profile: str
+) -> pd.DataFrame | None:
+    """Return the predictions of one case, None where its samples do not differ."""
+    try:
+        own = case.of(study)
+    except ConstantSocError:
+        return None
+    return _tidy(case, own, fit(own), profile)
 
 
 def _words(case: Case) -> str:
