@@ -42,7 +42,7 @@ student: install
 SITES ?= skane uppsala vaud santa-catarina sao-paulo saxony-anhalt rhineland
 SEEDS ?= 5
 reference: install
-	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -p n_draws=10 -j 2
+	@$(BIN)/soilnb run all $(SITES:%=--site %) --library $(LIBRARY) --profile $(PROFILE) -p n_seeds=$(SEEDS) -p n_draws=10
 	@$(BIN)/soilnb run 16_results -p collect=true
 
 # The table of speed in the book: three minutes on a quiet machine.
