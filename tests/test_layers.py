@@ -222,10 +222,12 @@ def test_symmetries_are_the_eight_of_a_square():
     assert {one[4] for one in turned} == {4}
 
 
-def test_a_network_learns_alone_what_it_learns_in_a_stack():
+def test_a_network_learns_alone_what_it_learns_in_a_stack(monkeypatch):
     """Without dropout, which is drawn for the stack, the others do not matter."""
     from soilnb.cnn import windows
 
+    monkeypatch.setattr(windows, "DROPOUT", 0.0)
+    monkeypatch.setattr(windows, "_network", windows._Network)
     profiles = make_profiles()
     log = np.log(profiles.soc)
     rows = np.flatnonzero(layers.deal_folds(profiles, 1)) * 3 + 2
@@ -235,12 +237,31 @@ def test_a_network_learns_alone_what_it_learns_in_a_stack():
     predicted = []
     for some in (fits, fits[:1]):
         stack = windows.WindowStack(profiles.windows, log, some)
-        for layer in stack.model.layers:
-            if hasattr(layer, "rate"):
-                layer.rate = 0.0
         predicted.append(stack.train(60).predict(profiles.windows)[0])
     np.testing.assert_allclose(*predicted, rtol=1e-4)
     assert np.corrcoef(predicted[0], log[:, 2])[0, 1] > 0.5
+
+
+def test_stacks_of_one_shape_share_a_graph_and_nothing_that_they_learn(monkeypatch):
+    from soilnb.cnn import windows
+
+    profiles = make_profiles()
+    log = np.log(profiles.soc)
+    rows = np.flatnonzero(layers.deal_folds(profiles, 1)) * 3 + 2
+    fits = [windows.Fit(rows // 3, rows[5:], rows[:5], 2)]
+
+    def learn(seed):
+        stack = windows.WindowStack(profiles.windows, log, fits, seed=seed)
+        return stack.train(20), stack.predict(profiles.windows)
+
+    windows._network.cache_clear()
+    stacks, predicted = zip(*map(learn, (1, 2)), strict=True)
+    assert windows._network.cache_info().currsize == 1
+    for stack, first in zip(stacks, predicted, strict=True):
+        np.testing.assert_array_equal(stack.predict(profiles.windows), first)
+    monkeypatch.setattr(windows, "_network", windows._Network)  # each its own
+    for seed, first in enumerate(predicted, start=1):
+        np.testing.assert_array_equal(learn(seed)[1], first)
 
 
 def test_an_interrupted_run_goes_on_with_the_same_answer(tmp_path):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,17 @@ class Fit:
     train: Rows  # samples
     watched: Rows  # samples whose error chooses the step
     layer: int  # that it is asked for
+
+
+class _Known(NamedTuple):
+    """What a step needs of the samples, as tensors."""
+
+    turned: tf.Tensor  # (8, n_profiles, w, w, c), in the eight positions of a square
+    flat: tf.Tensor  # target of each sample
+    centre: tf.Tensor  # of the covariates, (K, 1, 1, 1, c)
+    spread: tf.Tensor
+    mean: tf.Tensor  # of the target, (K, L)
+    sd: tf.Tensor
 
 
 class _Stacked(keras.layers.Layer):
@@ -86,6 +98,76 @@ def build_stack(
     return keras.Model([cells, layer], output[..., 0])
 
 
+class _Network:
+    """K networks as one compiled model, which stacks of one shape use in turn.
+
+    What a stack knows is given to each step, so that nothing is traced anew.
+    """
+
+    def __init__(self, *shape: int, heads: bool) -> None:
+        self.model = build_stack(*shape, heads=heads)
+        self.n_layers = shape[-1]
+        self.optimiser = keras.optimizers.AdamW(weight_decay=WEIGHT_DECAY)
+        self.optimiser.build(self.model.trainable_variables)
+        others = (*self.optimiser.variables, *self.model.non_trainable_variables)
+        self._at_first = [(variable, variable.numpy()) for variable in others]
+        traced = {"autograph": False, "reduce_retracing": True}
+        self.take_step = tf.function(self._take_step, jit_compile=JIT_COMPILE, **traced)
+        self.watch = tf.function(self._watch, **traced)
+
+    def begin(self, weights: Sequence[Floats], learning_rate: float) -> None:
+        """Forget an earlier training: moments, the draws of dropout, weights."""
+        for variable, value in self._at_first:
+            variable.assign(value)
+        self.optimiser.learning_rate = learning_rate
+        self.set_weights(weights)
+
+    def weights(self) -> list[Floats]:
+        """Return the weights, K first."""
+        return [weight.numpy() for weight in self.model.trainable_variables]
+
+    def set_weights(self, weights: Sequence[Floats]) -> None:
+        """Take other weights."""
+        for weight, values in zip(self.model.trainable_variables, weights, strict=True):
+            weight.assign(values)
+
+    def _take_step(self, known: _Known, rows: tf.Tensor, symmetry: tf.Tensor) -> None:
+        """Take one step of the optimiser with (K, B) rows."""
+        variables = self.model.trainable_variables
+        cells, layer, target = self._samples(known, rows, symmetry)
+        with tf.GradientTape() as tape:
+            predicted = self.model([cells, layer], training=True)
+            loss = tf.reduce_sum(tf.reduce_mean(tf.square(predicted - target), axis=1))
+        self.optimiser.apply(tape.gradient(loss, variables), variables)
+
+    def _watch(self, known: _Known, watched: tf.Tensor) -> tf.Tensor:
+        """Return the mean squared error of each network's samples, -1 for none."""
+        is_there = tf.cast(watched >= 0, tf.float32)
+        cells, layer, target = self._samples(
+            known, tf.maximum(watched, 0), tf.zeros_like(watched)
+        )
+        errors = tf.square(self.model([cells, layer], training=False) - target)
+        return tf.reduce_sum(tf.where(watched >= 0, errors, 0.0), 1) / (
+            tf.reduce_sum(is_there, 1)
+        )
+
+    def _samples(
+        self, known: _Known, rows: tf.Tensor, symmetry: tf.Tensor
+    ) -> tuple[Any, Any, Any]:
+        """Return scaled windows, layers (one-hot) and scaled targets of (K, B) rows."""
+        layer = rows % self.n_layers
+        place = tf.stack([symmetry + tf.zeros_like(rows), rows // self.n_layers], -1)
+        cells = (tf.gather_nd(known.turned, place) - known.centre) / known.spread
+        mean, sd = (
+            tf.gather(part, layer, batch_dims=1) for part in (known.mean, known.sd)
+        )
+        target = (tf.gather(known.flat, rows) - mean) / sd
+        return cells, tf.one_hot(layer, self.n_layers), target
+
+
+_network = lru_cache(maxsize=6)(_Network)
+
+
 class WindowStack:
     """K networks, their scalings and their best weights.
 
@@ -113,10 +195,8 @@ class WindowStack:
     ) -> None:
         self.fits, self.n_layers = fits, target.shape[1]
         self._rngs = [np.random.default_rng([seed, k]) for k in range(len(fits))]
-        self._turned = tf.constant(_symmetries(windows))
-        self._flat = tf.constant(np.nan_to_num(target).ravel(), tf.float32)
         inputs = [_moments(windows[fit.profiles], (0, 1, 2)) for fit in fits]
-        self._centre, self._spread = (
+        centre, spread = (
             tf.constant(np.stack(part)[:, None, None, None], tf.float32)
             for part in zip(*inputs, strict=True)
         )
@@ -127,12 +207,17 @@ class WindowStack:
             for rows, fit in zip(known, fits, strict=True)
         ]
         self._limits = np.array([[part.min(), part.max()] for part in own]).T
-        self._mean, self._sd = (tf.constant(part, tf.float32) for part in self._scales)
-        _, size, _, n_covariates = windows.shape
-        self.model = build_stack(
-            len(fits), size, n_covariates, self.n_layers, heads=heads
+        self._known = _Known(
+            tf.constant(_symmetries(windows)),
+            tf.constant(np.nan_to_num(target).ravel(), tf.float32),
+            centre,
+            spread,
+            *(tf.constant(part, tf.float32) for part in self._scales),
         )
-        self._draw_weights()
+        _, size, _, n_covariates = windows.shape
+        shape = (len(fits), size, n_covariates, self.n_layers)
+        self._network = _network(*shape, heads=heads)
+        self.weights = self._draw_weights()  # K first
         self._watched = tf.constant(_filled([fit.watched for fit in fits]))
 
     def _by_layer(self, target: npt.NDArray, rows: Rows) -> npt.NDArray[np.float64]:
@@ -141,22 +226,15 @@ class WindowStack:
         found = [_moments(values[layers == i], 0) for i in range(self.n_layers)]
         return np.array(found).T
 
-    def _draw_weights(self) -> None:
-        """Give each network weights of its own: Glorot-uniform kernels, no bias."""
-        for weight in self.model.trainable_variables:
+    def _draw_weights(self) -> list[Floats]:
+        """Return weights for each network: Glorot-uniform kernels, no bias."""
+        weights = []
+        for weight in self._network.model.trainable_variables:
             _, n_in, n_out = weight.shape
             limit = np.sqrt(6 / (n_in + n_out)) if n_in > 1 else 0.0
             drawn = [rng.uniform(-limit, limit, (n_in, n_out)) for rng in self._rngs]
-            weight.assign(np.stack(drawn))
-
-    def weights(self) -> list[Floats]:
-        """Return the weights, K first."""
-        return [weight.numpy() for weight in self.model.trainable_variables]
-
-    def set_weights(self, weights: Sequence[Floats]) -> None:
-        """Begin from the weights of another stack of K networks."""
-        for weight, values in zip(self.model.trainable_variables, weights, strict=True):
-            weight.assign(values)
+            weights.append(np.stack(drawn).astype(np.float32))
+        return weights
 
     def train(self, n_steps: int, *, learning_rate: float = 2e-3) -> WindowStack:
         """Train by AdamW; keep of each network the weights of its best look.
@@ -164,21 +242,8 @@ class WindowStack:
         The weights at the start count as the first look, so that training that does
         not help changes nothing.
         """
-        optimiser = keras.optimizers.AdamW(learning_rate, weight_decay=WEIGHT_DECAY)
-        variables = self.model.trainable_variables
-        optimiser.build(variables)
-
-        @tf.function(jit_compile=JIT_COMPILE, autograph=False)
-        def take_step(rows: tf.Tensor, symmetry: tf.Tensor) -> None:
-            cells, layer, target = self._samples(rows, symmetry)
-            with tf.GradientTape() as tape:
-                predicted = self.model([cells, layer], training=True)
-                loss = tf.reduce_sum(
-                    tf.reduce_mean(tf.square(predicted - target), axis=1)
-                )
-            optimiser.apply(tape.gradient(loss, variables), variables)
-
-        watch = tf.function(self._watch, autograph=False)
+        network, known = self._network, self._known
+        network.begin(self.weights, learning_rate)
         rows = np.stack(
             [
                 _batches(rng, fit.train, n_steps)
@@ -189,44 +254,26 @@ class WindowStack:
         turns = np.stack(
             [rng.integers(0, 8, (n_steps, 1), np.int32) for rng in self._rngs], 1
         )
-        best, best_error = self.weights(), watch().numpy()
+        best, best_error = network.weights(), self._error()
         waited = np.zeros(len(self.fits))
         for step in range(n_steps):
-            take_step(tf.constant(rows[step]), tf.constant(turns[step]))
+            network.take_step(known, tf.constant(rows[step]), tf.constant(turns[step]))
             if (step + 1) % CHECK_STEPS:
                 continue
-            error = watch().numpy()
+            error = self._error()
             improved = (error < best_error) & (waited < PATIENCE)
             waited = np.where(improved, 0, waited + 1)
             best_error = np.where(improved, error, best_error)
-            for kept, now in zip(best, self.weights(), strict=True):
+            for kept, now in zip(best, network.weights(), strict=True):
                 kept[improved] = now[improved]
             if (waited >= PATIENCE).all():
                 break
-        self.set_weights(best)
+        self.weights = best
         return self
 
-    def _samples(self, rows: tf.Tensor, symmetry: tf.Tensor) -> tuple[Any, Any, Any]:
-        """Return scaled windows, layers (one-hot) and scaled targets of (K, B) rows."""
-        layer = rows % self.n_layers
-        place = tf.stack([symmetry + tf.zeros_like(rows), rows // self.n_layers], -1)
-        cells = (tf.gather_nd(self._turned, place) - self._centre) / self._spread
-        mean, sd = (
-            tf.gather(part, layer, batch_dims=1) for part in (self._mean, self._sd)
-        )
-        target = (tf.gather(self._flat, rows) - mean) / sd
-        return cells, tf.one_hot(layer, self.n_layers), target
-
-    def _watch(self) -> tf.Tensor:
+    def _error(self) -> Floats:
         """Return the mean squared error of the watched samples of each network."""
-        is_there = tf.cast(self._watched >= 0, tf.float32)
-        cells, layer, target = self._samples(
-            tf.maximum(self._watched, 0), tf.zeros_like(self._watched)
-        )
-        errors = tf.square(self.model([cells, layer], training=False) - target)
-        return tf.reduce_sum(tf.where(self._watched >= 0, errors, 0.0), 1) / (
-            tf.reduce_sum(is_there, 1)
-        )
+        return self._network.watch(self._known, self._watched).numpy()
 
     def predict(self, windows: Floats) -> npt.NDArray[np.float64]:
         """Return (K, n) predictions, each network's of its own layer, of windows.
@@ -239,9 +286,14 @@ class WindowStack:
         layer = tf.broadcast_to(tf.constant(one_hot), shape)
         turned = _symmetries(windows)
         turned = turned[:1] if windows.shape[1] == 1 else turned
+        self._network.set_weights(self.weights)
+        centre, spread, model = (
+            self._known.centre,
+            self._known.spread,
+            self._network.model,
+        )
         scaled = [
-            self.model([(part[None] - self._centre) / self._spread, layer]).numpy()
-            for part in turned
+            model([(part[None] - centre) / spread, layer]).numpy() for part in turned
         ]
         k = np.arange(len(layers))
         mean, sd = self._scales[:, k, layers, None]

@@ -563,7 +563,7 @@ def _networks(
         pooled = trained(every)
         yield "pooled", asking(pooled)
         tuned = WindowStack(windows, log, own, seed=case.repeat)
-        tuned.set_weights(pooled.weights())
+        tuned.weights = pooled.weights
         yield "transfer", asking(tuned.train(budget.n_steps, learning_rate=FINE_RATE))
 
 
