@@ -1,7 +1,8 @@
 """The search for an architecture: how quick its proposals are, and whether it pays.
 
     python benchmarks/bench_search.py                     # proposals, and keras-tuner's
-    python benchmarks/bench_search.py --memory            # growth over 30 trials
+    python benchmarks/bench_search.py --memory            # growth over 40 trials
+    python benchmarks/bench_search.py --memory --trials 200 --max-weights 3000000
     python benchmarks/bench_search.py --compare           # searches on real farms
 
 `--compare` searches on the 30 local samples of real farms: the Bayesian search for
@@ -150,8 +151,11 @@ def bound_of(gpr: GaussianProcessRegressor, beta: float) -> Callable:
 # Memory -------------------------------------------------------------------------------
 
 
-def measure_memory(n_trials: int) -> None:
-    """Print the process's memory on the way through a search of small networks."""
+def measure_memory(n_trials: int, max_weights: int, method: str) -> None:
+    """Print the process's memory on the way through a search.
+
+    Of a few epochs, for what a trial leaves behind does not depend on their number.
+    """
     import psutil
 
     rng = np.random.default_rng(1)
@@ -164,12 +168,15 @@ def measure_memory(n_trials: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         search(
             X, X[:, 150], np.arange(30) % 10, n_trials, directory,
-            method="random", max_epochs=20, max_weights=100_000, progress=note,
+            method=method, max_epochs=3, max_weights=max_weights, progress=note,
         )  # fmt: skip
-    growth = (sizes[-1] - sizes[n_trials // 3]) / (n_trials - 1 - n_trials // 3)
+    parts = np.array_split(np.array(sizes), 5)
+    lowest = ", ".join(f"{part.min():.0f}" for part in parts)
+    growth = (parts[-1].min() - parts[1].min()) / (n_trials * 3 / 5)
     print(
-        f"memory after 1, {n_trials // 3 + 1}, {n_trials} trials: {sizes[0]:.0f}, "
-        f"{sizes[n_trials // 3]:.0f}, {sizes[-1]:.0f} MB: {growth:.1f} MB per trial"
+        f"{n_trials} trials of up to {max_weights:,} weights; memory after the first "
+        f"{sizes[0]:.0f} MB, lowest in each fifth of the trials {lowest} MB, at most "
+        f"{max(sizes):.0f} MB: it grows by {growth:.2f} MB per trial"
     )
 
 
@@ -364,13 +371,13 @@ def _pairs(table: pd.DataFrame, options: argparse.Namespace) -> str:
             if method == "random" or "random" not in wide:
                 continue
             ratios = np.log(wide[method] / wide["random"]).dropna()
-            cells.append(_ratio(ratios))
+            cells.append(mean_ratio(ratios))
         if cells:
             lines.append(f"| {method} | {len(ratios)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _ratio(logarithms: pd.Series) -> str:
+def mean_ratio(logarithms: pd.Series) -> str:
     """Return the mean ratio and, of several, its 95 % interval."""
     mean, n_pairs = logarithms.mean(), len(logarithms)
     if n_pairs < 2:
@@ -424,7 +431,7 @@ def main() -> None:
     if options.compare:
         compare_searches(options)
     elif options.memory:
-        measure_memory(30)
+        measure_memory(options.trials, options.max_weights, options.methods[0])
     else:
         for n_trials in options.proposals:
             compare_proposals(n_trials)

@@ -1,5 +1,6 @@
 """The nine models of a study: which rows, folds, networks and seeds each one gets."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,14 @@ import pytest
 
 from soilnb import _files, cnn, transfer
 from soilnb.cnn import PUBLISHED, SMALL, Architecture, ConvBlock, feasible
+from soilnb.cnn.tuning import SearchResult, Trial
+from soilnb.cnn.tuning.space import Space, to_architecture
 from soilnb.datasets import load_library, load_site
 from soilnb.rslocal import select_instances
 from soilnb.study import (
     NINE_MODELS,
     available_models,
+    describe_search,
     fit_models,
     library_architectures,
     library_network,
@@ -338,6 +342,47 @@ def test_search_for_a_library_s_network_goes_on_where_it_is_kept(
     assert first.trials["number"].tolist() == [1, 2]
     more = search_library_network(skane.first_local(10), "country", 3, **how)
     assert more.trials["score"][:2].tolist() == first.trials["score"].tolist()
+    settings = json.loads(next(tmp_path.glob("*.search/search.json")).read_text())
+    assert settings["stopping"] == "inner"  # the rows that score have no other part
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        (
+            [0.30, 0.284],
+            "Best of 2 trials: 0.28 % SOC, cross-validated, with {size} weights; the "
+            "small network has 0.30 % SOC. Taken: the small network.",
+        ),
+        (
+            [0.30, 0.254],
+            "Best of 2 trials: 0.25 % SOC, cross-validated, with {size} weights; the "
+            "small network has 0.30 % SOC. Taken: what was found.",
+        ),
+        (
+            [None, 0.254],
+            "Best of 2 trials: 0.25 % SOC, cross-validated, with {size} weights; the "
+            "small network failed. Taken: what was found.",
+        ),
+        (
+            [0.30, 0.31],
+            "None of 2 trials is better than the small network: 0.30 % SOC, "
+            "cross-validated.",
+        ),
+    ],
+)
+def test_what_a_search_found_and_took_is_told(scores, told):
+    space = Space(211)
+    other = space.draw(np.random.default_rng(1))
+    tried = [
+        Trial(number, values, "failed" if score is None else "completed", score)
+        for number, (values, score) in enumerate(
+            zip((space.check(SMALL), other), scores, strict=True), 1
+        )
+    ]
+    size = f"{cnn.n_weights(to_architecture(other), 211):,}"
+    found = SearchResult(tuple(tried), space)
+    assert describe_search(found) == told.format(size=size)
 
 
 def test_site_without_country_library_has_five_models(vaud, calls):

@@ -17,8 +17,9 @@ from search_helpers import FOLDS, X, Y, path, quick_rmse, quick_training
 
 from soilnb.cnn import SMALL, cross_validate
 from soilnb.cnn.memory import NetworkTooBigError
-from soilnb.cnn.tuning import Trial, initial_trials, search, trials
+from soilnb.cnn.tuning import SearchResult, Trial, initial_trials, search, trials
 from soilnb.cnn.tuning.log import TrialLog, digest
+from soilnb.cnn.tuning.space import Space
 from soilnb.preprocessing import snv
 from soilnb.selection import random_folds
 
@@ -240,6 +241,43 @@ def test_unfit_arguments_are_refused_and_leave_no_trial(
     with pytest.raises(error, match=message):
         search(**(arguments | change))
     assert not any(tmp_path.iterdir())
+
+
+# ---- what is taken ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "taken"),
+    [
+        ([0.30, 0.40, 0.271], 1),  # 0.271 is above 0.9 x 0.30 = 0.27: the first stays
+        ([0.30, 0.40, 0.269], 3),
+        ([0.30, 0.25, 0.20], 3),  # two are clearly better: the best of them
+        ([0.20, 0.25, 0.30], 1),  # the first is the best
+        ([None, 0.50, 0.40], 3),  # the first could not be trained
+        ([0.30, None, None], 1),
+    ],
+)
+def test_the_first_architecture_stays_unless_another_is_better_by_a_tenth(
+    scores, taken
+):
+    space = Space(60, max_weights=200_000)
+    rng = np.random.default_rng(1)
+    tried = [
+        Trial(
+            number, space.draw(rng), "failed" if score is None else "completed", score
+        )
+        for number, score in enumerate(scores, 1)
+    ]
+    found = SearchResult(tuple(tried), space)
+    assert found.taken_trial.number == taken
+    assert found.taken == found.architecture(tried[taken - 1])
+
+
+def test_a_first_trial_that_was_stopped_early_gives_way(quick):
+    space = Space(60)
+    values = space.draw(np.random.default_rng(1))
+    tried = (Trial(1, values, "stopped", 0.2), Trial(2, values, "completed", 0.3))
+    assert SearchResult(tried, space).taken_trial.number == 2
 
 
 # ---- successive halving ----------------------------------------------------------

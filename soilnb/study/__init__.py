@@ -20,6 +20,7 @@ from soilnb.study.independent import LIBRARY_ROWS_MIN
 from soilnb.study.intervals import check_level, cv_plus, n_needed
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.networks import (
+    describe_search,
     library_architectures,
     library_network,
     library_networks,

@@ -219,12 +219,12 @@ def search_library_network(
 ) -> SearchResult:
     """Return a search for the architecture of a library's network.
 
-    It sees 2,000 rows at most, drawn by chance, and tries the small network first; an
-    interrupted one goes on. Arguments are those of `library_network` and, from
-    `n_trials` on, of `soilnb.cnn.search`.
+    It sees 2,000 rows at most, drawn by chance, and tries the small network first; the
+    rows that score do not stop the training. An interrupted one goes on. Arguments are
+    those of `library_network` and, from `n_trials` on, of `soilnb.cnn.search`.
     """
     limits: dict[str, Any] = {"max_epochs": max_epochs, "max_weights": max_weights}
-    limits["n_initial"] = cnn.initial_trials(n_trials)
+    limits |= {"n_initial": cnn.initial_trials(n_trials), "stopping": "inner"}
     key = network_key(study, library, LARGE_LIBRARY, **limits)
     place = folder / f"{library}-{key}.search"
     with locked(place.with_suffix(".lock")):
@@ -238,3 +238,24 @@ def search_library_network(
             progress=progress,
             **limits,
         )
+
+
+def describe_search(found: SearchResult) -> str:
+    """Return in a sentence what a search begun with the small network found and took.
+
+    Scores are RMSE in % SOC.
+    """
+    best, small = found.best_trial, found.tried[0]
+    if best is small:
+        return (
+            f"None of {len(found.tried)} trials is better than the small network: "
+            f"{found.score:.2f} % SOC, cross-validated."
+        )
+    size = cnn.n_weights(found.best, found.space.n_wavelengths)
+    other = "failed" if small.score is None else f"has {small.score:.2f} % SOC"
+    is_new = found.taken_trial is best
+    return (
+        f"Best of {len(found.tried)} trials: {found.score:.2f} % SOC, cross-validated, "
+        f"with {size:,} weights; the small network {other}. Taken: "
+        f"{'what was found' if is_new else 'the small network'}."
+    )
