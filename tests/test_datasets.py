@@ -18,6 +18,7 @@ from soilnb.datasets import (
     load_farm,
     load_library,
     load_site,
+    place_label,
     wavelength_range,
 )
 from soilnb.datasets import farms as farms_module
@@ -205,6 +206,14 @@ def test_built_in_data_say_where_they_are_from():
     both = describe_origin("farms+open")
     assert both.startswith("LimeSoDa ")
     assert both.count("SHA-256") == 4
+
+
+def test_every_site_has_a_name_for_people_and_none_shares_it():
+    names = [place_label(site) for site in SITES]
+    assert not set(names) & set(SITES)
+    assert len(set(names)) == len(SITES)
+    assert place_label("SL.125") == place_label("skane") == "Skåne"
+    assert place_label("my-farm") == "my-farm"
 
 
 @pytest.mark.parametrize("option", ["quantity", "soc_unit", "country"])

@@ -76,6 +76,10 @@ def test_outliers_lie_right_of_the_limit_of_t2_and_above_that_of_q():
     assert list(vertical.get_xdata()) == [9.2, 9.2]
     assert list(horizontal.get_ydata()) == [0.5, 0.5]
     assert "(SNV absorbance)²" in axes.get_ylabel()
+    measures = {"library": library, "site": site}
+    figure = plots.plot_outliers(measures, 9.2, 0.5, ["SL.125", "mine", "mine"])
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert labels == ["library: mine", "library: Skåne", "site (n = 1)", "limits"]
 
 
 def test_noise_marks_where_detectors_meet_and_leaves_out_zero():

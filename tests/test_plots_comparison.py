@@ -66,7 +66,7 @@ def test_one_site_has_no_mean_and_the_paper_no_bar_for_what_it_lacks():
     assert "not run" not in _texts(theirs)
     alone = plots.plot_delta(_table(table, "delta_rmse")).axes[0]
     labels = [text.get_text() for text in alone.get_legend().get_texts()]
-    assert labels == ["skane"]
+    assert labels == ["Skåne"]
     assert "mean" not in _texts(alone)
 
 
@@ -92,7 +92,7 @@ def test_paper_has_its_own_panel_title_and_colours_on_the_same_scale(delta):
     # Highest of the paper's: 39.13 percent, China.
     assert theirs.get_xlim()[1] > 39.13
     names = [[bars.get_label() for bars in axes.containers] for axes in (ours, theirs)]
-    assert names == [["skane", "uppsala"], ["China", "Sweden", "USA"]]
+    assert names == [["Skåne", "Uppsala"], ["China", "Sweden", "USA"]]
     colours = [
         {bars[0].get_facecolor() for bars in axes.containers} for axes in (ours, theirs)
     ]

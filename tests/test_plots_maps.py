@@ -36,7 +36,7 @@ def test_map_shows_sources_by_colour_and_counts_what_it_cannot_show(library, fie
     assert labels == ["a (7)", "b (7)", "c (6)", "d (5)", "e (4)", "other (3)"]
     assert sum(len(dots.get_offsets()) for dots in axes.collections) == 32
     assert axes.get_xlabel() == (
-        "32 of 33 library samples have coordinates; not on the map: vaud"
+        "32 of 33 library samples have coordinates; not on the map: Vaud"
     )
     star = next(line for line in axes.lines if line.get_marker() == "*")
     np.testing.assert_allclose(star.get_xydata(), [[16.1, 60.05]])

@@ -46,6 +46,24 @@ def test_pages_are_joined_in_their_order_and_links_stay_inside(html):
     assert 'href="https://x.org"' in whole
 
 
+def test_answers_and_solutions_unfold_and_code_of_figures_does_not(html):
+    page = html / "notebooks/01_data.html"
+    folded = (
+        '<details class="sd-dropdown">Two.</details>'
+        '<div class="tag_hide-cell"><details class="hide">code</details></div>'
+        '<div class="tag_hide-input"><details class="hide">plot</details></div>'
+        '<div class="solution dropdown admonition">Why.</div>'
+        '<p class="soilnb-csv"><a href="data:text/csv,">t.csv</a></p>'
+    )
+    page.write_text(page.read_text().replace("</article>", f"{folded}</article>"))
+    whole = printed.join_pages(html)
+    assert '<details class="sd-dropdown" open="">Two.' in whole
+    assert '<details class="hide" open="">code' in whole
+    assert '<details class="hide">plot' in whole
+    assert '<div class="solution dropdown admonition toggle-shown">Why.' in whole
+    assert "t.csv" not in whole
+
+
 def test_without_a_browser_the_book_is_refused_in_one_sentence(html, monkeypatch):
     monkeypatch.setattr(printed.shutil, "which", lambda _: None)
     with pytest.raises(StepError, match="none of chromium, chromium-browser"):

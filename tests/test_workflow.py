@@ -1,5 +1,7 @@
 """Parameters, steps and the command: what is refused, what is fresh, what is shown."""
 
+import base64
+import re
 import shlex
 import sys
 
@@ -408,6 +410,17 @@ def test_table_rounds_the_columns_that_are_named_to_their_own_digits(monkeypatch
     show.table(frame, caption="c", digits=show.GAIN_DIGITS)
     for text in ("0.12", "-0.004", "12.3"):
         assert f">{text}<" in shown[0].data
+
+
+def test_table_has_names_for_people_and_its_file_those_of_files(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda *given, **_: shown.extend(given))
+    frame = pd.DataFrame({"site": ["skane"], "raca": [0.5]}, index=["my-farm"])
+    show.table(frame, caption="c")
+    table, _, link = shown[0].data.partition("</div>")
+    assert all(f">{name}<" in table for name in ("Skåne", "RaCA", "my-farm"))
+    file = base64.b64decode(re.search(r"base64,([^\"]+)", link)[1]).decode()
+    assert file.split() == [",site,raca", "my-farm,skane,0.5"]
 
 
 def test_synthetic_data_is_labelled_in_figure_alt_text_caption_and_table(monkeypatch):

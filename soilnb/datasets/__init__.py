@@ -27,6 +27,7 @@ from soilnb.datasets.names import (
     folder_name,
     load_library,
     load_site,
+    place_label,
     wavelength_range,
 )
 from soilnb.datasets.open import (
@@ -87,6 +88,7 @@ __all__ = [
     "make_site",
     "open_files",
     "parse_options",
+    "place_label",
     "read_candidates",
     "read_file",
     "wavelength_range",

@@ -24,25 +24,27 @@ SHIFTED_COLUMN = "x_dummy_4326"  # degrees, moved by the source to hide the farm
 class Farm:
     """One farm of LimeSoDa.
 
-    `set_name` ends with its count of samples; `site` is "" if it is part of the library
-    only; `condition` is what differs from dry soil in a laboratory, or "".
+    `set_name` ends with its count of samples; `place` is where it lies, for people;
+    `site` is "" if it is part of the library only; `condition` is what differs from dry
+    soil in a laboratory, or "".
     """
 
     set_name: str
+    place: str
     country: str
     site: str = ""
     condition: str = ""
 
 
 FARMS = (
-    Farm("SL.125", "Sweden", "skane"),
-    Farm("UL.120", "Sweden", "uppsala"),
-    Farm("CV.98", "Switzerland", "vaud", MOIST),
-    Farm("SC.93", "Brazil", "santa-catarina"),
-    Farm("SSP.460", "Brazil", "sao-paulo"),
-    Farm("SA.112", "Germany", "saxony-anhalt", MOIST),
-    Farm("RP.62", "Germany", "rhineland", MOIST),
-    Farm("SP.231", "Japan", condition=MOIST),
+    Farm("SL.125", "Skåne", "Sweden", "skane"),
+    Farm("UL.120", "Uppsala", "Sweden", "uppsala"),
+    Farm("CV.98", "Vaud", "Switzerland", "vaud", MOIST),
+    Farm("SC.93", "Santa Catarina", "Brazil", "santa-catarina"),
+    Farm("SSP.460", "São Paulo", "Brazil", "sao-paulo"),
+    Farm("SA.112", "Saxony-Anhalt", "Germany", "saxony-anhalt", MOIST),
+    Farm("RP.62", "Rhineland", "Germany", "rhineland", MOIST),
+    Farm("SP.231", "Saitama", "Japan", condition=MOIST),
 )
 
 FARM_SITES = {farm.site: farm.set_name for farm in FARMS if farm.site}

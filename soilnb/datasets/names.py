@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from soilnb._validation import suggestion
-from soilnb.datasets.farms import FARM_SITES, load_farm, load_farms
+from soilnb.datasets.farms import FARM_SITES, FARMS, load_farm, load_farms
 from soilnb.datasets.files import LISTED, is_table, read_file, stem
 from soilnb.datasets.library import SpectralLibrary, concatenate
 from soilnb.datasets.open import OPEN_SITES, load_open, load_open_files, open_files
@@ -17,6 +17,23 @@ from soilnb.preprocessing import DEFAULT_RANGE_NM
 
 LIBRARIES = ("farms", "open", "farms+open", "twin")
 SITES = (*FARM_SITES, *OPEN_SITES, *TWIN_SITES)
+# For people: files and commands have the names on the left.
+PLACES = (
+    {farm.set_name: farm.place for farm in FARMS}
+    | {farm.site: farm.place for farm in FARMS if farm.site}
+    | {name: f"{country} (twin)" for name, country in TWIN_SITES.items()}
+    | {"wheatbelt": "Wheatbelt", "csiro": "CSIRO"}
+    | {"raca": "RaCA", "edgeroi": "Edgeroi"}
+)
+
+
+def place_label(name: str) -> str:
+    """Return a site, farm or data set as people name it; one not known stays.
+
+    >>> place_label("sao-paulo"), place_label("SSP.460"), place_label("my-farm")
+    ('São Paulo', 'São Paulo', 'my-farm')
+    """
+    return PLACES.get(name, name)
 
 
 def load_library(

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soilnb.datasets import place_label
 from soilnb.plots.style import SITE_COLOURS, legend_below, make_figure, plain_numbers
 
 CONTRASTIVE_MODELS = {  # label, colour, line
@@ -60,7 +61,7 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
             axes.axhline(own[column].iloc[0], color="black", lw=1, ls="--")
             at = (own["epoch"].max(), own[column].iloc[0])
             axes.annotate(text, at, ha="right", va="bottom", fontsize=8)
-        axes.set(title=f"{name}, batches of {own['batch_size'].iloc[0]}")
+        axes.set(title=f"{place_label(name)}, batches of {own['batch_size'].iloc[0]}")
         axes.set_xlabel("epoch of pre-training")
     panels[0][0].set_ylabel("NT-Xent")
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -89,7 +90,7 @@ def plot_retrieval_and_use(epochs: pd.DataFrame) -> Figure:
             text = label.format(**own.iloc[0].to_dict())
             axes.plot(mean.index, mean, color=colour, ls=line, marker="o", label=text)
         axes.axhline(0, color="black", lw=0.8)
-        axes.set(title=name, xlabel="epoch of pre-training")
+        axes.set(title=place_label(name), xlabel="epoch of pre-training")
         legend_below(axes, 1)
     panels[0][0].set_ylabel("share found, or R²")
     return figure
@@ -108,7 +109,7 @@ def plot_label_curves(scores: pd.DataFrame) -> Figure:
             is_own = (scores["data"] == name) & (scores["split"] == split)
             axes = panels[row][column]
             _draw_curves(axes, scores[is_own])
-            axes.set_title(f"{name}, {SPLITS[split]}", fontsize=9)
+            axes.set_title(f"{place_label(name)}, {SPLITS[split]}", fontsize=9)
             axes.set_ylabel("R²" if column == 0 else "")
         axes.set_xlabel("labels")
     handles, labels = panels[0][0].get_legend_handles_labels()

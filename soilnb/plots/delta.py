@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb import methods
+from soilnb.datasets import place_label
 from soilnb.plots.style import (
     SITE_COLOURS,
     apart,
@@ -135,7 +136,7 @@ def _bars(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
             values.clip(lower=-LIMIT),
             0.9 * height,
             color=colours[place],
-            label=str(site),
+            label=place_label(site),
         )
         for row, value, some in zip(rows, values, has_method, strict=True):
             if np.isnan(value) and some:
@@ -156,7 +157,7 @@ def _points(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
             color=colours[place % len(colours)],
             marker=site_marker(place),
             zorder=2,
-            label=str(site),
+            label=place_label(site),
         )
     for row, values in enumerate(wide.to_numpy()):
         if (values < -LIMIT).any():

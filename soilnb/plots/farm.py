@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from soilnb import methods
+from soilnb.datasets import place_label
 from soilnb.plots.maps import lay_out
 from soilnb.plots.style import (
     COLOURS,
@@ -293,7 +294,7 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
     for axes, title, line in zip(panels, titles, (1, 90, 95), strict=True):
         axes.axvline(line, color="#666666", lw=1, ls="--")
         axes.set_xlabel(title)
-    panels[0].set_yticks(range(len(sites)), sites)
+    panels[0].set_yticks(range(len(sites)), map(place_label, sites))
     panels[0].invert_yaxis()
     legend_below(panels[0], 2)
     return figure

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from soilnb.datasets import place_label
 from soilnb.plots.style import (
     MANY_POINTS,
     SITE_COLOURS,
@@ -66,12 +67,14 @@ def plot_map(
         axes.plot(*place, "*", ms=13, mfc="#D55E00", mec="white", zorder=3)
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
         style: dict[str, Any] = {"textcoords": "offset points", "path_effects": halo}
-        axes.annotate(name, place, xytext=(6, 4), fontsize=9, zorder=4, **style)
+        axes.annotate(
+            place_label(name), place, xytext=(6, 4), fontsize=9, zorder=4, **style
+        )
     _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
     for outline in _outlines():
         style = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
         axes.plot(*outline.T, scalex=False, scaley=False, **style)
-    without = [name for name in sites if name not in stars]
+    without = [place_label(name) for name in sites if name not in stars]
     axes.set_xlabel(_count(len(known), len(library), without), fontsize=9)
     if len(known):
         legend_below(axes, 3)
@@ -181,7 +184,7 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
         )
         # A degree of longitude is shorter than one of latitude.
         axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
-        axes.set(title=name, xlabel="longitude / °", ylabel="latitude / °")
+        axes.set(title=place_label(name), xlabel="longitude / °", ylabel="latitude / °")
         axes.ticklabel_format(useOffset=False)
         axes.locator_params(nbins=3)
         figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
@@ -218,7 +221,7 @@ def plot_point_map(
             }
             axes.scatter(x[ringed], y[ringed], label="used for modelling", **ring)
             legend_below(axes, 1)
-        title = name
+        title = name = place_label(name)
         if len(rows) < len(table):
             title = f"{name} ({len(rows)} of {len(table)} samples)".strip()
         axes.set_title(title)

@@ -80,7 +80,7 @@ def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figu
         check_choice(name, "method", predictions["method"].unique())
     shown = predictions[predictions["method"].isin(names)]
     limits = _equal_limits(shown)
-    figure, panels = make_panels(len(names), 3, 3.1)
+    figure, panels = make_panels(len(names), 3, 3.3)
     for axes, name in zip(panels, names, strict=True):
         rows = shown[shown["method"] == name]
         axes.plot(limits, limits, color="black", lw=0.8)

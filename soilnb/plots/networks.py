@@ -101,7 +101,11 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
     ended = trials["status"] == "completed"
     axes.scatter(trials["number"][ended], trials["score"][ended], s=18, color="#0072B2")
     axes.step(
-        trials["number"], trials["best"], where="post", color="#D55E00", label="best"
+        trials["number"],
+        trials["best"],
+        where="post",
+        color="#D55E00",
+        label="best so far",
     )
     if not ended.all():
         at = trials["number"][~ended]
@@ -149,6 +153,6 @@ def plot_filters(filters: pd.DataFrame) -> Figure:
     )
     mark_features(axes, nm)
     axes.grid(visible=False)
-    axes.set(xlabel="wavelength / nm", ylabel="filters, sorted")
+    axes.set(xlabel="wavelength / nm", ylabel="filters, sorted by their maximum")
     figure.colorbar(mesh, label="spread between samples / its maximum")
     return figure

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soilnb.datasets import place_label
 from soilnb.plots.style import (
     COLOURS,
     MANY_POINTS,
@@ -48,7 +49,10 @@ def plot_spectra(
             axes.plot(wavelengths, edge, color=colour, lw=0.6, alpha=0.7)
         mean = np.mean(spectra, axis=0)
         axes.plot(
-            wavelengths, mean, color=colour, label=f"{name} (n = {len(spectra):,})"
+            wavelengths,
+            mean,
+            color=colour,
+            label=f"{place_label(name)} (n = {len(spectra):,})",
         )
     axes.set(xlabel="wavelength / nm", ylabel=label)
     axes.set_xlim(np.min(wavelengths), np.max(wavelengths))
@@ -137,7 +141,7 @@ def _draw_groups(
                 s=9,
                 lw=0,
                 color=palette.get(name, COLOURS["library"]),
-                label=f"library: {name}" if name in palette else name,
+                label=f"library: {place_label(name)}" if name in palette else name,
                 rasterized=rows.sum() > MANY_POINTS,
             )
 
@@ -160,16 +164,24 @@ def _draw_set(
 
 
 def plot_outliers(
-    measures: Mapping[str, pd.DataFrame], t2_limit: float, q_limit: float
+    measures: Mapping[str, pd.DataFrame],
+    t2_limit: float,
+    q_limit: float,
+    groups: npt.ArrayLike | None = None,
 ) -> Figure:
     """Plot T2 against Q of the spectra of each set, with the limits of both.
 
     `measures` are tables by name, with the columns t2 (no unit) and q (SNV absorbance
     squared), of `soilnb.quality.SpectralOutliers`; the first is drawn below the others.
+    `groups` are as of `plot_scores_pairs`.
     """
-    figure, axes = make_figure(6, 4.4)
+    figure, axes = make_figure(6, 5)
     for name, rows in measures.items():
-        _draw_set(axes, rows["t2"], rows["q"], name, f"{name} (n = {len(rows)})")
+        points = rows["t2"].to_numpy(), rows["q"].to_numpy()
+        if name == "library" and groups is not None:
+            _draw_groups(axes, *points, np.asarray(groups))
+        else:
+            _draw_set(axes, *points, name, f"{name} (n = {len(rows)})")
     axes.axvline(t2_limit, color="black", lw=0.8, ls="--", label="limits")
     axes.axhline(q_limit, color="black", lw=0.8, ls="--")
     axes.set(
@@ -178,7 +190,7 @@ def plot_outliers(
         xscale="log",
         yscale="log",
     )
-    axes.legend(markerscale=1.5)
+    figure.legend(loc="outside lower center", ncols=3, markerscale=1.6, fontsize=9)
     return figure
 
 

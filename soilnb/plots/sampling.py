@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from soilnb.datasets import place_label
 from soilnb.plots.maps import lay_out
 from soilnb.plots.style import legend_below, make_figure, make_panels
 
@@ -128,7 +129,7 @@ def plot_needed(needed: pd.DataFrame, target: float) -> Figure:
             label=DESIGN_LABELS[name],
             zorder=3,
         )
-    axes.set_yticks(rows, wide.index)
+    axes.set_yticks(rows, map(place_label, wide.index))
     axes.set(xlabel=f"samples for a half-width of {target:g} % of the mean")
     axes.set_xlim(0, None)
     legend_below(axes, 2)

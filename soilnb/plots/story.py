@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soilnb import methods
+from soilnb.datasets import place_label
 from soilnb.plots.style import (
     COLOURS,
     SITE_COLOURS,
@@ -45,7 +46,7 @@ def plot_by_farm(
         )
     if line is not None:
         axes.axvline(line, color="#666666", lw=1, ls="--", zorder=0)
-    axes.set_yticks(rows, [str(name) for name in table.index])
+    axes.set_yticks(rows, [place_label(name) for name in table.index])
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     if is_log:

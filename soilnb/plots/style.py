@@ -75,8 +75,8 @@ def make_figure(width: float, height: float, **options: Any) -> tuple[Figure, An
 
 
 def make_panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `n` panels, three in a row."""
-    n_columns = min(3, n)
+    """Return a figure of `n` panels, three in a row; four are a square."""
+    n_columns = 2 if n == 4 else min(3, n)
     n_rows = -(-n // n_columns)
     figure, panels = make_figure(
         width * n_columns, height * n_rows, nrows=n_rows, ncols=n_columns, squeeze=False

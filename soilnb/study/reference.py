@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from soilnb.datasets import place_label
 from soilnb.methods import LOCAL, METHODS, in_order, label
 from soilnb.study.recommend import RULE_SITES
 from soilnb.study.scoring import VERDICT_TEST_MIN
@@ -272,7 +273,7 @@ def draw_sentences(draws: pd.DataFrame) -> list[str]:
     return [
         f"The blend has {mean:.2f} times the RMSE of the local network over "
         f"{len(ratios)} farms, and {ratios.max():.2f} times on the worst "
-        f"({ratios.idxmax()}).",
+        f"({place_label(ratios.idxmax())}).",
         f"Of its 90 % intervals {100 * held.mean():.0f} % hold the truth, by farm "
         f"{100 * held.min():.0f} to {100 * held.max():.0f} %.",
         f"The mean of the farm, with spectra by parsimonious PLSR, is off by "

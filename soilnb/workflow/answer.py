@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets import OPTIONS, SITES, folder_name
+from soilnb.datasets import OPTIONS, SITES, folder_name, place_label
 from soilnb.methods import DESIGNS
 from soilnb.preprocessing import absorbance, snv, working_grid
 from soilnb.selection import draw_samples
@@ -62,7 +62,7 @@ def write_answer(
     own_notes = [note for note in study.notes if note not in of_library]
     own = {key: values[key] for key in ("site", "library", "results")}
     more = {
-        "site": study.site.name,
+        "site": place_label(study.site.name),
         "library": study.library.name,
         "library_text": library,
         "library_weight": facts["library_weight"],

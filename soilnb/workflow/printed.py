@@ -31,6 +31,8 @@ FLAGS = (
     "--generate-pdf-document-outline",
     "--allow-file-access-from-files",
 )
+# Answers of the quiz and code of solutions; the code of figures stays folded.
+FOLDED = "details.sd-dropdown, .tag_hide-cell > details"
 STYLE = (
     "<style>.printed > section { break-before: page; } "
     ".printed { max-width: 62rem; margin: 0 auto; }</style>"
@@ -69,7 +71,10 @@ def print_book(index: Path) -> Path:
 
 
 def join_pages(html: Path) -> str:
-    """Return all pages of a book as one, in their order, links turned inwards."""
+    """Return all pages of a book as one, in their order, links turned inwards.
+
+    Answers and solutions are unfolded; links to a table's file are left out.
+    """
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     names = [name for name in _in_order(toc) if (html / f"{name}.html").is_file()]
     first = _read(html, names[0])
@@ -79,6 +84,12 @@ def join_pages(html: Path) -> str:
     for name in names:
         page = _read(html, name)
         article = page.find("article") or page.find("main")
+        for tag in article.select(FOLDED):
+            tag["open"] = ""
+        for tag in article.select(".admonition.dropdown"):
+            tag["class"] = [*tag["class"], "toggle-shown"]  # the page's script folds it
+        for tag in article.select(".soilnb-csv"):
+            tag.decompose()
         for tag in article.find_all(id=True):
             tag["id"] = f"{_slug(name)}-{tag['id']}"
         for tag in article.find_all(["a", "img", "object"]):

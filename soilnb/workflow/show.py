@@ -22,6 +22,8 @@ from IPython import get_ipython
 from IPython.core.formatters import format_display_data
 from IPython.display import HTML, Markdown, display
 
+from soilnb.datasets import place_label
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -83,17 +85,26 @@ def table(
     """Show a table with a caption, numbers rounded, missing ones as a dash.
 
     `digits` are decimals of all floating-point columns, or by name; the others have
-    two. Below it is a link that saves the table, unrounded, as a CSV file.
+    two. Below it is a link that saves the table, unrounded, as a CSV file. Sites and
+    data sets have the names that people use; in the file they keep their own.
     """
     named = digits if isinstance(digits, Mapping) else {}
     others = 2 if isinstance(digits, Mapping) else digits
-    style = frame.style.format(precision=others, na_rep="–")
+    style = _for_people(frame).style.format(precision=others, na_rep="–")
     for column in frame.columns.intersection([*named]):
         style = style.format(precision=named[column], na_rep="–", subset=[column])
     style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
     link = _csv_link(frame, caption)
     display(HTML(f'<div class="soilnb-scroll">{html}</div>{link}'))
+
+
+def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with sites and data sets as people name them."""
+    shown = frame.rename(index=place_label, columns=place_label)
+    for name in shown.columns.intersection(["site", "data", "group"]):
+        shown[name] = shown[name].map(place_label)
+    return shown
 
 
 def _csv_link(frame: pd.DataFrame, caption: str) -> str:
