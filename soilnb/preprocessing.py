@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._blocks import is_large, row_blocks
 from soilnb._validation import check_int, check_matrix, check_vector
 
 GRID_STEP_NM = 10  # spacing of the working grid, as in Shen et al. (2022)
@@ -124,6 +125,34 @@ def snv(spectra: npt.ArrayLike) -> Floats:
         raise ValueError(msg)
     centred = values - values.mean(axis=1, keepdims=True)
     return centred / centred.std(axis=1, ddof=1, keepdims=True)
+
+
+def snv_absorbance(reflectance: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """Return spectra as models see them, SNV of absorbance.
+
+    Parameters
+    ----------
+    reflectance : array-like of shape (n_samples, n_wavelengths)
+        As of `absorbance`; a ValueError also where a spectrum is constant.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_wavelengths)
+        Dimensionless, float64; of a large matrix (32 million values and more) float32,
+        made of some rows at a time, so that it is never there in double precision.
+
+    Examples
+    --------
+    >>> snv_absorbance([[0.1, 0.01, 0.001]])
+    array([[-1.,  0.,  1.]])
+    """
+    values = np.asarray(reflectance)
+    if not is_large(values.shape):
+        return snv(absorbance(values))
+    seen = np.empty(values.shape, np.float32)
+    for rows in row_blocks(len(values)):
+        seen[rows] = snv(absorbance(values[rows]))
+    return seen
 
 
 def derivative(

@@ -16,7 +16,8 @@ from layouts_helpers import (
     write_folder,
 )
 
-from soilnb.datasets.files import quantities, report, rows, table
+from soilnb import _blocks
+from soilnb.datasets.files import quantities, report, table
 from soilnb.datasets.files.report import read_file
 from soilnb.datasets.files.table import is_table, stem
 from soilnb.preprocessing import resample
@@ -232,7 +233,7 @@ def test_progress_runs_to_the_end(many_rows, ossl, tmp_path):
 
 def test_only_the_numbers_grow_with_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "BLOCK_CELLS", 10_000)
-    monkeypatch.setattr(rows, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(_blocks, "BLOCK_ROWS", 100)
     monkeypatch.setattr(quantities, "MAX_DECIDING_VALUES", 20_000)
     monkeypatch.setattr(report, "MAX_VALUES_KEPT", 20_000)
     rng = np.random.default_rng(2)

@@ -4,13 +4,16 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import dask
+import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
 from rslocal_helpers import assert_same, select
 
 from soilnb.rslocal import crew
+from soilnb.rslocal.mapped import MappedFile, is_mapped
 
 
 @pytest.mark.parametrize("per_worker", [1, 3, 50])
@@ -51,6 +54,53 @@ def test_processes_of_a_cluster_do_not_change_a_bit(small, client):
     assert_same(select(small, n_searches=2, client=client), select(small, n_searches=2))
     settings = {"n_components": "cv", "drop_fraction": 0.3}
     assert_same(select(small, client=client, **settings), select(small, **settings))
+
+
+@pytest.fixture
+def mapped(small, tmp_path):
+    """The same case, its library the map of a file."""
+    X, y = small["library"]
+    np.save(tmp_path / "library.npy", X.astype(np.float32))
+    return small | {"library": (np.load(tmp_path / "library.npy", mmap_mode="r"), y)}
+
+
+def test_processes_map_the_file_of_the_library(mapped, client, monkeypatch):
+    expected, sent = select(mapped), []
+    scatter = client.scatter
+    monkeypatch.setattr(
+        client, "scatter", lambda data, **how: sent.extend(data) or scatter(data, **how)
+    )
+    assert_same(select(mapped, client=client), expected)
+    assert [part.X_library.size for part in sent] == [0]
+    # The search is the one that an array has, to single precision.
+    X, y = mapped["library"]
+    plain = select(mapped | {"library": (np.array(X), y)})
+    first = plain.history["rmse_median"][0]
+    assert expected.history["rmse_median"][0] == pytest.approx(first, rel=1e-3)
+
+
+@pytest.mark.parametrize("what", ["gone", "another"])
+def test_spectra_travel_where_workers_have_no_such_file(
+    mapped, client, monkeypatch, what
+):
+    expected, file = select(mapped), Path(mapped["library"][0].filename)
+    known = MappedFile.of(mapped["library"][0])
+    path = file.with_name("gone.npy") if what == "gone" else file
+    digest = "another" if what == "another" else known.digest
+    elsewhere = known._replace(path=str(path), digest=digest)
+    monkeypatch.setattr(MappedFile, "of", lambda _: elsewhere)
+    assert_same(select(mapped, client=client), expected)
+
+
+def test_part_of_a_map_is_no_file_of_its_own(mapped):
+    X, y = mapped["library"]
+    assert is_mapped(X)
+    assert not is_mapped(X[10:])
+    assert not is_mapped(np.array(X))
+    assert MappedFile.of(X[10:]) is None
+    part = mapped | {"library": (X[10:], y[10:])}
+    plain = mapped | {"library": (np.array(X[10:]), y[10:])}
+    assert_same(select(part), select(plain))
 
 
 @pytest.mark.parametrize("n_killed", [1, 2])

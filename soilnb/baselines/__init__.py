@@ -13,4 +13,5 @@ from soilnb.baselines.plsr import (
     fit_plsr_weighted,
     spiked_local_rmse,
 )
+from soilnb.baselines.summary import Summary, summarise
 from soilnb.baselines.trees import fit_cubist, fit_random_forest

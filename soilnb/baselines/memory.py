@@ -18,9 +18,10 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from soilnb._validation import check_int, check_matrix
+from soilnb._blocks import is_large, row_blocks
+from soilnb._validation import check_int, check_matrix, check_rows, check_vector
 from soilnb.baselines.inputs import Floats, Pair, check_pair
-from soilnb.pls import check_columns, fit_path
+from soilnb.pls import Products, add_up, check_columns, fit_path, products_by_fold
 from soilnb.pls.kernel import Block, fit_all
 
 EXPLAINED_VARIANCE = 0.99  # by the principal components that are kept
@@ -41,14 +42,14 @@ class _Memory(BaseEstimator, ABC):
         """
         check_int(self.max_components, "max_components", 1)
         self._check_parameters()
-        (X_library, y_library), (X_local, y_local) = check_pair(library, local)
-        self._X = np.vstack([X_library, X_local])
+        (X_library, y_library), (X_local, y_local) = _check_memory(library, local)
+        self._X = _Stack(X_library, X_local)
         self._y = np.concatenate([y_library, y_local])
         sizes = check_sizes(self.n_neighbours, len(self._y))
         self._places = self._learn_places(X_library, X_local)
         errors = []
         for row in range(len(y_library), len(self._y)):
-            nearest = self._neighbours(self._places[row])
+            nearest = self._neighbours(self._places[row], sizes[-1] + 1)
             nearest = nearest[nearest != row]
             predicted = [self._predict(self._X[row], nearest[:n]) for n in sizes]
             errors.append(np.array(predicted) - self._y[row])
@@ -59,10 +60,10 @@ class _Memory(BaseEstimator, ABC):
         """Predict samples (n_samples, n_wavelengths), each from its own neighbours."""
         check_is_fitted(self, "n_neighbours_")
         spectra = check_matrix(X, "X")
-        check_columns(spectra, "X", self._X, "X_library")
+        check_columns(spectra, "X", self._X.parts[1], "X_library")
         predicted = np.empty(len(spectra))
         for i, place in enumerate(self._find_places(spectra)):
-            nearest = self._neighbours(place)[: self.n_neighbours_]
+            nearest = self._neighbours(place, self.n_neighbours_)
             predicted[i] = self._one(self._predict(spectra[i], nearest))
         return predicted
 
@@ -70,7 +71,7 @@ class _Memory(BaseEstimator, ABC):
         """Raise where a parameter of the method is out of range."""
 
     @abstractmethod
-    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
+    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats | _Shapes:
         """Return where the spectra of the memory lie, one row each."""
 
     @abstractmethod
@@ -78,8 +79,8 @@ class _Memory(BaseEstimator, ABC):
         """Return where other spectra lie."""
 
     @abstractmethod
-    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
-        """Return the rows of the memory, nearest first, ties lowest row first."""
+    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+        """Return the n nearest rows of the memory, in order, ties lowest row first."""
 
     @abstractmethod
     def _predict(
@@ -94,6 +95,49 @@ class _Memory(BaseEstimator, ABC):
     def _one(self, predicted: Floats | np.float64) -> float:
         """Return the prediction of the variant chosen."""
         return float(predicted)
+
+
+class _Stack:
+    """The rows of a library, then the local ones, without a copy of a large library."""
+
+    def __init__(self, library: npt.NDArray, local: Floats) -> None:
+        self.parts = library, local
+        self.shape = len(library) + len(local), local.shape[1]
+
+    def __getitem__(self, rows: npt.NDArray[np.intp] | int) -> Floats:
+        """Return some rows, or one of them, in double precision."""
+        library, local = self.parts
+        if np.ndim(rows) == 0:
+            return self[np.array([rows])][0]
+        rows = np.asarray(rows)
+        found = np.empty((len(rows), self.shape[1]))
+        of_library = rows < len(library)
+        found[of_library] = library[rows[of_library]]
+        found[~of_library] = local[rows[~of_library] - len(library)]
+        return found
+
+
+def _check_memory(
+    library: Pair, local: Pair
+) -> tuple[tuple[npt.NDArray, Floats], tuple[Floats, Floats]]:
+    """Return (X, y) of library and local samples; a large library is not copied."""
+    if not is_large(np.shape(library[0])):
+        return check_pair(library, local)
+    X, y = np.asarray(library[0]), check_vector(library[1], "y_library")
+    check_rows(X, "X_library", y, "y_library")
+    _, of_local = check_pair((X[:1], y[:1]), local)
+    if not all(np.isfinite(X[rows]).all() for rows in row_blocks(len(X))):
+        check_matrix(X, "X_library")  # says where
+    return (X, y), of_local
+
+
+def _nearest(distances: Floats, n: int) -> npt.NDArray[np.intp]:
+    """Return the n lowest places of a vector, in order, ties lowest place first."""
+    if n < len(distances):
+        bound = np.partition(distances, n - 1)[n - 1]
+        near = np.flatnonzero(distances <= bound)
+        return near[np.argsort(distances[near], kind="stable")[:n]]
+    return np.argsort(distances, kind="stable")
 
 
 def check_sizes(n_neighbours: Sequence[int], n_rows: int) -> list[int]:
@@ -162,14 +206,19 @@ class MemoryBasedLearner(_Memory):
 
     def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
         self.pca_ = PCA(EXPLAINED_VARIANCE, whiten=True, svd_solver="full")
-        return self.pca_.fit_transform(np.vstack([X_library, X_local]))
+        if not is_large(X_library.shape):
+            return self.pca_.fit_transform(np.vstack([X_library, X_local]))
+        self.pca_ = _pca_of_large(X_library, X_local)
+        blocks = [X_library[rows] for rows in row_blocks(len(X_library))]
+        return np.concatenate(
+            [self.pca_.transform(block) for block in (*blocks, X_local)]
+        )
 
     def _find_places(self, spectra: Floats) -> Floats:
         return self.pca_.transform(spectra)
 
-    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
-        distances = cdist(place[np.newaxis], self._places)[0]
-        return np.argsort(distances, kind="stable")
+    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+        return _nearest(cdist(place[np.newaxis], self._places)[0], n)
 
     def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """Return the predictions with 1 to `max_components`."""
@@ -250,15 +299,17 @@ class Local(_Memory):
         high, what = self.max_components, " (max_components)"
         check_int(self.min_components, "min_components", 1, high, what)
 
-    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats:
+    def _learn_places(self, X_library: Floats, X_local: Floats) -> Floats | _Shapes:
+        if is_large(X_library.shape):
+            return _Shapes(X_library, X_local)
         of_library = _shapes(X_library, "X_library")
         return np.vstack([of_library, _shapes(X_local, "X_local")])
 
     def _find_places(self, spectra: Floats) -> Floats:
         return _shapes(spectra, "X")
 
-    def _neighbours(self, place: Floats) -> npt.NDArray[np.intp]:
-        return np.argsort(-(self._places @ place), kind="stable")
+    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+        return _nearest(-(self._places @ place), n)
 
     def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> np.float64:
         """Return the weighted mean over the numbers of components."""
@@ -277,6 +328,50 @@ class Local(_Memory):
         self.validation_rmse_ = pd.Series(
             rmse, index=pd.Index(sizes, name="n_neighbours"), name="rmse"
         )
+
+
+class _Shapes:
+    """The shapes of a large library, of which only the lengths are kept, and a site."""
+
+    def __init__(self, library: npt.NDArray, local: Floats) -> None:
+        blocks = (library[rows] for rows in row_blocks(len(library)))
+        self.library, self.of_local = library, _shapes(local, "X_local")
+        self.lengths = np.concatenate([_lengths(block) for block in blocks])
+        if not self.lengths.all():
+            _shapes(library[self.lengths == 0][:1], "X_library")  # raises
+
+    def __getitem__(self, row: int) -> Floats:
+        """Return the shape of a local sample."""
+        return self.of_local[row - len(self.library)]
+
+    def __matmul__(self, place: Floats) -> Floats:
+        """Return the correlation of every row with a shape, whose sum is 0."""
+        products = self.library @ place.astype(self.library.dtype)
+        return np.concatenate([products / self.lengths, self.of_local @ place])
+
+
+def _lengths(spectra: npt.NDArray) -> Floats:
+    """Return the length of each centred spectrum, 0 of one that is constant."""
+    values = np.asarray(spectra, np.float64)
+    constant = values.max(axis=1) == values.min(axis=1)
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.where(constant, 0.0, np.linalg.norm(centred, axis=1))
+
+
+def _pca_of_large(library: npt.NDArray, local: Floats) -> PCA:
+    """Return the principal components of a large library and a site, whitened."""
+    parts = products_by_fold(library, np.zeros(len(library)), np.zeros(len(library)))
+    both = add_up([*parts.values(), Products.of(local, np.zeros(len(local)))])
+    variances, axes = np.linalg.eigh(both.sums[:-1, :-1] / (both.n - 1))
+    variances, axes = variances[::-1], axes[:, ::-1].T
+    shares = variances / variances.sum()
+    size = int(np.searchsorted(np.cumsum(shares), EXPLAINED_VARIANCE, "right")) + 1
+    pca = PCA(size, whiten=True)
+    pca.mean_, pca.components_ = both.mean[:-1], axes[:size]
+    pca.explained_variance_ = variances[:size]
+    pca.explained_variance_ratio_ = shares[:size]
+    pca.n_components_, pca.n_features_in_ = size, len(axes)
+    return pca
 
 
 def _shapes(spectra: Floats, name: str) -> Floats:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from soilnb._validation import check_int
 from soilnb.baselines.inputs import Floats, check_folds, check_pair
+from soilnb.baselines.summary import Summary, summarise
 from soilnb.pls import PLS1, choose_n_components
 from soilnb.selection import Samples
 
@@ -56,7 +57,11 @@ def fit_plsr(
 
 
 def fit_plsr_spiked(
-    library: Samples, local: Samples, *, weight: int = 1, max_components: int = 25
+    library: Samples | Summary,
+    local: Samples,
+    *,
+    weight: int = 1,
+    max_components: int = 25,
 ) -> PLS1:
     """Fit PLSR on a library spiked with local samples.
 
@@ -67,7 +72,8 @@ def fit_plsr_spiked(
     ----------
     library, local : Samples
         Spectra, soil property (one unit) and folds (numbered alike) of the soil
-        spectral library and of the site.
+        spectral library and of the site. A large library may be what `summarise` makes
+        of it.
     weight : int, default 1
         Copies of each local row: 1 is plain spiking (Wetterlind and Stenberg 2010,
         European Journal of Soil Science 61(6), 823-843), more is extra-weighted
@@ -88,6 +94,9 @@ def fit_plsr_spiked(
     [3.0]
     """
     check_int(weight, "weight", 1)
+    library = summarise(library)
+    if isinstance(library, Summary):
+        return library.fit_spiked(local, weight, max_components)
     (X_library, y_library), (X_local, y_local) = check_pair(library, local)
     library_folds = check_folds(library, X_library, "library")
     local_folds = check_folds(local, X_local, "local")
@@ -193,7 +202,7 @@ def _held_out_squares(
 
 
 def spiked_local_rmse(
-    library: Samples, local: Samples, *, weight: int = 1, n_components: int
+    library: Samples | Summary, local: Samples, *, weight: int = 1, n_components: int
 ) -> float:
     """Return the RMSE of the local samples, each held out of the spiking.
 
@@ -222,4 +231,7 @@ def spiked_local_rmse(
     0.0
     """
     check_int(weight, "weight", 1)
+    library = summarise(library)
+    if isinstance(library, Summary):
+        return float(library.held_out_squares(local, weight, n_components)[-1] ** 0.5)
     return float(_held_out_squares(library, local, weight, n_components)[-1] ** 0.5)

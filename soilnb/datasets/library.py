@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._blocks import row_blocks
 from soilnb._validation import check_rows, check_vector
 from soilnb.preprocessing import (
     GRID_STEP_NM,
@@ -90,6 +91,8 @@ class SpectralLibrary:
     def take(self, rows: npt.ArrayLike) -> SpectralLibrary:
         """Return the library of some rows: numbers, in the order wanted, or a mask."""
         rows = np.asarray(rows)
+        if rows.dtype == bool and rows.all():
+            return self  # a large library is not there twice
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
         return replace(
             self,
@@ -103,8 +106,11 @@ class SpectralLibrary:
 
         No value is missing then; it may have no rows.
         """
-        spectra = resample(self.reflectance, self.wavelengths, grid)
-        covered = np.isfinite(spectra).all(axis=1)
+        spectra = np.empty((len(self), np.size(grid)), np.float32)
+        covered = np.empty(len(self), dtype=bool)
+        for rows in row_blocks(len(self)):
+            spectra[rows] = resample(self.reflectance[rows], self.wavelengths, grid)
+            covered[rows] = np.isfinite(spectra[rows]).all(axis=1)
         resampled = replace(self, reflectance=spectra, wavelengths=grid)  # type: ignore[arg-type]
         return resampled.take(covered)
 
@@ -119,15 +125,16 @@ def _check_reflectance(
             f"{len(wavelengths)} values: one column for each is needed."
         )
         raise ValueError(msg)
-    bad = (reflectance <= 0) | (reflectance > MAX_REFLECTANCE)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        msg = (
-            "'reflectance' must be a fraction above 0 and at most "
-            f"{MAX_REFLECTANCE}, got {reflectance[row, column]:.3g} at row {row}. "
-            "Divide percent by 100; use NaN for what was not measured."
-        )
-        raise ValueError(msg)
+    for rows in row_blocks(len(reflectance)):
+        bad = (reflectance[rows] <= 0) | (reflectance[rows] > MAX_REFLECTANCE)
+        if bad.any():
+            row, column = np.argwhere(bad)[0] + [rows.start, 0]
+            msg = (
+                "'reflectance' must be a fraction above 0 and at most "
+                f"{MAX_REFLECTANCE}, got {reflectance[row, column]:.3g} at row {row}. "
+                "Divide percent by 100; use NaN for what was not measured."
+            )
+            raise ValueError(msg)
 
 
 def _check_soc(soc: npt.NDArray[np.float64]) -> None:
@@ -151,7 +158,7 @@ def _check_info(info: pd.DataFrame, reflectance: npt.NDArray[np.float32]) -> Non
     if missing:
         msg = f"'info' has no column {', '.join(map(repr, missing))}. Add it."
         raise ValueError(msg)
-    check_rows(info.to_numpy(), "info", reflectance, "reflectance")
+    check_rows(info.index.to_numpy(), "info", reflectance, "reflectance")
     repeated = info.duplicated(["source", "sample_id"])
     if repeated.any():
         row = int(np.argmax(repeated))

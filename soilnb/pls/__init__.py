@@ -7,3 +7,4 @@ from soilnb.pls.model import (
     choose_n_components,
     cross_validated_rmse,
 )
+from soilnb.pls.products import Products, add_up, cross_validated, products_by_fold

@@ -12,6 +12,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from soilnb._blocks import is_large
 from soilnb._validation import (
     check_choice,
     check_int,
@@ -20,6 +21,7 @@ from soilnb._validation import (
     check_vector,
 )
 from soilnb.pls.kernel import fit_all
+from soilnb.pls.products import Products, add_up, cross_validated, products_by_fold
 
 
 class PLS1(
@@ -57,6 +59,9 @@ class PLS1(
     duplicates, or where y is constant, the components that exist are fitted and nothing
     is raised; with none, the prediction is the mean of y.
 
+    A large matrix (32 million values and more) is read once, some rows at a time, and
+    fitted from its squares and products: to nine digits the same, without a copy of it.
+
     Examples
     --------
     >>> X = [[0.0, 1.0], [1.0, 1.0], [2.0, 4.0], [3.0, 2.0]]
@@ -75,6 +80,10 @@ class PLS1(
         n_wavelengths), at least two rows, or `y` (n_samples,) are unfit.
         """
         check_int(self.n_components, "n_components", 1)
+        if is_large(np.shape(X)):
+            whole = np.zeros(len(check_vector(y, "y")), np.int64)
+            parts = _large_products(np.asarray(X), y, whole)
+            return self._take(add_up(parts.values()))
         spectra, values = validate_data(
             self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
         )
@@ -92,6 +101,23 @@ class PLS1(
         self.n_components_fitted_ = self._n_features_out = n_fitted
         self.coef_path_ = block.coef[1:, :p].copy()
         self.intercept_path_ = block.intercept[1:].copy()
+        self.coef_ = self.coef_path_[-1]
+        self.intercept_ = float(self.intercept_path_[-1])
+        return self
+
+    @classmethod
+    def from_products(cls, products: Products, n_components: int) -> PLS1:
+        """Return the regression of samples of which only the products are known."""
+        return cls(n_components)._take(products)
+
+    def _take(self, products: Products) -> PLS1:
+        """Fit to the products of samples."""
+        self.coef_path_, self.intercept_path_, self.rotations_ = products.fit(
+            self.n_components
+        )
+        self.X_mean_ = products.mean[:-1].copy()
+        self.n_components_fitted_ = self._n_features_out = len(self.rotations_)
+        self.n_features_in_ = len(self.X_mean_)
         self.coef_ = self.coef_path_[-1]
         self.intercept_ = float(self.intercept_path_[-1])
         return self
@@ -148,6 +174,18 @@ def _check_folds(folds: npt.ArrayLike, n_samples: int) -> npt.NDArray[np.integer
     return labels
 
 
+def _large_products(
+    X: npt.NDArray, y: npt.ArrayLike, folds: npt.NDArray[np.integer]
+) -> dict[int, Products]:
+    """Return the products of each fold of a large matrix, checked on the way."""
+    values = check_vector(y, "y")
+    check_rows(X, "X", values, "y")
+    parts = products_by_fold(X, values, folds)
+    if not all(np.isfinite(part.sums).all() for part in parts.values()):
+        check_matrix(X, "X")  # says where
+    return parts
+
+
 def cross_validated_rmse(
     X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
 ) -> npt.NDArray[np.float64]:
@@ -181,8 +219,27 @@ def cross_validated_rmse(
     >>> errors.round(6).tolist()
     [0.0]
     """
-    squares = _squared_errors(X, y, folds, max_components)
-    return np.sqrt(squares.mean(axis=1))
+    return np.sqrt(_mean_squares(X, y, folds, max_components))
+
+
+def _mean_squares(
+    X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
+) -> npt.NDArray[np.float64]:
+    """Return the mean squared cross-validated error of each size."""
+    if not is_large(np.shape(X)):
+        return _squared_errors(X, y, folds, max_components).mean(axis=1)
+    check_int(max_components, "max_components", 1)
+    spectra = np.asarray(X)
+    labels = _check_folds(folds, len(spectra))
+    parts = _large_products(spectra, y, labels)
+    smallest_training = len(labels) - int(max(part.n for part in parts.values()))
+    n_tried = _n_tried(max_components, smallest_training, spectra.shape[1])
+    return cross_validated(parts, n_tried) / len(labels)
+
+
+def _n_tried(max_components: int, smallest_training: int, n_wavelengths: int) -> int:
+    """Return how many components are tried."""
+    return min(max_components, max(1, smallest_training - 1), n_wavelengths)
 
 
 def _squared_errors(
@@ -195,7 +252,7 @@ def _squared_errors(
     labels = _check_folds(folds, len(values))
     fold_names, sizes = np.unique(labels, return_counts=True)
     smallest_training = len(values) - int(sizes.max())
-    n_tried = min(max_components, max(1, smallest_training - 1), spectra.shape[1])
+    n_tried = _n_tried(max_components, smallest_training, spectra.shape[1])
     squares = np.empty((n_tried, len(values)))
     for fold in fold_names:
         held_out = labels == fold
@@ -236,10 +293,10 @@ def choose_n_components(
     1
     """
     check_choice(rule, "rule", ("lowest", "one_se"))
+    if rule == "lowest":
+        return int(np.argmin(_mean_squares(X, y, folds, max_components))) + 1
     squares = _squared_errors(X, y, folds, max_components)
     means = squares.mean(axis=1)
     lowest = int(np.argmin(means))
-    if rule == "one_se":
-        error = squares[lowest].std(ddof=1) / np.sqrt(squares.shape[1])
-        return int(np.argmax(means <= means[lowest] + error)) + 1
-    return lowest + 1
+    error = squares[lowest].std(ddof=1) / np.sqrt(squares.shape[1])
+    return int(np.argmax(means <= means[lowest] + error)) + 1

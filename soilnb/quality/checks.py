@@ -7,6 +7,7 @@ import numbers
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._blocks import row_blocks
 from soilnb._validation import check_vector
 
 Floats = npt.NDArray[np.float64]
@@ -19,14 +20,21 @@ def check_share(value: object, name: str) -> None:
         raise ValueError(msg)
 
 
-def check_measured(values: npt.ArrayLike, name: str) -> Floats:
-    """Return spectra as a 2D float64 array, in which NaN is not measured."""
-    spectra = np.asarray(values, dtype=np.float64)
+def check_measured(
+    values: npt.ArrayLike, name: str, *, keep_single: bool = False
+) -> npt.NDArray:
+    """Return spectra as a 2D float64 array, in which NaN is not measured.
+
+    Single precision may be kept: a large library need not be there in double.
+    """
+    spectra = np.asarray(values)
+    if not (keep_single and spectra.dtype == np.float32):
+        spectra = spectra.astype(np.float64, copy=False)
     if spectra.ndim != 2 or 0 in spectra.shape:
         msg = f"{name!r} must be 2D (samples, wavelengths), got shape {spectra.shape}."
         raise ValueError(msg)
-    infinite = np.isinf(spectra)
-    if infinite.any():
+    if any(np.isinf(spectra[rows]).any() for rows in row_blocks(len(spectra))):
+        infinite = np.isinf(spectra)
         msg = (
             f"{name!r} has {int(infinite.sum())} infinite values (first at row "
             f"{int(np.argwhere(infinite)[0][0])}). Use NaN for what was not measured."

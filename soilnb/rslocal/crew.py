@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Self
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.system import CPU_COUNT
 
+from soilnb.rslocal.mapped import ElsewhereError, MappedFile
 from soilnb.rslocal.subsets import Draw, Spectra, Tally, tally_task
 
 # A fit takes some 15 microseconds. On threads a task lasts 0.3 ms or more, and 0.3 s
@@ -23,6 +25,8 @@ _TASKS_PER_THREAD = 4
 _FEWEST_FITS_PER_REMOTE_TASK = 2_500
 _TASKS_PER_REMOTE_THREAD = 2
 _FEWEST_FITS_FOR_CLUSTER = 4_000
+# Tallies that are fetched at once.
+_MOST_BYTES_FETCHED = 64_000_000
 # How often the workers may lose the spectra within one iteration.
 _MOST_LOSSES = 5
 
@@ -79,28 +83,40 @@ class Crew:
             range(_FEWEST_FITS_PER_TASK // fits, _MOST_FITS_PER_TASK // fits),
         )
         self.n_tasks = len(tasks)
-        futures = [
+        futures = deque(
             self.threads.submit(tally_task, self.spectra, pool, draw, models)
             for models in tasks
-        ]
-        parts = (future.result() for future in futures)
+        )
+        # One that is added up is forgotten: all at once may be larger than the library.
+        parts = (futures.popleft().result() for _ in tasks)
         return _add_up(tasks, parts, len(pool), n_models)
 
 
 def _remote_task(
-    models: range, spectra: Spectra, members: npt.NDArray[np.uint8], draw: Draw
+    models: range,
+    spectra: Spectra,
+    file: MappedFile | None,
+    members: npt.NDArray[np.uint8],
+    draw: Draw,
 ) -> Tally:
     """Do a task on a worker, to which the pool travels as one bit per library row."""
+    if file is not None:
+        spectra = spectra._replace(X_library=file.open())
     is_member = np.unpackbits(members, count=len(spectra.y_library))
     return tally_task(spectra, np.flatnonzero(is_member).astype(np.int32), draw, models)
 
 
 class ClusterCrew(Crew):
-    """Computes on the workers of a dask client; short iterations on threads here."""
+    """Computes on the workers of a dask client; short iterations on threads here.
 
-    def __init__(self, spectra: Spectra, client: Any) -> None:
+    Of spectra in a file only its path travels, as long as every worker can open it.
+    """
+
+    def __init__(
+        self, spectra: Spectra, client: Any, file: MappedFile | None = None
+    ) -> None:
         super().__init__(spectra)
-        self.client = client
+        self.client, self.file = client, file
         self.remote: Any = None
 
     def __exit__(self, *error: object) -> None:
@@ -121,6 +137,8 @@ class ClusterCrew(Crew):
                 return self._tally_remotely(pool, draw, n_models)
             except CancelledError as loss:
                 error, self.remote = loss, None
+            except ElsewhereError as loss:  # the arrays travel, then
+                error, self.remote, self.file = loss, None, None
             except (KilledWorker, OSError) as loss:  # a timeout is an OSError
                 error = loss
                 break
@@ -142,7 +160,10 @@ class ClusterCrew(Crew):
             raise ConnectionError(msg)
         if self.remote is None:
             # In a list, because scatter would send the members of a tuple one by one.
-            scattered = self.client.scatter([self.spectra], broadcast=True, hash=False)
+            sent = self.spectra
+            if self.file is not None:
+                sent = sent._replace(X_library=np.empty((0, 0), np.float32))
+            scattered = self.client.scatter([sent], broadcast=True, hash=False)
             self.remote = scattered[0]
         is_member = np.zeros(len(self.spectra.y_library), np.uint8)
         is_member[pool] = 1
@@ -158,15 +179,22 @@ class ClusterCrew(Crew):
             _remote_task,
             tasks,
             spectra=self.remote,
+            file=self.file,
             members=np.packbits(is_member),
             draw=draw,
             pure=False,
         )
         try:
             wait(futures)  # gather alone would log each future that is lost
-            parts = self.client.gather(futures)
+            return _add_up(tasks, self._fetch(futures, len(pool)), len(pool), n_models)
         except BaseException:  # also Ctrl-C
             with suppress(Exception):  # of a client that is no more
                 self.client.cancel(futures)
             raise
-        return _add_up(tasks, parts, len(pool), n_models)
+
+    def _fetch(self, futures: list[Any], pool_size: int) -> Iterator[Tally]:
+        """Yield the tallies of the workers, and forget those that were fetched."""
+        at_once = max(1, _MOST_BYTES_FETCHED // (12 * pool_size))
+        while futures:
+            some, futures[:at_once] = futures[:at_once], []
+            yield from self.client.gather(some)

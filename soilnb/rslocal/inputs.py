@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._blocks import row_blocks
 from soilnb._validation import (
     check_choice,
     check_int,
@@ -17,12 +18,12 @@ from soilnb._validation import (
     check_rows,
     check_vector,
 )
+from soilnb.rslocal.mapped import is_mapped
 from soilnb.rslocal.subsets import MOST_REPEATS, Spectra
 
 # What n_components="cv" tries, and in how many folds of each subset.
 MOST_COMPONENTS = 15
 N_FOLDS = 10
-_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class Settings:
 def _single_precision(X: npt.NDArray, mean: npt.NDArray, scale: float) -> npt.NDArray:
     """Return (X - mean) / scale in float32, without a large array in between."""
     result = np.empty(X.shape, np.float32)
-    for first in range(0, len(X), _ROWS_AT_A_TIME):
-        rows = slice(first, first + _ROWS_AT_A_TIME)
+    for rows in row_blocks(len(X)):
         result[rows] = (X[rows] - mean) / scale
     return result
 
@@ -68,11 +68,21 @@ def standardise(
     X_local: npt.NDArray,
     y_local: npt.NDArray[np.float64],
 ) -> Spectra:
-    """Centre all and scale it by one number each, so that float32 suffices."""
+    """Centre all and scale it by one number each, so that float32 suffices.
+
+    Spectra that are the map of a file are used as they are, not copied.
+    """
+    y_mean, y_sd = y_library.mean(), y_library.std()
+    if is_mapped(X_library):
+        return Spectra(
+            np.asarray(X_library),
+            ((y_library - y_mean) / y_sd).astype(np.float32),
+            X_local.astype(np.float32),
+            ((y_local - y_mean) / y_sd).astype(np.float32),
+        )
     mean = X_library.mean(axis=0, dtype=np.float64)
     highest, lowest = X_library.max(axis=0) - mean, X_library.min(axis=0) - mean
     scale = float(max(highest.max(), -lowest.min()))
-    y_mean, y_sd = y_library.mean(), y_library.std()
     with np.errstate(over="ignore"):  # infinite errors are met in the search
         return Spectra(
             _single_precision(X_library, mean, scale),
@@ -84,9 +94,10 @@ def standardise(
 
 def _check_spectra(X: npt.ArrayLike, name: str) -> npt.NDArray:
     """Return spectra, checked; single precision is not blown up to double."""
-    spectra = np.asarray(X)
+    spectra = np.asanyarray(X) if is_mapped(X) else np.asarray(X)
     is_single = spectra.dtype == np.float32 and spectra.ndim == 2 and spectra.size > 0
-    if is_single and np.isfinite(spectra).all():
+    blocks = row_blocks(len(spectra)) if is_single else ()
+    if is_single and all(np.isfinite(spectra[rows]).all() for rows in blocks):
         return spectra
     return check_matrix(spectra, name)
 

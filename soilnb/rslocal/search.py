@@ -22,7 +22,8 @@ from soilnb.rslocal.inputs import (
     check_settings,
     standardise,
 )
-from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Tally
+from soilnb.rslocal.mapped import MappedFile
+from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Spectra, Tally
 
 Progress = Callable[[int, int, str], object]
 
@@ -142,6 +143,13 @@ def _combine(
     return Selection(np.sort(best), frequency, searches, mean_scores, table)
 
 
+def _crew(spectra: Spectra, client: Any, X_library: npt.NDArray) -> Crew:
+    """Return who computes: threads here, or the workers of a client."""
+    if client is None:
+        return Crew(spectra)
+    return ClusterCrew(spectra, client, MappedFile.of(X_library))
+
+
 class _Reporter:
     """Passes on how far the searches are, counted in models."""
 
@@ -251,7 +259,9 @@ def select_instances(
     max(1, round(pool x r)) rows, fewer in the last one, so that exactly
     `n_selected` remain. Scores start anew in every iteration. Rows that no model
     held are kept; ties keep the lower row; models that fail are skipped.
-    Models are fitted in single precision on one centred copy of the library. One
+    Models are fitted in single precision on one centred copy of the library, or, where
+    `X_library` is a float32 map of a file (`numpy.memmap`), on that as it is: threads
+    share it, and so do workers of a cluster that find the same file at its path. One
     search may differ much from the next (two may share hardly more rows than chance
     would give), though their predictions are alike: hence `n_searches`.
 
@@ -292,7 +302,7 @@ def select_instances(
     check_int(n_searches, "n_searches", 1)
     reporter = _Reporter(progress, settings, len(library[1]), n_searches)
     spectra, y_sd = standardise(*library, *local), float(library[1].std())
-    with Crew(spectra) if client is None else ClusterCrew(spectra, client) as crew:
+    with _crew(spectra, client, library[0]) as crew:
         results = [
             _search(crew, settings, search, y_sd, partial(reporter.report, search))
             for search in range(n_searches)

@@ -27,7 +27,7 @@ from soilnb.study.networks import (
     search_library_network,
     select_rows,
 )
-from soilnb.study.prepared import Study, prepare
+from soilnb.study.prepared import Study, is_whole, prepare
 from soilnb.study.recommend import (
     BLENDED,
     CANDIDATES,

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances_argmin_min
 
+from soilnb._blocks import is_large, row_blocks
 from soilnb.quality import SpectralOutliers
 from soilnb.study.prepared import Study
 
@@ -91,19 +92,53 @@ def nearest_in_library(study: Study, n_most: int = 2_000) -> pd.DataFrame:
     A box or an ellipse around a library of several clusters is mostly empty, and what
     lies in the gaps counts as inside. The nearest neighbour does not overlook gaps.
     """
-    X = study.samples("global").X
+    X = study.spectra()
     groups = study.library.info["group"].to_numpy()
-    row, distance = pairwise_distances_argmin_min(study.X_site, X)
     part = study.draw(len(X), n_most)
-    usual = [
-        pairwise_distances_argmin_min(X[part[own]], X[groups != group])[1]
-        for group in np.unique(groups[part])
-        if (own := groups[part] == group).any() and (groups != group).any()
-    ]
+    if is_large(X.shape):
+        codes = pd.factorize(groups)[0]
+        row, distance = _nearest_of_large(study.X_site, X)
+        usual = [_nearest_of_large(study.spectra(part), X, codes[part], codes)[1]]
+    else:
+        row, distance = pairwise_distances_argmin_min(study.X_site, X)
+        usual = [
+            pairwise_distances_argmin_min(X[part[own]], X[groups != group])[1]
+            for group in np.unique(groups[part])
+            if (own := groups[part] == group).any() and (groups != group).any()
+        ]
     median = np.median(np.concatenate(usual)) if usual else np.nan
     return pd.DataFrame(
         {"group": groups[row], "distance": distance, "ratio": distance / median}
     )
+
+
+def _nearest_of_large(
+    X: npt.NDArray,
+    whole: npt.NDArray,
+    own: npt.NDArray | None = None,
+    groups: npt.NDArray | None = None,
+) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Return the nearest row of a large library, and how far it is, for each spectrum.
+
+    With `own`, the group of each spectrum, it is the nearest of another group. Single
+    precision finds it; the distance is in double.
+    """
+    centre = X.mean(axis=0)
+    wanted = (X - centre).astype(np.float32)
+    nearest, lowest = np.zeros(len(X), np.intp), np.full(len(X), np.inf, np.float32)
+    for rows in row_blocks(len(whole)):
+        block = (whole[rows] - centre).astype(np.float32)
+        squares = wanted @ block.T
+        squares *= -2
+        squares += np.einsum("ij,ij->i", block, block)
+        if own is not None and groups is not None:
+            squares[own[:, np.newaxis] == groups[rows]] = np.inf
+        found = squares.argmin(axis=1)
+        least = squares[np.arange(len(X)), found]
+        closer = least < lowest
+        nearest[closer], lowest[closer] = rows.start + found[closer], least[closer]
+    distances = np.linalg.norm(X - whole[nearest], axis=1)
+    return nearest, np.where(np.isfinite(lowest), distances, np.nan)
 
 
 def _measures(study: Study) -> tuple[Floats, Floats]:

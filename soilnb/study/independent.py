@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
+from soilnb._blocks import row_blocks
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv
 from soilnb.quality import duplicated_spectra
@@ -74,13 +75,12 @@ def _shared_rows(
     alike, shared = np.zeros((2, len(library)), dtype=bool)
     groups = library.info["group"].to_numpy()
     found_in: list[set[str]] = [set() for _ in range(len(site))]
-    seen_by_models = [snv(absorbance(part.reflectance)) for part in (library, site)]
-    spaces: list[tuple[str, npt.NDArray, npt.NDArray]] = [
-        ("reflectance", library.reflectance, site.reflectance),
-        ("snv", seen_by_models[0], seen_by_models[1]),
-    ]
-    for space, of_library, of_site in spaces:
-        near = _near(of_library, of_site, SAME_SPECTRUM[space])
+    spaces: dict[str, Callable[[npt.NDArray], npt.NDArray]] = {
+        "reflectance": np.asarray,
+        "snv": lambda reflectance: snv(absorbance(reflectance)),
+    }
+    for space, seen in spaces.items():
+        near = _near(library, site, seen, SAME_SPECTRUM[space])
         for found, (rows, gaps) in zip(found_in, near, strict=True):
             alike[rows] = True
             shared[rows[gaps <= SAME_ROW[space]]] = True
@@ -94,18 +94,27 @@ def _shared_rows(
 
 
 def _near(
-    library: npt.NDArray, site: npt.NDArray, tolerance: float
+    library: SpectralLibrary,
+    site: SpectralLibrary,
+    seen: Callable[[npt.NDArray], npt.NDArray],
+    tolerance: float,
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray]]:
     """Yield, for each spectrum of the site, the library rows within the tolerance.
 
-    With each of these rows comes its largest difference at any band.
+    With each of these rows comes its largest difference at any band. `seen` turns
+    reflectance into what is compared.
     """
-    bands = np.linspace(0, library.shape[1] - 1, 8).astype(int)
-    tree = KDTree(library[:, bands])  # few bands find candidates quickly
-    near = tree.query_ball_point(site[:, bands], tolerance, p=np.inf)
-    for spectrum, rows in zip(site, near, strict=True):
+    known, of_site = library.reflectance, seen(site.reflectance)
+    bands = np.linspace(0, known.shape[1] - 1, 8).astype(int)
+    blocks = (seen(known[rows])[:, bands] for rows in row_blocks(len(known)))
+    tree = KDTree(np.concatenate([*blocks]))  # few bands find candidates quickly
+    near = tree.query_ball_point(of_site[:, bands], tolerance, p=np.inf)
+    for spectrum, rows in zip(of_site, near, strict=True):
         candidates = np.array(rows, dtype=np.intp)
-        gaps = np.abs(library[candidates] - spectrum).max(axis=1)
+        if not len(candidates):
+            yield candidates, np.array([])
+            continue
+        gaps = np.abs(seen(known[candidates]) - spectrum).max(axis=1)
         yield candidates[gaps <= tolerance], gaps[gaps <= tolerance]
 
 

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], object]
 
+# Rows of a library among which each fold selects: ten searches of a million would take
+# longer than all else together.
+NESTED_MOST = 100_000
+
 
 def parse(candidate: str) -> tuple[str, str]:
     """Return kind and library: of "dtl_ir_global" dtl_ir and global; of `local`, ""."""
@@ -214,9 +218,11 @@ class Nest:
 
     def _localise(self, library: str) -> _Rows:
         """Put the rows that each fold has selected after the local samples."""
-        X, y, _ = self.study.samples(library)
+        study = self.study
         selected = self._rows_of(library)
         used = np.unique(np.concatenate(selected))
+        rows_used = study.country_rows[used] if library == "country" else used
+        y = study.library.soc[rows_used]
         n_local = len(self.study.local)
         rows = [
             np.concatenate([n_local + np.searchsorted(used, chosen), kept])
@@ -226,13 +232,14 @@ class Nest:
             inner.localised_folds(len(chosen))
             for inner, chosen in zip(self.inner, selected, strict=True)
         ]
-        local = self.study.samples("local")
-        X, y = np.concatenate([local.X, X[used]]), np.concatenate([local.y, y[used]])
+        local = study.samples("local")
+        X = np.concatenate([local.X, study.spectra(rows_used)])
+        y = np.concatenate([local.y, y])
         return self._divide(X, y, rows, folds)
 
     def _select(self, inner: Study, library: str) -> npt.NDArray[np.intp]:
         """Return the rows of a library that the samples outside of a fold select."""
-        chosen = select_rows(inner, library, **self.selection)
+        chosen = select_rows(inner, library, n_most=NESTED_MOST, **self.selection)
         self._tell("selection of library rows")
         return chosen.indices
 

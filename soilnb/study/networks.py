@@ -33,7 +33,12 @@ Progress = Callable[[int, int, str], object]
 
 
 def select_rows(
-    study: Study, library: str, *, n_selected: int = 100, **options: Any
+    study: Study,
+    library: str,
+    *,
+    n_selected: int = 100,
+    n_most: int | None = None,
+    **options: Any,
 ) -> Selection:
     """Let RS-LOCAL select rows of a library.
 
@@ -43,16 +48,19 @@ def select_rows(
         The prepared study, whose seed is that of the draws, and "global" or "country".
     n_selected : int, default 100
         Rows wanted; of a library with fewer than twice that, half is taken.
+    n_most : int, optional
+        Rows among which is selected at most, drawn by the study's seed.
     **options
         As of `soilnb.rslocal.select_instances`, for instance `n_repeats`.
 
     Returns
     -------
     Selection
-        Its indices are rows of `study.samples(library)`.
+        Its indices are rows of `study.samples(library)`; of rows drawn from it, so are
+        they, and all else says of the rows drawn.
     """
-    X, y, _ = study.samples(library)
-    return select_instances(
+    X, y, _ = study.samples(library, n_most)
+    found = select_instances(
         X,
         y,
         *study.samples("local")[:2],
@@ -60,6 +68,12 @@ def select_rows(
         seed=study.seed,
         **options,
     )
+    n_rows = len(study.library if library == "global" else study.country_rows)
+    if len(y) == n_rows:
+        return found
+    drawn = study.draw(n_rows, len(y))
+    searches = drawn[found.searches]
+    return replace(found, indices=drawn[found.indices], searches=searches)
 
 
 def fit_network(
@@ -130,7 +144,8 @@ def library_network(
     CrossValidation
         Its `seconds` are those of the training, whenever that was.
     """
-    if len(study.samples(library, n_library).y) > LARGE_LIBRARY:
+    n_rows = len(study.library if library == "global" else study.country_rows)
+    if min(n_rows, n_library or n_rows) > LARGE_LIBRARY:
         architecture = replace(architecture, batch_size=128, patience=10)
     how: dict[str, Any] = {"max_epochs": max_epochs, "n_library": n_library}
     key = network_key(study, library, architecture=architecture, **how)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._blocks import is_large
 from soilnb._validation import check_choice, check_int
 from soilnb.datasets import SpectralLibrary
-from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.preprocessing import absorbance, snv, snv_absorbance, working_grid
 from soilnb.quality import duplicated_spectra
 from soilnb.selection import Samples, random_folds
 from soilnb.study.independent import (
@@ -25,6 +27,7 @@ from soilnb.study.independent import (
     why_no_country,
     without_copies,
 )
+from soilnb.study.kept import REFLECTANCE, SEEN, keep_spectra, map_spectra
 from soilnb.study.split import (
     DRAWN,
     N_LOCAL_MIN,
@@ -68,6 +71,8 @@ class Study:
         Number of folds; seed of the folds and of every model.
     notes : tuple of str
         What was left out on the way, in sentences.
+    kept : Path, optional
+        Folder of the spectra of a large library, which several studies may share.
     """
 
     library: SpectralLibrary
@@ -80,6 +85,7 @@ class Study:
     n_folds: int
     seed: int
     notes: tuple[str, ...] = ()
+    kept: Path | None = None
 
     @property
     def wavelengths(self) -> npt.NDArray[np.float64]:
@@ -102,9 +108,28 @@ class Study:
         return self.X_site[self.test]
 
     @cached_property
-    def _X_library(self) -> npt.NDArray[np.float64]:
-        """SNV absorbance of the global library."""
-        return snv(absorbance(self.library.reflectance))
+    def _X_library(self) -> npt.NDArray[np.floating]:
+        """SNV absorbance of the global library; of a large one a map of its file."""
+        if self.kept:
+            return map_spectra(self.kept, SEEN)
+        return snv_absorbance(self.library.reflectance)
+
+    def spectra(
+        self, rows: npt.NDArray[np.integer] | None = None
+    ) -> npt.NDArray[np.floating]:
+        """Return SNV absorbance of rows of the library, by default of all.
+
+        Double precision, but of so many rows that they are a large matrix.
+        """
+        if rows is None:
+            return self._X_library
+        shape = (len(rows), len(self.wavelengths))
+        whole = is_large(self.library.reflectance.shape)
+        if is_large(shape) or ("_X_library" in self.__dict__ and not whole):
+            return self._X_library[rows]
+        if not len(rows):
+            return np.empty(shape)
+        return snv_absorbance(self.library.reflectance[rows])
 
     @cached_property
     def soils(self) -> npt.NDArray[np.int64]:
@@ -139,17 +164,19 @@ class Study:
         """
         if part == "local":
             rows, folds = self.local, self.local_folds
-            X, y = self.X_site[rows], self.site.soc[rows]
         else:
             self.check_has(part)
-            X, y, folds = self._X_library, self.library.soc, self.library_folds
+            rows, folds = None, self.library_folds
         if part == "country":
             rows, folds = self.country_rows, self.country_folds
-            X, y = X[rows], y[rows]
-        if n_most is not None and n_most < len(y):
-            drawn = self.draw(len(y), n_most)
-            X, y, folds = X[drawn], y[drawn], folds[drawn]
-        return Samples(X, y, folds)
+        if n_most is not None and n_most < len(folds):  # only these spectra are made
+            drawn = self.draw(len(folds), n_most)
+            rows = drawn if rows is None else rows[drawn]
+            folds = folds[drawn]
+        if part == "local":
+            return Samples(self.X_site[rows], self.site.soc[rows], folds)
+        y = self.library.soc if rows is None else self.library.soc[rows]
+        return Samples(self.spectra(rows), y, folds)  # type: ignore[arg-type]
 
     def check_has(self, library: str) -> None:
         """Raise ValueError where the study has no such library."""
@@ -176,7 +203,7 @@ class Study:
         rows = np.asarray(library_rows, dtype=np.intp)
         local = self.samples("local")
         return Samples(
-            np.concatenate([self._X_library[rows], local.X]),
+            np.concatenate([self.spectra(rows), local.X]),
             np.concatenate([self.library.soc[rows], local.y]),
             self.localised_folds(len(rows)),
         )
@@ -268,9 +295,17 @@ class Study:
         parts = pd.concat([local, test, rest], ignore_index=True)
         return parts.astype({"order": "Int64", "fold": "Int64"})
 
-    def save(self, folder: Path) -> None:
-        """Write the study as plain tables and one JSON file."""
-        library = _table(self.library)
+    def save(self, folder: Path, shared: Path | None = None) -> None:
+        """Write the study as plain tables and one JSON file.
+
+        The spectra of a large library are in a folder of their own below `shared`, by
+        default here, to which the study refers.
+        """
+        facts: dict[str, Any] = {}
+        if is_large(self.library.reflectance.shape):
+            kept = self.kept or keep_spectra(self.library, shared or folder)
+            facts = {"spectra": os.path.relpath(kept, folder)}
+        library = _table(self.library, spectra=not facts)
         country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
         country_fold[self.country_rows] = self.country_folds
         place = library.columns.get_loc("soc")
@@ -279,7 +314,7 @@ class Study:
         library.to_parquet(folder / "library.parquet")
         _table(self.site).to_parquet(folder / "site.parquet")
         self.split().to_csv(folder / "split.csv", index=False)
-        facts = {
+        facts |= {
             "library": self.library.name,
             "site": self.site.name,
             "n_folds": self.n_folds,
@@ -297,7 +332,7 @@ class Study:
         for part in (self.library, self.site):
             for column in ("sample_id", "country"):
                 digest.update("\n".join(part.info[column]).encode())
-            digest.update(part.reflectance.tobytes())
+            digest.update(part.reflectance.data)
             digest.update(part.soc.tobytes())
         for rows in (self.local, self.test, self.local_folds, self.library_folds):
             digest.update(rows.astype(np.int64).tobytes())
@@ -307,7 +342,7 @@ class Study:
     def load(cls, folder: Path) -> Study:
         """Read a study that `save` wrote."""
         facts = json.loads((folder / "study.json").read_text())
-        library = pd.read_parquet(folder / "library.parquet")
+        table = pd.read_parquet(folder / "library.parquet")
         site = pd.read_parquet(folder / "site.parquet")
         split = pd.read_csv(  # a sample may be called NA
             folder / "split.csv",
@@ -317,39 +352,67 @@ class Study:
         )
         rows = pd.Series(range(len(site)), index=site["sample_id"])
         ids = split["sample_id"].groupby(split["set"]).agg(list)
-        country_fold = library.pop("country_fold").dropna()
-        return cls(
-            library_folds=library.pop("fold").to_numpy(np.int64),
+        country_fold = table.pop("country_fold").dropna()
+        library_folds = table.pop("fold").to_numpy(np.int64)
+        site = _from_table(site, facts["site"], tuple(facts["site_notes"]))
+        if kept := folder / facts["spectra"] if "spectra" in facts else None:
+            spectra = map_spectra(kept, REFLECTANCE)
+            library = _from_table(
+                table, facts["library"], (), spectra, site.wavelengths
+            )
+        else:
+            library = _from_table(table, facts["library"])
+        made = cls(
+            library_folds=library_folds,
             country_folds=country_fold.to_numpy(np.int64),
-            library=_from_table(library, facts["library"]),
-            site=_from_table(site, facts["site"], tuple(facts["site_notes"])),
+            library=library,
+            site=site,
             local=rows[ids["local"]].to_numpy(np.int64),
             test=rows[ids.get("test", [])].to_numpy(np.int64),
             local_folds=split["fold"].dropna().to_numpy(np.int64),
             n_folds=facts["n_folds"],
             seed=facts["seed"],
             notes=tuple(facts["notes"]),
+            kept=kept and kept.resolve(),
         )
+        if kept:  # named by its contents, which need not be read for it again
+            made.__dict__["fingerprint"] = facts["fingerprint"]
+        return made
 
 
-def _table(part: SpectralLibrary) -> pd.DataFrame:
-    """Return identity, SOC and spectra of a library as one wide table."""
-    spectra = pd.DataFrame(
-        part.reflectance, columns=[f"{value:g}" for value in part.wavelengths]
-    )
-    return pd.concat([part.info, pd.Series(part.soc, name="soc"), spectra], axis=1)
+def is_whole(folder: Path) -> bool:
+    """Return whether the spectra that a study in a folder refers to are there."""
+    file = folder / "study.json"
+    facts = json.loads(file.read_text()) if file.exists() else {"spectra": "none"}
+    return (folder / facts.get("spectra", "") / SEEN).exists() or "spectra" not in facts
+
+
+def _table(part: SpectralLibrary, *, spectra: bool = True) -> pd.DataFrame:
+    """Return identity, SOC and, unless they are elsewhere, spectra as one table."""
+    parts = [part.info, pd.Series(part.soc, name="soc")]
+    if spectra:
+        names = [f"{value:g}" for value in part.wavelengths]
+        parts.append(pd.DataFrame(part.reflectance, columns=names))
+    return pd.concat(parts, axis=1)
 
 
 def _from_table(
-    table: pd.DataFrame, name: str, notes: tuple[str, ...] = ()
+    table: pd.DataFrame,
+    name: str,
+    notes: tuple[str, ...] = (),
+    spectra: npt.NDArray[np.float32] | None = None,
+    wavelengths: npt.NDArray[np.float64] | None = None,
 ) -> SpectralLibrary:
-    """Return the library that `_table` wrote."""
+    """Return the library that `_table` wrote; its spectra may be elsewhere."""
     info = table.iloc[:, : table.columns.get_loc("soc")]
-    spectra = table.iloc[:, table.columns.get_loc("soc") + 1 :]
+    inside = table.iloc[:, table.columns.get_loc("soc") + 1 :]
+    if spectra is None or wavelengths is None:
+        spectra = inside.to_numpy(np.float32)
+        wavelengths = inside.columns.to_numpy().astype(np.float64)
     return SpectralLibrary(
         name=name,
-        reflectance=spectra.to_numpy(np.float32),
-        wavelengths=spectra.columns.to_numpy().astype(np.float64),
+        reflectance=spectra,
+        wavelengths=wavelengths,
         soc=table["soc"].to_numpy(np.float64),
         info=info,
         notes=notes,

@@ -13,6 +13,7 @@ from soilnb.baselines import (
     fit_plsr_spiked,
     fit_random_forest,
     spiked_local_rmse,
+    summarise,
 )
 from soilnb.metrics import evaluate
 from soilnb.pls import cross_validated_rmse
@@ -26,7 +27,7 @@ def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
     Index weight (copies of each local sample); RMSE (% SOC) of the local samples, each
     fold predicted by the library and the other ones, and of the test samples.
     """
-    library, local = study.samples("global"), study.samples("local")
+    library, local = summarise(study.samples("global")), study.samples("local")
     measured = study.site.soc[study.test]
     errors = {}
     for weight in weights:

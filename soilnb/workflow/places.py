@@ -31,6 +31,11 @@ def unknown_folders(folder: Path) -> list[str]:
     return sorted(set(steps) - set(STEPS))
 
 
+def spectra_folder(step: str, values: Mapping[str, Any]) -> Path:
+    """Return where all sites of a library share its spectra, if it is a large one."""
+    return results_folder(step, values).parent / ".spectra"
+
+
 def check_writable(folder: Path) -> None:
     """Raise ValueError where results cannot be written, before anything is computed."""
     try:

@@ -32,6 +32,7 @@ from soilnb.workflow.places import (
     check_writable,
     resolve,
     results_folder,
+    spectra_folder,
     unknown_folders,
 )
 from soilnb.workflow.show import Progress, duration
@@ -159,7 +160,7 @@ def _keep_study(study: Study, job: Job, keep: Path) -> None:
     """Leave a prepared study for the step that would prepare it again."""
     folder = _kept_study(job, keep)
     folder.mkdir()
-    study.save(folder)
+    study.save(folder, spectra_folder(job.step, job.values))
     now = stamps.expected(job.step, job.values)
     stamps.write_stamp(folder, {key: now[key] for key in ("parameters", "data")})
 

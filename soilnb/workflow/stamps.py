@@ -17,6 +17,7 @@ from typing import Any
 
 from soilnb._files import digest, digest_code, digest_file, digest_files
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
+from soilnb.study import is_whole
 from soilnb.workflow import companion
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.places import resolve, results_folder
@@ -163,6 +164,8 @@ def is_fresh(step: str, values: Mapping[str, Any]) -> bool:
     """Return whether a step's results are there and nothing has changed since."""
     place = results_folder(step, values) / step
     stamp = read_stamp(place)
+    if STEPS[step].role == "prepares" and stamp and not is_whole(place):
+        return False
     if not (stamp and (place / f"{step}.ipynb").is_file()):
         return False
     merged = place.with_name("scores.csv")  # what the step that merges leaves, too

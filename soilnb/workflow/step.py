@@ -30,7 +30,13 @@ from soilnb.workflow import companion, show
 from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import assigned, check_parameters, declared
-from soilnb.workflow.places import PATHS, check_writable, resolve, results_folder
+from soilnb.workflow.places import (
+    PATHS,
+    check_writable,
+    resolve,
+    results_folder,
+    spectra_folder,
+)
 from soilnb.workflow.stamps import (
     check_owner,
     expected,
@@ -77,6 +83,11 @@ class Step:
     def networks(self) -> Path:
         """Where the networks that the sites of a library share are kept."""
         return self.place.parents[1] / ".networks"
+
+    @property
+    def spectra(self) -> Path:
+        """Where the spectra that the sites of a large library share are kept."""
+        return spectra_folder(self.name, self.values)
 
     @cached_property
     def study(self) -> Study:

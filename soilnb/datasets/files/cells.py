@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from soilnb._blocks import row_blocks
 from soilnb.datasets.files.columns import MIN_WAVELENGTHS
 from soilnb.datasets.files.quantities import Findings
-from soilnb.datasets.files.rows import SOC_CELL, Rows, row_blocks
+from soilnb.datasets.files.rows import SOC_CELL, Rows
 from soilnb.datasets.files.told import Told
 from soilnb.preprocessing import DEFAULT_RANGE_NM
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from soilnb._blocks import row_blocks
 from soilnb.datasets.files.columns import Floats, Mask, Numbers, Singles
-from soilnb.datasets.files.rows import Rows, row_blocks
+from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.files.shape import are_scaled, tell_by_shape, tell_each
 from soilnb.preprocessing import MAX_REFLECTANCE
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from soilnb._blocks import row_blocks
 from soilnb.datasets.files.carbon import to_percent
 from soilnb.datasets.files.cells import (
     check_cells,
@@ -33,7 +34,6 @@ from soilnb.datasets.files.rows import (
     Rows,
     nothing_left,
     read_rows,
-    row_blocks,
 )
 from soilnb.datasets.files.table import stem
 from soilnb.datasets.files.told import Told

@@ -50,7 +50,6 @@ from soilnb.datasets.files.table import (
 from soilnb.datasets.files.told import Told
 
 SOC_CELL = -1  # stands for the column soc where a band's number is expected
-BLOCK_ROWS = 2048  # treated at once, so that a large table is not there twice
 ROWS_PER_CALL = 500  # between two calls of `progress`: a fraction of a second
 
 Progress = Callable[[int, int, str], object]
@@ -102,12 +101,6 @@ def nothing_left(n_rows: int, left_out: Mapping[str, int]) -> str:
         f"None of {n_rows:,} rows can be used: {counts}. A library needs rows "
         "with both SOC and a spectrum."
     )
-
-
-def row_blocks(n_rows: int) -> Iterator[slice]:
-    """Yield slices of as many rows as are treated at once."""
-    for start in range(0, n_rows, BLOCK_ROWS):
-        yield slice(start, min(start + BLOCK_ROWS, n_rows))
 
 
 def read_rows(
