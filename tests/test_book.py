@@ -10,6 +10,7 @@ import yaml
 from soilnb.methods import METHODS
 from soilnb.study import NINE_MODELS
 from soilnb.study.recommend import MARGIN
+from soilnb.workflow import book
 from soilnb.workflow.printed import _in_order
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, read_cells
 
@@ -87,8 +88,31 @@ def test_a_lesson_can_be_taught_from_its_page(name):
     assert times[-1][1] == minutes
     for (_, end), (start, _) in pairwise(times):
         assert end == start
-    for step in re.findall(r"{run-time}`(\w+)`", text):
-        assert step in STEPS
+
+
+def test_computing_of_a_lesson_is_that_of_its_chapters():
+    rows = re.findall(
+        r"\(lesson_(\d)\.md\).*{run-time}`([\w ]+)`", PAGES["course/index.md"]
+    )
+    assert len(rows) == len(LESSONS)
+    for number, steps in rows:
+        head, _, rest = PAGES[f"course/lesson_{number}.md"].partition("## Aims")
+        assert steps.split() == re.findall(r"notebooks/(\w+)\.ipynb", head)
+        assert set(re.findall(r"{run-time}`(\w+)`", rest)) <= set(steps.split())
+
+
+def test_times_of_steps_are_added_and_what_was_not_run_does_not_count(
+    tmp_path, monkeypatch
+):
+    for step, seconds in (("01_data", 20.5), ("04_cnn", 41.0)):
+        (tmp_path / step).mkdir()
+        (tmp_path / step / "step.json").write_text(f'{{"seconds": {seconds}}}')
+    monkeypatch.setattr(book, "_is_run", lambda step, _: (tmp_path / step).is_dir())
+    monkeypatch.setattr(book, "_executed", lambda step, _: tmp_path / step / "x.ipynb")
+    page = tmp_path / "page.md"
+    page.write_text("{run-time}`01_data 04_cnn 14_sampling`, {run-time}`14_sampling`")
+    book._write_times(tmp_path, {})
+    assert page.read_text() == "1 min 02 s, –"
 
 
 def test_there_are_eight_lessons_and_a_quiz_whose_answers_unfold():

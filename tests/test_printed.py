@@ -50,6 +50,7 @@ def test_answers_and_solutions_unfold_and_code_of_figures_does_not(html):
     page = html / "notebooks/01_data.html"
     folded = (
         '<details class="sd-dropdown">Two.</details>'
+        '<details class="sd-dropdown docstring">Notes</details>'
         '<div class="tag_hide-cell"><details class="hide">code</details></div>'
         '<div class="tag_hide-input"><details class="hide">plot</details></div>'
         '<div class="solution dropdown admonition">Why.</div>'
@@ -60,6 +61,7 @@ def test_answers_and_solutions_unfold_and_code_of_figures_does_not(html):
     assert '<details class="sd-dropdown" open="">Two.' in whole
     assert '<details class="hide" open="">code' in whole
     assert '<details class="hide">plot' in whole
+    assert '<details class="sd-dropdown docstring">Notes' in whole
     assert '<div class="solution dropdown admonition toggle-shown">Why.' in whole
     assert "t.csv" not in whole
 

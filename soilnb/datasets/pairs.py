@@ -169,7 +169,7 @@ def _load_raca(n_places: int) -> Pairs:
     series = sites.monthly if sites.monthly is not None else static
     _, n_sharing = np.unique(series.reshape(len(sites), -1), axis=0, return_counts=True)
     shared = int(n_sharing[n_sharing > 1].sum())
-    note = f"raca: {shared} sites have the climate series of another one, too."
+    note = f"RaCA: {shared} sites have the climate series of another one, too."
     return Pairs(
         name="raca",
         views=(static, series),
@@ -201,7 +201,7 @@ def _load_edgeroi(n_places: int) -> Pairs:
         numbers = np.unique(corners, axis=0, return_inverse=True)[1].ravel()
         block[: len(numbers)] = numbers
     size = f"{WINDOW} x {WINDOW}"
-    note = f"edgeroi: {n_others} windows of {size} cells have no profile, no label."
+    note = f"Edgeroi: {n_others} windows of {size} cells have no profile, no label."
     return Pairs(
         name="edgeroi",
         views=(windows[..., IMAGE], windows[..., TERRAIN]),

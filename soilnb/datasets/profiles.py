@@ -231,7 +231,7 @@ def load_profiles(name_or_path: str | Path = "edgeroi", *, window: int = 3) -> P
         covariates=(*RASTERS, *DERIVED),
         places=places[whole],
         unit="kg/m3",
-        notes=tuple(f"edgeroi: {note}" for note in notes),
+        notes=tuple(f"Edgeroi: {note}" for note in notes),
     )
 
 

@@ -194,7 +194,7 @@ def _load_raca(progress: Callable[[int, int], object] | None) -> Sites:
         unit="SOC stock 0-30 cm in Mg/ha",
         is_log=True,
         monthly=series,
-        notes=tuple(f"raca: {note}" for note in notes),
+        notes=tuple(f"RaCA: {note}" for note in notes),
     )
 
 

@@ -200,16 +200,19 @@ def _blank_numbers(folder: Path, step: str) -> None:
 
 
 def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:
-    """Write how long a step ran where a page asks for it by {run-time}`STEP`."""
+    """Write how long steps ran together where a page asks by {run-time}`STEP STEP`.
+
+    What was not run does not count.
+    """
 
     def told(asked: re.Match[str]) -> str:
-        step = asked[1]
-        if not _is_run(step, parameters):
-            return "–"
-        return duration(read_stamp(_executed(step, parameters).parent)["seconds"])
+        ran = [step for step in asked[1].split() if _is_run(step, parameters)]
+        places = (_executed(step, parameters).parent for step in ran)
+        seconds = sum(read_stamp(place)["seconds"] for place in places)
+        return duration(seconds) if ran else "–"
 
     for page in folder.rglob("*.md"):
-        page.write_text(re.sub(r"{run-time}`(\w+)`", told, page.read_text()))
+        page.write_text(re.sub(r"{run-time}`([\w ]+)`", told, page.read_text()))
 
 
 def _write_config(stage: Path) -> None:

@@ -78,8 +78,8 @@ def _entry(member: Member) -> str:
     if isinstance(member, ast.FunctionDef):
         call += f"({', '.join(_arguments(member.args))})"
     return (
-        f"::::{{dropdown}} **{member.name}**: {first}\n{FENCE}text\n{call}\n\n{text}\n"
-        f"{FENCE}\n::::"
+        f"::::{{dropdown}} **{member.name}**: {first}\n:class-container: docstring\n"
+        f"{FENCE}text\n{call}\n\n{text}\n{FENCE}\n::::"
     )
 
 

@@ -31,8 +31,8 @@ FLAGS = (
     "--generate-pdf-document-outline",
     "--allow-file-access-from-files",
 )
-# Answers of the quiz and code of solutions; the code of figures stays folded.
-FOLDED = "details.sd-dropdown, .tag_hide-cell > details"
+# Answers of the quiz and code of solutions; docstrings and figures' code stay folded.
+FOLDED = "details.sd-dropdown:not(.docstring), .tag_hide-cell > details"
 STYLE = (
     "<style>.printed > section { break-before: page; } "
     ".printed { max-width: 62rem; margin: 0 auto; }</style>"
