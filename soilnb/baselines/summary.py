@@ -67,7 +67,7 @@ class Summary:
 
 def summarise(library: Samples | Summary) -> Samples | Summary:
     """Return a large library as sums, so that it is read once; others as they are."""
-    if isinstance(library, Summary) or not is_large(np.shape(library[0])):
+    if isinstance(library, Summary) or not is_large(getattr(library[0], "shape", ())):
         return library
     X, y = library.X, check_vector(library.y, "y_library")
     check_rows(X, "X_library", y, "y_library")

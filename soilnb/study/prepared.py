@@ -304,7 +304,7 @@ class Study:
         facts: dict[str, Any] = {}
         if is_large(self.library.reflectance.shape):
             kept = self.kept or keep_spectra(self.library, shared or folder)
-            facts = {"spectra": os.path.relpath(kept, folder)}
+            facts = {"spectra": os.path.relpath(kept.resolve(), folder.resolve())}
         library = _table(self.library, spectra=not facts)
         country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
         country_fold[self.country_rows] = self.country_folds
