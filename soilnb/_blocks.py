@@ -15,7 +15,8 @@ def is_large(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[0] * shape[1] > LARGE_VALUES
 
 
-def row_blocks(n_rows: int) -> Iterator[slice]:
+def row_blocks(n_rows: int, n_at_once: int | None = None) -> Iterator[slice]:
     """Yield slices of as many rows as are treated at once."""
-    for start in range(0, n_rows, BLOCK_ROWS):
-        yield slice(start, min(start + BLOCK_ROWS, n_rows))
+    n_at_once = n_at_once or BLOCK_ROWS
+    for start in range(0, n_rows, n_at_once):
+        yield slice(start, min(start + n_at_once, n_rows))

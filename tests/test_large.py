@@ -62,8 +62,12 @@ def test_products_give_the_regression_that_the_spectra_give(skane, large):
     model = PLS1(20).fit(X, y)
     rmse = cross_validated_rmse(X, y, folds, 20)
     size = choose_n_components(X, y, folds, 20)
+    chosen = fit_plsr(X, y, folds, max_components=20)
     large()
     found = PLS1(20).fit(X, y)
+    both = chosen, fit_plsr(X, y, folds, max_components=20)
+    assert both[0].n_components == both[1].n_components == size
+    np.testing.assert_allclose(*(one.predict(X) for one in both), atol=1e-6)
     np.testing.assert_allclose(found.predict_all(X), model.predict_all(X), atol=1e-6)
     scores = np.abs(found.transform(X[:9])), np.abs(model.transform(X[:9]))
     np.testing.assert_allclose(*scores, atol=1e-7)  # as documented, but for the sign
@@ -101,10 +105,13 @@ def test_a_large_matrix_with_a_gap_is_refused(skane, large):
     for call in (
         lambda: cross_validated_rmse(X, y, folds, 5),
         lambda: PLS1(3).fit(X, y),
+        lambda: fit_plsr(X, y, folds),
         lambda: MemoryBasedLearner().fit((X, y), skane.samples("local")[:2]),
     ):
         with pytest.raises(ValueError, match=r"1 missing or infinite .* row 7"):
             call()
+    with pytest.raises(ValueError, match="at least 2 different folds, got 1"):
+        fit_plsr(skane.samples("global").X, y, np.zeros(len(y), int))
 
 
 @pytest.mark.parametrize("weight", [1, 30])

@@ -64,6 +64,21 @@ def mapped(small, tmp_path):
     return small | {"library": (np.load(tmp_path / "library.npy", mmap_mode="r"), y)}
 
 
+def test_pool_too_large_for_an_argument_is_sent_before(small, client, monkeypatch):
+    monkeypatch.setattr(crew, "_MOST_BYTES_OF_ARGUMENT", 10)
+    assert_same(select(small, client=client), select(small))
+
+
+def test_a_million_rows_are_handed_out(client):
+    # The bits of a pool of more than 800,000 rows are too many for an argument.
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(900_000, 3)), rng.normal(size=900_000)
+    case = {"library": (X, y), "local": (X[:9], y[:9])}
+    few = {"n_selected": 450_000, "subset_size": 100, "n_components": 2}
+    few |= {"n_repeats": 1, "drop_fraction": 0.5}
+    assert_same(select(case, client=client, **few), select(case, **few))
+
+
 def test_processes_map_the_file_of_the_library(mapped, client, monkeypatch):
     expected, sent = select(mapped), []
     scatter = client.scatter

@@ -9,7 +9,7 @@ import time
 import pytest
 from command_helpers import python
 
-from soilnb import _files
+from soilnb import _blocks, _files
 from soilnb.workflow import params, places, run, stamps, step
 from soilnb.workflow.steps import STEPS
 
@@ -306,6 +306,25 @@ def test_prepared_study_is_taken_from_the_run_only_if_it_is_the_same(
     assert len(step.begin("01_data", values).study.local) == 30
     with pytest.raises(pytest.fail.Exception, match="not the same"):
         step.begin("01_data", values | {"n_local": 31})
+
+
+def test_spectra_of_a_large_library_are_beside_its_sites(monkeypatch, tmp_path):
+    monkeypatch.setattr(_blocks, "LARGE_VALUES", 100_000)
+    (job,) = run.plan(["01_data"], ["skane"], {"library": "farms"}, [])
+    job.values["results"] = str(tmp_path / "r")
+    run.check_data([job], tmp_path)
+    (place,) = (tmp_path / "r" / "farms" / ".spectra").glob("[!.]*")
+    monkeypatch.setenv(step.PREPARED, str(run._kept_study(job, tmp_path)))
+    begun = step.begin("01_data", job.values)
+    assert begun.study.kept == place
+    begun.study.save(begun.folder, begun.spectra)
+    begun.finish()
+    (begun.place / "01_data.ipynb").touch()
+    assert run.is_fresh(job)
+    place.rename(place.with_name("lost"))
+    assert not run.is_fresh(job)
+    with pytest.raises(FileNotFoundError, match="Run 01_data again"):
+        step.begin("02_benchmarks", {"results": str(tmp_path / "r")})
 
 
 def test_letter_changed_in_plots_keeps_searches_and_one_in_cnn_does_not(

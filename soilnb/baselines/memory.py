@@ -121,7 +121,7 @@ def _check_memory(
     library: Pair, local: Pair
 ) -> tuple[tuple[npt.NDArray, Floats], tuple[Floats, Floats]]:
     """Return (X, y) of library and local samples; a large library is not copied."""
-    if not is_large(np.shape(library[0])):
+    if not is_large(getattr(library[0], "shape", ())):
         return check_pair(library, local)
     X, y = np.asarray(library[0]), check_vector(library[1], "y_library")
     check_rows(X, "X_library", y, "y_library")

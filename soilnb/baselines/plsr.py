@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._blocks import is_large
 from soilnb._validation import check_int
 from soilnb.baselines.inputs import Floats, check_folds, check_pair
 from soilnb.baselines.summary import Summary, summarise
@@ -52,6 +53,10 @@ def fit_plsr(
     >>> model.n_components, model.predict([[4.0, 1.0]]).round(6).tolist()
     (2, [4.0])
     """
+    if rule == "lowest" and is_large(getattr(X, "shape", ())):
+        known = summarise(Samples(np.asanyarray(X), np.asarray(y), np.asarray(folds)))
+        if isinstance(known, Summary):  # read once for the choice and the fit
+            return known.fit(max_components)
     n_components = choose_n_components(X, y, folds, max_components, rule=rule)
     return PLS1(n_components).fit(X, y)
 

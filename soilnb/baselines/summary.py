@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from soilnb._blocks import is_large
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import check_matrix, check_rows, check_vector
 from soilnb.baselines.inputs import Floats
-from soilnb.pls import PLS1, Products, add_up, check_columns, products_by_fold
+from soilnb.pls import (
+    PLS1,
+    Products,
+    add_up,
+    check_columns,
+    cross_validated,
+    products_by_fold,
+)
 from soilnb.selection import Samples
 
 
@@ -19,10 +27,18 @@ class Summary:
 
     parts: dict[int, Products]
 
+    def fit(self, max_components: int) -> PLS1:
+        """Return PLSR of the library alone, of cross-validated size."""
+        _check_names(self.parts)
+        whole = add_up(self.parts.values())
+        squares = cross_validated(self.parts, min(max_components, len(whole.mean) - 1))
+        return PLS1.from_products(whole, int(squares.argmin()) + 1)
+
     def fit_spiked(self, local: Samples, weight: int, max_components: int) -> PLS1:
         """Return PLSR on library and copies of the local samples, cross-validated."""
         of_local = self._of(local)
         names = sorted({*self.parts, *of_local})
+        _check_names(names)
         none = Products.of(np.empty((0, local.X.shape[1])), [])
         squares = np.zeros(min(max_components, local.X.shape[1]))
         for held_out in names:
@@ -67,9 +83,19 @@ class Summary:
 
 def summarise(library: Samples | Summary) -> Samples | Summary:
     """Return a large library as sums, so that it is read once; others as they are."""
-    if isinstance(library, Summary) or not is_large(np.shape(library[0])):
+    if isinstance(library, Summary) or not is_large(getattr(library[0], "shape", ())):
         return library
     X, y = library.X, check_vector(library.y, "y_library")
     check_rows(X, "X_library", y, "y_library")
     check_rows(library.folds, "library_folds", X, "X_library")
-    return Summary(products_by_fold(X, y, library.folds))
+    parts = products_by_fold(X, y, library.folds)
+    if not all(np.isfinite(part.sums).all() for part in parts.values()):
+        check_matrix(X, "X_library")  # says where
+    return Summary(parts)
+
+
+def _check_names(names: Collection[int]) -> None:
+    """Raise ValueError where there is nothing to hold out."""
+    if len(names) < 2:
+        msg = f"'folds' must hold at least 2 different folds, got {len(names)}."
+        raise ValueError(msg)

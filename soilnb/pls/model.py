@@ -80,7 +80,7 @@ class PLS1(
         n_wavelengths), at least two rows, or `y` (n_samples,) are unfit.
         """
         check_int(self.n_components, "n_components", 1)
-        if is_large(np.shape(X)):
+        if is_large(getattr(X, "shape", ())):
             whole = np.zeros(len(check_vector(y, "y")), np.int64)
             parts = _large_products(np.asarray(X), y, whole)
             return self._take(add_up(parts.values()))
@@ -226,7 +226,7 @@ def _mean_squares(
     X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
 ) -> npt.NDArray[np.float64]:
     """Return the mean squared cross-validated error of each size."""
-    if not is_large(np.shape(X)):
+    if not is_large(getattr(X, "shape", ())):
         return _squared_errors(X, y, folds, max_components).mean(axis=1)
     check_int(max_components, "max_components", 1)
     spectra = np.asarray(X)

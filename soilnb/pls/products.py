@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
 
+_ROWS_AT_ONCE = 16_384  # a tenth of them, one fold, makes a product that is not small
 _ROUNDING = 1e-14  # of the squares, relative: a smaller direction is noise
 
 Floats = npt.NDArray[np.float64]
@@ -102,7 +103,7 @@ def products_by_fold(
     values, labels = np.asarray(y, np.float64), np.asarray(folds)
     names = np.unique(labels)
     found = {int(name): Products.of(X[:0], values[:0]) for name in names}
-    for rows in row_blocks(len(X)):
+    for rows in row_blocks(len(X), _ROWS_AT_ONCE):
         block, of_block = np.asarray(X[rows], np.float64), labels[rows]
         for name in names:
             own = of_block == name

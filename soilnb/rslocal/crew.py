@@ -27,6 +27,8 @@ _TASKS_PER_REMOTE_THREAD = 2
 _FEWEST_FITS_FOR_CLUSTER = 4_000
 # Tallies that are fetched at once.
 _MOST_BYTES_FETCHED = 64_000_000
+# What travels with each task; more is sent before.
+_MOST_BYTES_OF_ARGUMENT = 50_000
 # How often the workers may lose the spectra within one iteration.
 _MOST_LOSSES = 5
 
@@ -180,7 +182,7 @@ class ClusterCrew(Crew):
             tasks,
             spectra=self.remote,
             file=self.file,
-            members=np.packbits(is_member),
+            members=self._send(np.packbits(is_member)),
             draw=draw,
             pure=False,
         )
@@ -191,6 +193,15 @@ class ClusterCrew(Crew):
             with suppress(Exception):  # of a client that is no more
                 self.client.cancel(futures)
             raise
+
+    def _send(self, members: npt.NDArray[np.uint8]) -> Any:
+        """Return the bits of the pool as tasks are given them: many are sent once.
+
+        Of larger arguments `Client.map` makes tasks of its own, all of one name.
+        """
+        if members.nbytes <= _MOST_BYTES_OF_ARGUMENT:
+            return members
+        return self.client.scatter([members], broadcast=True, hash=False)[0]
 
     def _fetch(self, futures: list[Any], pool_size: int) -> Iterator[Tally]:
         """Yield the tallies of the workers, and forget those that were fetched."""

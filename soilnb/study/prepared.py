@@ -124,8 +124,8 @@ class Study:
         if rows is None:
             return self._X_library
         shape = (len(rows), len(self.wavelengths))
-        whole = is_large(self.library.reflectance.shape)
-        if is_large(shape) or ("_X_library" in self.__dict__ and not whole):
+        is_made = "_X_library" in self.__dict__ and not self.is_large
+        if is_large(shape) or is_made:
             return self._X_library[rows]
         if not len(rows):
             return np.empty(shape)
@@ -150,6 +150,11 @@ class Study:
     def unmeasured(self) -> npt.NDArray[np.int64]:
         """Rows of `site` without SOC: they are neither local nor test samples."""
         return np.flatnonzero(np.isnan(self.site.soc))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the spectra of the library are kept once for all sites."""
+        return is_large(self.library.reflectance.shape)
 
     @property
     def is_synthetic(self) -> bool:
@@ -302,9 +307,9 @@ class Study:
         default here, to which the study refers.
         """
         facts: dict[str, Any] = {}
-        if is_large(self.library.reflectance.shape):
+        if self.is_large:
             kept = self.kept or keep_spectra(self.library, shared or folder)
-            facts = {"spectra": os.path.relpath(kept, folder)}
+            facts = {"spectra": os.path.relpath(kept.resolve(), folder.resolve())}
         library = _table(self.library, spectra=not facts)
         country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
         country_fold[self.country_rows] = self.country_folds

@@ -160,7 +160,10 @@ def _keep_study(study: Study, job: Job, keep: Path) -> None:
     """Leave a prepared study for the step that would prepare it again."""
     folder = _kept_study(job, keep)
     folder.mkdir()
-    study.save(folder, spectra_folder(job.step, job.values))
+    shared = spectra_folder(job.step, job.values)
+    if study.is_large:
+        check_writable(shared)
+    study.save(folder, shared)
     now = stamps.expected(job.step, job.values)
     stamps.write_stamp(folder, {key: now[key] for key in ("parameters", "data")})
 
