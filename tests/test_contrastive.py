@@ -142,6 +142,23 @@ def test_encoders_of_published_size_have_the_published_weights(cnn):
         cnn.build_encoder((15, 16, 2))
 
 
+def test_first_weights_are_those_that_the_library_of_the_source_draws(cnn):
+    # PyTorch: kernels and biases between plus and minus 1 / sqrt(nodes before them).
+    images = np.zeros((2, 8, 8, 3), np.float32)
+    encoders = cnn.TwoEncoders((images, images))
+    encoders.draw(1)
+    drawn = encoders.encoder.trainable_variables
+    zeros = [w.numpy() for w in drawn if w.name in ("token", "places")]
+    assert len(zeros) == 4
+    assert not any(np.any(weight) for weight in zeros)
+    patches = next(w for w in drawn if tuple(w.shape) == (48, 64)).numpy()
+    limit = 48**-0.5  # squares of 4 by 4 cells and 3 bands
+    assert 0.99 * limit < np.abs(patches).max() <= limit
+    assert patches.std() == pytest.approx(limit / 3**0.5, rel=0.05)
+    bias = next(w for w in drawn if w.name == "bias").numpy()
+    assert 0.8 * limit < np.abs(bias).max() <= limit
+
+
 def test_images_are_turned_into_the_eight_positions_of_a_square(cnn):
     images = np.broadcast_to(np.arange(4.0).reshape(1, 2, 2, 1), (8, 2, 2, 1))
     turns = np.array(list(np.ndindex(2, 2, 2)), bool)
@@ -247,6 +264,19 @@ def test_gain_is_the_mean_of_paired_differences():
     assert row.gain == pytest.approx(0.05)
     assert (row.lowest, row.highest) == (pytest.approx(-0.1), pytest.approx(0.2))
     assert row.better == 0.5
+
+
+def test_encoders_are_read_alone_before_and_after():
+    rows = [(1, 0, 0.1, 0.2), (1, 9, 0.3, 0.1), (2, 0, 0.1, 0.2), (2, 9, 0.5, 0.5)]
+    epochs = pd.DataFrame(
+        rows, columns=["seed", "epoch", "r2_random", "r2_random_first"]
+    )
+    epochs = pd.concat([epochs, epochs.assign(epoch=4, r2_random=np.nan)])
+    both, first = study.by_view(epochs.assign(data="x")).itertuples()
+    assert (both.split, both.of, first.of) == ("random", "both", "first")
+    assert (both.untrained, both.pretrained, both.better) == (0.1, 0.4, 1)
+    assert (first.untrained, first.better) == (0.2, 0.5)
+    assert first.pretrained == pytest.approx(0.3)
 
 
 # Data

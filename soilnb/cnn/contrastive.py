@@ -308,10 +308,14 @@ class TwoEncoders:
         self._fit = self._compile(self.regressor, self._miss)
 
     def draw(self, seed: int) -> list[Floats]:
-        """Give all weights new values: Glorot-uniform kernels; return them."""
-        rng = np.random.default_rng(seed)
+        """Give all weights the first values that PyTorch would draw; return them."""
+        rng, fan = np.random.default_rng(seed), 1.0
         for weight in self.regressor.trainable_variables:
-            weight.assign(_drawn(rng, weight.name, tuple(weight.shape)))
+            shape = tuple(weight.shape)
+            if "kernel" in weight.name:
+                # Kernels of attention have three axes, and as many nodes in as out.
+                fan = shape[0] if len(shape) == 2 else np.prod(shape) ** 0.5
+            weight.assign(_drawn(rng, weight.name, shape, fan))
         return self.weights()
 
     def weights(self) -> list[Floats]:
@@ -474,18 +478,15 @@ def _restore(optimiser: Any, start: Sequence[Any]) -> None:
         variable.assign(value)
 
 
-def _drawn(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Any:
-    """Return the first values of a weight."""
+def _drawn(
+    rng: np.random.Generator, name: str, shape: tuple[int, ...], fan: float
+) -> Any:
+    """Return the first values of a weight of a layer with `fan` nodes before it."""
     if "gamma" in name:
         return np.ones(shape)
-    if name in ("token", "places"):
-        return rng.normal(0, 0.02, shape)
-    if "kernel" not in name:
-        return np.zeros(shape)
-    # Kernels of attention have three axes, and as many nodes in as out.
-    both = sum(shape) if len(shape) == 2 else 2 * np.prod(shape) ** 0.5
-    limit = (6 / both) ** 0.5
-    return rng.uniform(-limit, limit, shape)
+    if "kernel" not in name and "bias" not in name:
+        return np.zeros(shape)  # a token and its places, too, as in the source's code
+    return rng.uniform(-(fan**-0.5), fan**-0.5, shape)
 
 
 def _parts(rows: Rows) -> list[tf.Tensor]:

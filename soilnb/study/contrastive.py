@@ -43,6 +43,7 @@ Rows = npt.NDArray[np.intp]
 LINEAR = ("pretrained", "untrained", "raw", "pca")
 TREES = ("forest", "boosting")
 NETWORKS = ("scratch", "fine_tuned")
+PARTS = ("", "_first", "_second")  # embeddings of both views, and of one alone
 MODELS = (*LINEAR, *TREES, *NETWORKS)
 SIZES = {"edgeroi": (50, 100, 250)}  # labels
 OTHER_SIZES = (100, 300, 1000)
@@ -225,13 +226,9 @@ def pretrain(
             f"{budget.n_epochs}, validation loss {epoch.validation_loss:.2f}",
         )
         found = retrieval(*epoch.watched, batch)
-        use = {f"r2_{split}": np.nan for split in splits(pairs)}
+        use = dict.fromkeys(_uses(pairs), np.nan)
         if epoch.number in looks:
-            joined = np.concatenate(encoders.embed(pairs.labelled), axis=1)
-            use = {
-                f"r2_{cell.split}": _readout(pairs, joined, cell, budget)
-                for cell in {c.split: c for c in plan_cells(pairs, seed)}.values()
-            }
+            use |= _use(pairs, encoders, seed, budget)
         rows.append(
             {
                 "epoch": epoch.number,
@@ -257,6 +254,25 @@ def pretrain(
             views[kind] = encoders.embed(np.arange(len(pairs)))[0]
         facts += _read_fact(name, values, views, seed)
     return Start(untrained, pretrained, {"epochs": rows, "facts": facts})
+
+
+def _uses(pairs: Pairs) -> list[str]:
+    """Return the columns of what is read out: of both embeddings, and of each alone."""
+    return [f"r2_{split}{of}" for split in splits(pairs) for of in PARTS]
+
+
+def _use(
+    pairs: Pairs, encoders: TwoEncoders, seed: int, budget: Budget
+) -> dict[str, float]:
+    """Return the R2 that is read out with the most labels."""
+    first, second = encoders.embed(pairs.labelled)
+    both = np.concatenate([first, second], axis=1)
+    most = {cell.split: cell for cell in plan_cells(pairs, seed)}
+    return {
+        f"r2_{split}{of}": _readout(pairs, X, cell, budget)
+        for split, cell in most.items()
+        for of, X in zip(PARTS, (both, first, second), strict=True)
+    }
 
 
 def _ridge(X: Floats, y: Floats, train: Rows, test: Rows) -> Floats:
@@ -411,3 +427,30 @@ def compare(scores: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
     table = of_seeds.agg(gain="mean", lowest="min", highest="max")
     share = (wide[model] > wide[other]).groupby(keys, sort=False).mean()
     return table.assign(better=share).reset_index()
+
+
+def by_view(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return what is read out of both encoders and of each alone, before and after.
+
+    Parameters
+    ----------
+    epochs : DataFrame
+        Of `study_pairs`.
+
+    Returns
+    -------
+    DataFrame
+        data, split, of ("both", "first" or "second"); untrained and pretrained (R2,
+        means over the seeds), better (share of seeds with a gain).
+    """
+    columns = [name for name in epochs if name.startswith("r2_")]
+    ends = epochs[epochs["epoch"].isin([0, epochs["epoch"].max()])]
+    long = ends.melt(["data", "seed", "epoch"], columns, "column", "r2").dropna()
+    parts = long["column"].str.split("_", expand=True).reindex(columns=[1, 2])
+    long["split"], long["of"] = parts[1], parts[2].fillna("both")
+    keys = ["data", "split", "of"]
+    wide = long.pivot_table("r2", [*keys, "seed"], "epoch", sort=False)
+    wide.columns = ["untrained", "pretrained"]
+    is_better = wide["pretrained"] > wide["untrained"]
+    of_seeds = wide.assign(better=is_better).groupby(keys, sort=False)
+    return of_seeds.mean().reset_index()
