@@ -1,6 +1,8 @@
 """Repeated studies, and how sure their results are over samples and over sites."""
 
 import math
+import threading
+import warnings
 from dataclasses import replace
 from itertools import product
 
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
 
 from soilnb.baselines import fit_plsr
 from soilnb.cnn import SMALL
@@ -101,6 +104,31 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane, monkeypat
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])
     assert [path.name for path in file.parent.iterdir()] == ["skane.parquet"]
+
+
+def test_a_warning_that_one_case_ignores_is_ignored_in_all(
+    tmp_path, skane, monkeypatch, recwarn
+):
+    """What a thread ignores ends with the `catch_warnings` of another thread."""
+    monkeypatch.setattr(repeats_module, "AT_ONCE", 2)
+    begun, inside, ended = (threading.Event() for _ in range(3))
+
+    def fit(study):
+        is_first = study.seed == 1
+        assert is_first or begun.wait(60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            (begun if is_first else inside).set()
+            if is_first:
+                assert inside.wait(60)
+            else:
+                assert ended.wait(60)
+                warnings.warn("at its bound", ConvergenceWarning, stacklevel=1)
+        ended.set()
+        return Fitter()(study)
+
+    run(tmp_path / "skane.parquet", skane, fit, cases=CASES[:2])
+    assert not [one for one in recwarn if one.category is ConvergenceWarning]
 
 
 def test_cases_of_a_site_have_a_curve_where_it_is_large_enough(skane, monkeypatch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 from dask.system import CPU_COUNT
+from sklearn.exceptions import ConvergenceWarning
 
 from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
@@ -216,19 +218,23 @@ def repeat(
     waiting = [case for case in wanted if case not in finished]
     study.samples("global")  # its spectra are made once for all cases
     pool = ThreadPoolExecutor(AT_ONCE)
-    try:
-        running = {
-            pool.submit(_fit_case, case, study, fit, profile): case for case in waiting
-        }
-        for number, future in enumerate(as_completed(running), start=1):
-            case, table = running[future], future.result()
-            if table is not None:
-                finished[case] = table
-                _write_finished(file, finished, text)
-            if progress is not None:
-                progress(number, len(waiting), _words(case))
-    finally:  # also Ctrl-C
-        pool.shutdown(wait=False, cancel_futures=True)
+    with warnings.catch_warnings():
+        # For all threads: a model that ignores it by itself ends that of the others.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            running = {
+                pool.submit(_fit_case, case, study, fit, profile): case
+                for case in waiting
+            }
+            for number, future in enumerate(as_completed(running), start=1):
+                case, table = running[future], future.result()
+                if table is not None:
+                    finished[case] = table
+                    _write_finished(file, finished, text)
+                if progress is not None:
+                    progress(number, len(waiting), _words(case))
+        finally:  # also Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
     tables = [finished[case] for case in wanted if case in finished]
     if not tables:
         msg = "'cases' must hold one whose samples differ in SOC, got none."
