@@ -102,8 +102,8 @@ def _near_pairs(values: Floats) -> npt.NDArray[np.intp]:
 
     In the order of the column that varies most, rows that are near are not far apart.
     """
-    order = np.argsort(values[:, values.std(axis=0).argmax()], kind="stable")
     by_spread = np.argsort(-values.std(axis=0), kind="stable")
+    order = np.argsort(values[:, by_spread[0]], kind="stable")
     values = np.ascontiguousarray(values[order][:, by_spread])
     none = np.empty((0, 2), np.intp)
     n_pairs = _find_pairs(values, SAME_REFLECTANCE, none, _MAX_PAIRS)

@@ -68,7 +68,7 @@ def select_rows(
         seed=study.seed,
         **options,
     )
-    n_rows = len(study.library if library == "global" else study.country_rows)
+    n_rows = study.n_rows(library)
     if len(y) == n_rows:
         return found
     drawn = study.draw(n_rows, len(y))
@@ -144,7 +144,7 @@ def library_network(
     CrossValidation
         Its `seconds` are those of the training, whenever that was.
     """
-    n_rows = len(study.library if library == "global" else study.country_rows)
+    n_rows = study.n_rows(library)
     if min(n_rows, n_library or n_rows) > LARGE_LIBRARY:
         architecture = replace(architecture, batch_size=128, patience=10)
     how: dict[str, Any] = {"max_epochs": max_epochs, "n_library": n_library}

@@ -183,6 +183,10 @@ class Study:
         y = self.library.soc if rows is None else self.library.soc[rows]
         return Samples(self.spectra(rows), y, folds)  # type: ignore[arg-type]
 
+    def n_rows(self, library: str) -> int:
+        """Return the number of rows of "global" or "country"; 0 of one not there."""
+        return len(self.library if library == "global" else self.country_rows)
+
     def check_has(self, library: str) -> None:
         """Raise ValueError where the study has no such library."""
         check_choice(library, "library", LIBRARIES)

@@ -176,7 +176,7 @@ def _kept_study(job: Job, keep: Path) -> Path:
 def _check_components(study: Study, values: dict[str, Any]) -> None:
     """Raise where RS-LOCAL could not fit so many components."""
     for library in ("global", "country"):
-        n_rows = len(study.library if library == "global" else study.country_rows)
+        n_rows = study.n_rows(library)
         if n_rows:
             size = selection_size(n_rows, values["n_selected"])
             most = min(size - 1, len(study.wavelengths))
