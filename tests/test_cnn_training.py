@@ -30,7 +30,7 @@ from soilnb.cnn.folds import (
     make_folds,
 )
 from soilnb.cnn.layers import drop
-from soilnb.cnn.stack import MOST_IDLE, _idle
+from soilnb.cnn.stack import MOST_IDLE, FoldStack, _idle
 from soilnb.cnn.training import _Run
 
 
@@ -225,6 +225,35 @@ def test_a_stack_that_has_trained_trains_others_as_a_new_one():
         np.testing.assert_array_equal(one, other)
 
 
+def test_folds_that_have_stopped_leave_and_the_others_train_the_same(monkeypatch):
+    X, y = planted(60, seed=3)
+    fc = (FCBlock(6, dropout=0.4),)
+    patient = replace(FULL, conv=FULL.conv[:1], fc=fc, patience=5, epochs=60)
+    sizes = []
+    train = FoldStack.train
+    monkeypatch.setattr(
+        FoldStack,
+        "train",
+        lambda self, rows: sizes.append(rows.shape[2]) or train(self, rows),
+    )
+    leaving = cross_validate(patient, X, y, np.arange(60) % 6)
+    assert set(sizes) >= {6, 3}
+    monkeypatch.setattr(
+        _Run, "_leaving", lambda _, stopped, n: np.full(6, stopped.all() or n == 60)
+    )
+    sizes.clear()
+    staying = cross_validate(patient, X, y, np.arange(60) % 6)
+    assert set(sizes) == {6}
+    assert len(set(leaving.best_epoch)) > 1
+    np.testing.assert_array_equal(leaving.best_epoch, staying.best_epoch)
+    near = {"rtol": 1e-5, "atol": 1e-6}  # the ends of arrays round in another way
+    np.testing.assert_allclose(leaving.history, staying.history, **near)
+    np.testing.assert_allclose(leaving.out_of_fold, staying.out_of_fold, **near)
+    for one, other in zip(leaving.trained, staying.trained, strict=True):
+        for weight, same in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(weight, same, **near)
+
+
 def test_few_stacks_wait_for_another_training():
     X, y = planted(12)
     for n_nodes in range(2, MOST_IDLE + 4):
@@ -312,7 +341,7 @@ def test_a_search_of_many_architectures_does_not_fill_the_memory(activation):
     second = ConvBlock(2, 3, activation=activation, batch_normalisation=True)
     tiny = Architecture(conv=(first, second), fc=(FCBlock(2, activation),))
     stack = _Run(tiny, X.shape[1], X, y, None, 1, 1, None, None)._make_stack(parts)
-    graph = weakref.ref(stack._train.graph)
+    graph = weakref.ref(stack.graph().graph)
     del stack
     gc.collect()
     assert graph() is None

@@ -120,7 +120,11 @@ class Optimiser:
     """An optimiser and what it remembers of the weights it changes, of one dtype."""
 
     def __init__(
-        self, name: str, learning_rate: float, weights: Sequence[tf.Variable]
+        self,
+        name: str,
+        learning_rate: float,
+        weights: Sequence[tf.Variable],
+        make: Callable[[tf.Tensor], tf.Variable] = tf.Variable,
     ) -> None:
         self.n_taken = tf.Variable(0, dtype=tf.int64)  # GPUs do not count in int32
         self._rule = _RULES[name]
@@ -128,7 +132,7 @@ class Optimiser:
         self._rate = tf.constant(learning_rate, weights[0].dtype)
         self._warm_up = tf.Variable(tf.ones_like(self._rate))
         self._slots = [
-            [tf.Variable(tf.zeros_like(weight)) for _ in range(N_SLOTS[name])]
+            [make(tf.zeros_like(weight)) for _ in range(N_SLOTS[name])]
             for weight in weights
         ]
 
@@ -136,8 +140,14 @@ class Optimiser:
         """Forget all steps."""
         self.n_taken.assign(0)
         self._warm_up.assign(tf.ones_like(self._rate))
-        for slot in (slot for slots in self._slots for slot in slots):
-            slot.assign(tf.zeros_like(slot))
+        for weight, slots in zip(self._weights, self._slots, strict=True):
+            for slot in slots:
+                slot.assign(tf.zeros_like(weight))
+
+    @property
+    def slots(self) -> list[tf.Variable]:
+        """What is remembered of each weight."""
+        return [slot for slots in self._slots for slot in slots]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         """Take one step; one gradient per weight."""

@@ -254,21 +254,48 @@ class _Run:
     ) -> list[TrainedFold]:
         """Train one group until the last epoch or until all its folds have stopped."""
         stack = self._make_stack(group)
-        y_sd = np.array([fold.scaling.y_sd for fold in group])
         shufflers = [generator(self.seed, fold.position, SHUFFLE) for fold in group]
         history = np.empty((0, len(group)))
-        while len(history) < self.n_epochs and not stack.all_stopped:
+        trained = []
+        live = list(range(len(group)))  # places in the group of what is in the stack
+        while live:
             n_epochs = min(CHUNK_EPOCHS, self.n_epochs - len(history))
-            rows = self._rows(group, shufflers, n_epochs)
-            history = np.concatenate([history, stack.train(rows) * y_sd])
+            rows = self._rows([(group[i], shufflers[i]) for i in live], n_epochs)
+            chunk = np.full((n_epochs, len(group)), np.nan)
+            chunk[:, live] = stack.train(rows)
+            chunk *= [fold.scaling.y_sd for fold in group]
+            history = np.concatenate([history, chunk])
             lowest = float(np.fmin.reduce(history, axis=0).mean())
             if self.prune is not None and self.prune(len(history), lowest):
                 self.n_epochs = len(history)
-            done = self.n_epochs if stack.all_stopped else len(history)
+            leaving = self._leaving(stack.stopped, len(history))
+            done = self.n_epochs if leaving.all() else len(history)
             report(done, f"epoch {len(history)}, validation RMSE {lowest:.3g}")
-        trained = _collect(stack, group, history)
+            if not leaving.any():
+                continue
+            left = stack.take_out(leaving, [group[i].held_out for i in live])
+            places = [i for i, gone in zip(live, leaving, strict=True) if gone]
+            for i, (weights, predicted, diverged) in zip(places, left, strict=True):
+                past = history[:, i]
+                one = TrainedFold(group[i], weights, past, predicted, diverged)
+                trained.append(one)
+            live = [i for i in live if i not in places]
         end_stack(stack)
         return trained
+
+    def _leaving(
+        self, stopped: npt.NDArray[np.bool_], n_done: int
+    ) -> npt.NDArray[np.bool_]:
+        """Return which folds leave the stack: all at the end, half when these stop."""
+        if stopped.all() or n_done == self.n_epochs:
+            return np.full_like(stopped, True)
+        half = -(-len(stopped) // 2)
+        n_frozen = self.start.n_frozen if self.start else 0
+        # TensorFlow's own convolutions round in another way beside fewer folds.
+        has_native = len(self.architecture.conv) > max(1, n_frozen)
+        if has_native or stopped.sum() < half:
+            return np.full_like(stopped, False)
+        return stopped & (np.cumsum(stopped) <= half)
 
     def _give_back(self, n_folds: int) -> None:
         """Free a group's weights now, if they are many: their graph holds them."""
@@ -307,40 +334,15 @@ class _Run:
         return initial_weights(self.architecture, self.n_wavelengths, rng)
 
     def _rows(
-        self,
-        group: Sequence[Fold],
-        shufflers: Sequence[np.random.Generator],
-        n_epochs: int,
+        self, folds: Sequence[tuple[Fold, np.random.Generator]], n_epochs: int
     ) -> npt.NDArray[np.int32]:
         """Return the training rows of some epochs (epochs, steps, K, B)."""
-        batch_size = self.architecture.batch_size
+        size = self.architecture.batch_size
         rows = [
-            [
-                epoch_rows(fold, batch_size, rng)
-                for fold, rng in zip(group, shufflers, strict=True)
-            ]
+            [epoch_rows(fold, size, rng) for fold, rng in folds]
             for _ in range(n_epochs)
         ]
         return np.array(rows).transpose(0, 2, 1, 3)
-
-
-def _collect(
-    stack: FoldStack, group: Sequence[Fold], history: npt.NDArray[np.float64]
-) -> list[TrainedFold]:
-    """Return what a stack has learned, fold by fold."""
-    predicted = stack.predict_best([fold.held_out for fold in group])
-    best = stack.read_weights()
-    diverged = stack.diverged
-    return [
-        TrainedFold(
-            fold,
-            [weight[place] for weight in best],
-            history[:, place],
-            predicted[place],
-            bool(diverged[place]),
-        )
-        for place, fold in enumerate(group)
-    ]
 
 
 def collect_result(
