@@ -29,6 +29,7 @@ from soilnb.study import (
     smallest_p,
     unseen,
 )
+from soilnb.study import nested as nested_module
 from soilnb.study import repeats as repeats_module
 
 CASES = [
@@ -79,7 +80,7 @@ def test_every_case_and_method_has_its_predictions_and_scores(tmp_path, skane):
 
 
 def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane, monkeypatch):
-    monkeypatch.setattr(repeats_module, "AT_ONCE", 1)
+    monkeypatch.setattr(nested_module, "AT_ONCE", 1)
     file = tmp_path / "new folder" / "skane.parquet"
     first = Fitter(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
@@ -99,7 +100,7 @@ def test_interrupted_repeats_go_on_and_repeat_nothing(tmp_path, skane, monkeypat
     again = run(file, skane, third)
     assert third.studies == []
     pd.testing.assert_frame_equal(again[1], predictions)
-    monkeypatch.setattr(repeats_module, "AT_ONCE", 3)  # in whatever order
+    monkeypatch.setattr(nested_module, "AT_ONCE", 3)  # in whatever order
     whole = run(tmp_path / "whole.parquet", skane, Fitter())
     columns = [name for name in scores if name != "seconds"]
     pd.testing.assert_frame_equal(scores[columns], whole[0][columns])
@@ -110,7 +111,7 @@ def test_a_warning_that_one_case_ignores_is_ignored_in_all(
     tmp_path, skane, monkeypatch, recwarn
 ):
     """What a thread ignores ends with the `catch_warnings` of another thread."""
-    monkeypatch.setattr(repeats_module, "AT_ONCE", 2)
+    monkeypatch.setattr(nested_module, "AT_ONCE", 2)
     begun, inside, ended = (threading.Event() for _ in range(3))
 
     def fit(study):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +31,17 @@ from soilnb.cnn.folds import (
     initial_weights,
     make_folds,
 )
-from soilnb.cnn.memory import folds_at_once, weight_bytes
+from soilnb.cnn.memory import fold_bytes, folds_at_once, weight_bytes
 from soilnb.cnn.network import DTYPES
 from soilnb.cnn.result import CrossValidation, TrainedFold
 from soilnb.cnn.shapes import check_fit
 from soilnb.cnn.stack import FoldStack, begin_stack, end_stack
 
 CHUNK_EPOCHS = 10  # epochs between two looks at early stopping and two reports
+ALONE_BYTES = 1e9  # of a training that no other large one of the process runs beside
 LARGE_BYTES = 100e6  # of a group of folds: not left to Python's own next collection
+
+_turn = threading.Lock()
 
 Progress = Callable[[int, int, str], object]
 Prune = Callable[[int, float], bool]
@@ -175,18 +180,21 @@ def train_folds(
 ) -> list[TrainedFold]:
     """Train a network per fold; with `start`, on what its frozen blocks put out."""
     n_wavelengths = n_wavelengths or X.shape[1]
-    n_at_once = folds_at_once(
-        architecture,
-        n_wavelengths,
-        len(parts),
-        dtype=X.dtype.name,
-        memory_bytes=memory_bytes,
-    )
     n_epochs = min(architecture.epochs, max_epochs or architecture.epochs)
     run = _Run(
         architecture, n_wavelengths, X, y, start, seed, n_epochs, prune, progress
     )
-    return run.train(_groups(parts, architecture.batch_size, n_at_once))
+    n_bytes = fold_bytes(architecture, n_wavelengths, dtype=X.dtype.name) * len(parts)
+    # Large ones of several threads train in turn: each may take what memory is free.
+    with _turn if n_bytes > ALONE_BYTES else contextlib.nullcontext():
+        n_at_once = folds_at_once(
+            architecture,
+            n_wavelengths,
+            len(parts),
+            dtype=X.dtype.name,
+            memory_bytes=memory_bytes,
+        )
+        return run.train(_groups(parts, architecture.batch_size, n_at_once))
 
 
 def check_samples(

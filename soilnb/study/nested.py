@@ -7,7 +7,9 @@ stopping. The same models predict the test samples, so that nothing is trained a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from dask.system import CPU_COUNT
 from sklearn.dummy import DummyRegressor
 
 from soilnb import cnn
@@ -40,6 +43,17 @@ Progress = Callable[[int, int, str], object]
 # Rows of a library among which each fold selects: ten searches of a million would take
 # longer than all else together.
 NESTED_MOST = 100_000
+AT_ONCE = min(4, CPU_COUNT)  # trainings side by side: a small network keeps one core
+
+
+@contextlib.contextmanager
+def side_by_side() -> Iterator[ThreadPoolExecutor]:
+    """Yield threads; what still waits at an error or Ctrl-C is not begun."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def parse(candidate: str) -> tuple[str, str]:
@@ -47,6 +61,8 @@ def parse(candidate: str) -> tuple[str, str]:
     kind, _, library = candidate.rpartition("_")
     return (kind, library) if library in LIBRARIES else (candidate, "")
 
+
+SELECTING = ("dtl_i", "dtl_ir")  # train on library rows, too
 
 # Plain candidates: how each is fitted on a study, given the rows that were selected.
 PLAIN: dict[str, Callable[[Study, npt.NDArray[np.intp]], Any]] = {
@@ -139,14 +155,23 @@ class Nest:
 
     def predict(self, candidates: Sequence[str]) -> Nested:
         """Return the predictions of all candidates."""
-        kinds = [parse(candidate) for candidate in candidates]
-        trained = [one for one in kinds if one[0] not in PLAIN]
-        selecting = {library for kind, library in kinds if kind in ("dtl_i", "dtl_ir")}
-        selecting |= {"global"} if "plsr_rs_local" in candidates else set()
-        self._total = len(self.inner) * len(selecting)
-        self._total += sum(self._n_trainings(*one) for one in trained)
-        self._total += len(kinds) - len(trained)
-        found = {name: self._predict(name, *parse(name)) for name in candidates}
+        kinds = {name: parse(name) for name in candidates if name not in PLAIN}
+        plain = [name for name in candidates if name in PLAIN]
+        selecting = {library for kind, library in kinds.values() if kind in SELECTING}
+        selecting |= {"global"} if "plsr_rs_local" in plain else set()
+        n_steps = {name: self._n_trainings(*kinds[name]) for name in kinds}
+        self._total = len(self.inner) * len(selecting) + sum(n_steps.values())
+        self._total += len(plain)
+        for library in sorted(selecting):  # once for all candidates
+            self._localised(library)
+        found = {name: self._fit_plain(name) for name in plain}
+        with side_by_side() as threads:
+            running = {threads.submit(self._predict, n, *kinds[n]): n for n in kinds}
+            for future in as_completed(running):
+                name = running[future]
+                found[name] = future.result()
+                self._tell(name, n_steps[name])
+        found = {name: found[name] for name in candidates}
         n_local = len(self.study.local)
         own = np.searchsorted(self.numbers, self.study.local_folds), np.arange(n_local)
         local = {name: predicted[own] for name, predicted in found.items()}
@@ -156,9 +181,7 @@ class Nest:
     def _predict(
         self, candidate: str, kind: str, library: str
     ) -> npt.NDArray[np.float64]:
-        """Return what one candidate predicts for local and test samples, by fold."""
-        if candidate in PLAIN:
-            return self._fit_plain(candidate)
+        """Return what networks predict for local and test samples, by fold."""
         rows = self._local if kind in ("local", "dtl_r") else self._localised(library)
         if kind in ("local", "dtl_i"):
             return self._train(candidate, rows)
@@ -185,9 +208,9 @@ class Nest:
             return 1
         return len(self._architecture(library).blocks) + 1
 
-    def _tell(self, text: str) -> None:
-        """Count one step and tell."""
-        self._done += 1
+    def _tell(self, text: str, n_steps: int = 1) -> None:
+        """Count steps and tell."""
+        self._done += n_steps
         if self.progress is not None:
             self.progress(self._done, self._total, text)
 
@@ -277,7 +300,6 @@ class Nest:
             seed=self.study.seed,
             max_epochs=self.max_epochs,
         )
-        self._tell(candidate)
         return self._outcome(trained)[1]
 
     def _retrain(
@@ -291,7 +313,6 @@ class Nest:
         for n_frozen in range(self._n_trainings(*parse(candidate))):
             trained = self._retrain_after(n_frozen, library, bases, rows)
             outcomes.append(self._outcome(trained))
-            self._tell(f"{candidate}, {n_frozen} layers frozen")
         watched, predicted = map(np.array, zip(*outcomes, strict=True))
         return predicted[watched.argmin(axis=0), np.arange(len(self.numbers))]
 

@@ -9,13 +9,12 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dask.system import CPU_COUNT
 from sklearn.exceptions import ConvergenceWarning
 
 from soilnb._files import replacing
@@ -24,6 +23,7 @@ from soilnb.cnn import Architecture
 from soilnb.metrics import evaluate
 from soilnb.study.blend import blend
 from soilnb.study.models import fit_models
+from soilnb.study.nested import side_by_side
 from soilnb.study.networks import library_networks
 from soilnb.study.prepared import Study
 from soilnb.study.recommend import BLENDED, CANDIDATES, choose, nested_predictions
@@ -33,7 +33,6 @@ from soilnb.study.split import N_TEST_MIN, ConstantSocError
 KINDS = ("seeds", "random_splits", "learning_curve")
 CURVE_N_LOCAL = 50  # split of a learning curve, of which fewer samples are used
 CURVE_SITE_MIN = 90  # samples of a site that is worth a learning curve
-AT_ONCE = min(4, CPU_COUNT)  # cases side by side: a small network keeps one core busy
 
 Progress = Callable[[int, int, str], object]
 
@@ -217,24 +216,20 @@ def repeat(
             _check_same_study(case, case.of(study), finished[case], file)
     waiting = [case for case in wanted if case not in finished]
     study.samples("global")  # its spectra are made once for all cases
-    pool = ThreadPoolExecutor(AT_ONCE)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), side_by_side() as threads:
         # For all threads: a model that ignores it by itself ends that of the others.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        try:
-            running = {
-                pool.submit(_fit_case, case, study, fit, profile): case
-                for case in waiting
-            }
-            for number, future in enumerate(as_completed(running), start=1):
-                case, table = running[future], future.result()
-                if table is not None:
-                    finished[case] = table
-                    _write_finished(file, finished, text)
-                if progress is not None:
-                    progress(number, len(waiting), _words(case))
-        finally:  # also Ctrl-C
-            pool.shutdown(wait=False, cancel_futures=True)
+        running = {
+            threads.submit(_fit_case, case, study, fit, profile): case
+            for case in waiting
+        }
+        for number, future in enumerate(as_completed(running), start=1):
+            case, table = running[future], future.result()
+            if table is not None:
+                finished[case] = table
+                _write_finished(file, finished, text)
+            if progress is not None:
+                progress(number, len(waiting), _words(case))
     tables = [finished[case] for case in wanted if case in finished]
     if not tables:
         msg = "'cases' must hold one whose samples differ in SOC, got none."
