@@ -1,7 +1,4 @@
-"""A farm's answer on two pages of paper, and its samples for a map program.
-
-The words are in `report.html` beside this file; here are the numbers they need.
-"""
+"""A farm's answer on two pages of paper, and its samples for a map program."""
 
 from __future__ import annotations
 
@@ -79,17 +76,14 @@ def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
     table = estimates.reindex(columns=[*dict.fromkeys([*estimates, *degrees])])
     known = table.dropna(subset=degrees)
     rows = known.drop(columns=degrees).to_json(orient="records", double_precision=15)
+    points = known[degrees].astype(float).to_numpy().tolist()
     features = [
         {
             "type": "Feature",
-            "geometry": {"type": "Point", "coordinates": place},
+            "geometry": {"type": "Point", "coordinates": point},
             "properties": row,
         }
-        for place, row in zip(
-            known[degrees].astype(float).to_numpy().tolist(),
-            json.loads(rows),
-            strict=True,
-        )
+        for point, row in zip(points, json.loads(rows), strict=True)
     ]
     collection = {"type": "FeatureCollection", "features": features}
     with replacing(file) as partial:
@@ -99,15 +93,10 @@ def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
 
 def _template() -> jinja2.Template:
     """Return the page to be filled; whatever is filled in is escaped."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
     environment.tests["known"] = pd.notna
-    environment.filters["number"] = _number
-    environment.filters["plain"] = "{:g}".format
+    environment.filters |= {"number": _number, "plain": "{:g}".format}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -141,12 +130,10 @@ def _counts(estimates: pd.DataFrame) -> dict[str, Any]:
 def _blend(weights: pd.DataFrame) -> dict[str, Any]:
     """Return the candidates by weight and what letters mean."""
     ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
-    candidates = methods.labelled(ordered).to_dict("records")
-    words = set(
-        re.findall(r"[A-Z-]{2,}", " ".join(methods.labelled(ordered).candidate))
-    )
+    named = methods.labelled(ordered)
+    words = set(re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])))
     return {
-        "candidates": candidates,
+        "candidates": named.to_dict("records"),
         "abbreviations": {k: v for k, v in ABBREVIATIONS.items() if k in words},
     }
 
@@ -166,17 +153,12 @@ def _figures(
 
 def _inline(figure: Figure) -> str:
     """Return a figure as the address of an image that holds it; close it."""
-    kind, options = "svg+xml", {"format": "svg", "metadata": {"Date": None}}
+    svg: dict[str, Any] = {"metadata": {"Date": None}}
     with mpl.rc_context({"svg.hashsalt": "soilnb"}):  # the same figure, the same file
-        content = _saved(figure, **options)
-    if len(content) > MAX_SVG:
-        kind, content = "png", _saved(figure, format="png", dpi=150)
+        for kind, options in (("svg+xml", svg), ("png", {"dpi": 150})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind[:3], bbox_inches="tight", **options)
+            if len(content := stream.getvalue()) <= MAX_SVG:
+                break
     plt.close(figure)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _saved(figure: Figure, **options: Any) -> bytes:
-    """Return the content of the file of a figure."""
-    stream = io.BytesIO()
-    figure.savefig(stream, bbox_inches="tight", **options)
-    return stream.getvalue()

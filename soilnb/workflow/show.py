@@ -1,8 +1,4 @@
-"""What a notebook shows: figures with alt text, tables, sentences, progress.
-
-The same calls serve JupyterLab and the book: a figure's alt text and caption travel
-in the output's metadata and become the book's when the page is staged.
-"""
+"""What a notebook shows: figures with alt text, tables, sentences, progress."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""One step: what a notebook is given and where it leaves its results.
-
-Results are written to a hidden folder beside their place and moved there whole when
-the step finishes, so a reader never meets half of them.
-"""
+"""One step: what a notebook is given and where it leaves its results."""
 
 from __future__ import annotations
 
@@ -56,7 +52,10 @@ _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 @dataclass
 class Step:
-    """A running step: its name, all its parameters, all that its results depend on."""
+    """A running step: its name, all its parameters, all that its results depend on.
+
+    Results are written beside their place and moved there whole when it finishes.
+    """
 
     name: str
     values: dict[str, Any]
@@ -113,8 +112,7 @@ class Step:
         """Return where long work is kept, so that an interrupted run goes on.
 
         `settings` (plain values, arrays, architectures) are all that it depends on
-        beside the study and the `code`, the parts of the package that compute it:
-        others begin anew, other figures and plumbing do not.
+        beside the study and the `code`, the parts of the package that compute it.
         """
 
         def plain(value: Any) -> Any:
@@ -125,8 +123,7 @@ class Step:
         code = digest_code(*{*code.split(), *rests_on})
         of_site = STEPS[self.name].site
         data = self.study.fingerprint if of_site else self.facts["data"]
-        parts = [*settings, data, code]
-        text = json.dumps(parts, sort_keys=True, default=plain)
+        text = json.dumps([*settings, data, code], sort_keys=True, default=plain)
         return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
 
     def table(
@@ -197,10 +194,12 @@ class Step:
             scores.to_csv(self.folder / "scores.csv", index=False)
         if predictions is not None:
             predictions.to_parquet(self.folder / "predictions.parquet", index=False)
-        seconds = round(time.perf_counter() - self.start, 1)
-        study = self.study.fingerprint if STEPS[self.name].site else ""
-        n_test = len(self.study.test) if study else 0
-        made = {"study": study, "n_test": n_test, "seconds": seconds}
+        of_site = STEPS[self.name].site
+        made = {
+            "study": self.study.fingerprint if of_site else "",
+            "n_test": len(self.study.test) if of_site else 0,
+            "seconds": round(time.perf_counter() - self.start, 1),
+        }
         write_stamp(self.folder, self.facts | made)
         merges, merged = by_role("merges"), self.place.with_name("scores.csv")
         if self.name in (*STEPS[merges].reads, merges):
@@ -212,8 +211,7 @@ class Step:
         if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
             lock.close()
         for key, value in numbers.items():
-            plain = value.item() if isinstance(value, np.generic) else value
-            show.glue(key, plain)
+            show.glue(key, value.item() if isinstance(value, np.generic) else value)
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
@@ -245,7 +243,8 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     step.facts = expected(name, step.values)
     if needs_site:
         _check_upstream(step)
-        if entry.tests and not len(step.study.test):  # refuses unusable data, too
+        n_test = len(step.study.test)  # refuses unusable data, too
+        if entry.tests and not n_test:
             msg = (
                 f"{name} cannot run: it scores on test samples, and 'site' "
                 f"{step.study.site.name!r} has {len(step.study.local)} measured ones, "
@@ -253,7 +252,6 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
                 "estimates the others."
             )
             raise ValueError(msg)
-        _ = step.study
     check_writable(step.place.parent)
     step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)
@@ -267,28 +265,23 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
 def _check_upstream(step: Step) -> None:
     """Raise where an earlier step is missing or belongs to another study."""
     needs = STEPS[step.name].reads
-    if not needs:
-        return
     values, folder = step.values, step.place.parent
-    own = {
-        k: v for k, v in values.items() if k in (*_SHARED, "site", "library", "results")
-    }
+    shared = {key: values[key] for key in _SHARED if key in values}
+    own = shared | {key: values[key] for key in ("site", "library", "results")}
     problem = find_mismatch(folder, needs)
+    made = read_stamp(folder / needs[0]) if needs else step.facts
+    if not problem and made["data"] != step.facts["data"]:
+        problem = needs[0], f"{needs[0]} was made from other data"
     if problem:
         again = f"Run it: {run_command(problem[0], own)}"
         msg = f"{step.name} cannot run: {problem[1]}. {again}"
         raise ValueError(msg)
-    first = needs[0]
-    if read_stamp(folder / first)["data"] != step.facts["data"]:
-        again = f"Run it: {run_command(first, own)}"
-        msg = f"{step.name} cannot run: {first} was made from other data. {again}"
-        raise ValueError(msg)
     for earlier in needs:
         found = read_stamp(folder / earlier)["parameters"]
-        for key in _SHARED:
-            if key in values and found.get(key, values[key]) != values[key]:
+        for key, value in shared.items():
+            if found.get(key, value) != value:
                 msg = (
-                    f"{key!r} is {values[key]!r}, but the results of {earlier} were "
+                    f"{key!r} is {value!r}, but the results of {earlier} were "
                     f"made with {found[key]!r}. Run it: {run_command('all', own)}"
                 )
                 raise ValueError(msg)
