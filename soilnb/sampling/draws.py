@@ -28,9 +28,10 @@ def draw_from_strata(
     Parameters
     ----------
     strata : array-like of int, shape (n_population,)
-        Stratum of each member, as of `make_strata`.
+        Stratum of each member, as of `make_strata`, with two members at least.
     n_drawn : array-like of int, shape (n_strata,)
-        How many to draw of each, by increasing stratum, as of `allocate`.
+        How many to draw of each, by increasing stratum, as of `allocate`; a ValueError
+        if a stratum gets more than it has.
     seed : int, default 1
         Seed of the draw, at least 0.
 
@@ -40,13 +41,6 @@ def draw_from_strata(
         One row per drawn member, in the order to measure: row (from 0), order (from 1),
         stratum and inclusion_probability, n_h / N_h. All strata come once, in random
         order, then each in proportion: who stops early has seen every stratum.
-
-    Raises
-    ------
-    TypeError
-        If `seed` is not a whole number.
-    ValueError
-        If a stratum has fewer than two candidates or gets more than it has.
 
     Examples
     --------
@@ -96,16 +90,9 @@ class Draw:
     certain : array-like of int, shape (c,), optional
         Rows that were measured for another reason than the draw, known by value.
     design : str, default "unknown"
-        "stratified", "random", "kennard_stone" or "unknown".
-
-    Raises
-    ------
-    TypeError
-        If rows or strata are not whole numbers.
-    ValueError
-        If a row is out of range or given twice, a stratum has no drawn row or more
-        than its size, the sizes and `certain` do not add up to `n_population`, or
-        `design` is unknown.
+        "stratified", "random", "kennard_stone" or "unknown". A ValueError if a row is
+        given twice, a stratum has no drawn row or more than its size, or the sizes and
+        `certain` do not add up to `n_population`.
 
     Notes
     -----
@@ -231,9 +218,8 @@ class Drawn(NamedTuple):
 
     def covariance(self, first: Floats, second: Floats) -> float:
         """Return the covariance of two stratified means, over draws."""
-        products = (first - self._means(first)[self.places]) * (
-            second - self._means(second)[self.places]
-        )
+        first, second = (v - self._means(v)[self.places] for v in (first, second))
+        products = first * second
         within = np.bincount(self.places, products) / (self.n_drawn - 1)
         shares = self.sizes / self.sizes.sum()
         unseen = 1 - self.n_drawn / self.sizes

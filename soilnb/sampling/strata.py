@@ -34,8 +34,11 @@ def make_strata(
     by : str, default "quantiles"
         "quantiles" (classes of the prediction with as many members each), "cum_sqrt"
         (classes between equal steps of the cumulative square root of its histogram
-        [1]_: narrower where many are), "space" (compact parts, by k-means [2]_) or
-        "both" (k-means on places and prediction, each axis with a mean variance of 1).
+        (classes between equal steps of the cumulative square root of its histogram,
+        Dalenius and Hodges 1959, J. Am. Stat. Assoc. 54, 88-101: narrower where many
+        are), "space" (compact parts, by k-means: Walvoort, Brus and de Gruijter 2010,
+        Computers & Geosciences 36, 1261-1267) or "both" (k-means on places and
+        prediction, each axis with a mean variance of 1).
     seed : int, default 1
         Of k-means, at least 0.
 
@@ -43,23 +46,8 @@ def make_strata(
     -------
     ndarray of int, shape (n_population,)
         Stratum of each member, 1 to n_strata, in the order of the mean prediction
-        or, for "space", of the mean first coordinate.
-
-    Raises
-    ------
-    TypeError
-        If `n_strata` or `seed` is not a whole number.
-    ValueError
-        If what `by` needs is missing or not finite, or a stratum would be empty.
-
-    See Also
-    --------
-    soilnb.selection.spectral_strata : Strata of scans.
-
-    References
-    ----------
-    .. [1] Dalenius and Hodges (1959), J. Am. Stat. Assoc. 54, 88-101.
-    .. [2] Walvoort, Brus and de Gruijter (2010), Computers & Geosciences 36, 1261-1267.
+        or, for "space", of the mean first coordinate. A ValueError if what `by` needs
+        is missing or not finite, or a stratum would be empty.
 
     Examples
     --------
@@ -135,10 +123,8 @@ def stratum_sd(
 
     Parameters
     ----------
-    strata : array-like of int, shape (n_population,)
-        Stratum of each member.
-    prediction : array-like of shape (n_population,)
-        What a model expects.
+    strata, prediction : array-like of shape (n_population,)
+        Stratum of each member, and what a model expects.
     spread : array-like of shape (n_population,), default 0
         Standard deviation of the truth about the prediction, same unit.
 

@@ -35,26 +35,21 @@ def assess_strata(
     Parameters
     ----------
     y, strata : array-like of shape (n,)
-        Measured values, and their stratum; two of each stratum at least.
+        Measured values, and their stratum; two of each stratum at least, with a mean
+        above 0 (a ValueError if not).
     sizes : mapping of int to int
-        Candidates in each stratum.
+        Candidates in each stratum, not fewer than the measured ones.
     r2 : mapping of int to float, optional
         Of a model in each stratum, on samples that it has not seen.
-    target : float, default 20
-        Relative error that is asked for, half-width in percent of the mean.
-    level : float, default 0.95
-        Level of the interval.
+    target, level : float, default 20 and 0.95
+        Relative error that is asked for, half-width in percent of the mean, and level
+        of the interval.
 
     Returns
     -------
     DataFrame
         Index stratum: n, mean, sd, lower (the conservative estimate), relative_error
         (%), n_more (further samples to plan for) and flags, in words.
-
-    Raises
-    ------
-    ValueError
-        If a stratum has one sample, more than its size or a mean not above 0.
     """
     values, groups = check_vector(y, "y"), np.asarray(strata)
     check_rows(groups, "strata", values, "y")
@@ -103,10 +98,8 @@ def simulate_draws(
         True values, and the stratum of each; one stratum for simple draws.
     n_drawn : array-like of int, shape (n_strata,)
         Samples of each stratum, at least 2, by increasing stratum.
-    n_draws : int, default 2000
-        Number of draws.
-    level, seed
-        Level of the interval; seed of all draws.
+    n_draws, level, seed
+        Number of draws, level of the interval, seed of all draws.
 
     Returns
     -------
@@ -133,20 +126,10 @@ def simulate_draws(
 def judge_stopping(draws: pd.DataFrame, truth: float, target: float = 20.0) -> dict:
     """Return what becomes of draws, and of those at which one stops as they pass.
 
-    Parameters
-    ----------
-    draws : DataFrame
-        Of `simulate_draws`.
-    truth : float
-        The true mean.
-    target : float, default 20
-        Relative error at which a draw passes, percent.
-
-    Returns
-    -------
-    dict
-        In percent: passed, covered, covered_passed, and the mean error of the means,
-        bias and bias_passed; NaN where none passes.
+    `draws` are those of `simulate_draws`, `truth` is the true mean and `target` the
+    relative error in percent at which a draw passes. All in percent: passed, covered,
+    covered_passed, and the mean error of the means, bias and bias_passed; NaN where
+    none passes.
     """
     passed = draws[draws["relative_error"] <= target]
     return {
@@ -163,17 +146,9 @@ def describe_strata(
 ) -> pd.DataFrame:
     """Return the strata of a population whose values are all known.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n_population,)
-        True values, and the stratum of each.
-    planned_sd : array-like of shape (n_strata,)
-        What a model expects of each stratum, as of `stratum_sd`.
-
-    Returns
-    -------
-    DataFrame
-        Index stratum: size, mean, sd (divided by N_h - 1) and planned_sd.
+    `y` and `strata` (n_population,) are the true values and the stratum of each,
+    `planned_sd` (n_strata,) what a model expects, as of `stratum_sd`. The table's index
+    is stratum; columns size, mean, sd (divided by N_h - 1) and planned_sd.
     """
     groups = pd.Series(check_vector(y, "y")).groupby(np.asarray(strata))
     table = groups.agg(size="size", mean="mean", sd="std").rename_axis("stratum")
@@ -193,12 +168,10 @@ def compare_designs(
     ----------
     strata : DataFrame
         As of `describe_strata`.
-    target : float, default 20
-        Half-width that is asked for, percent of the mean.
+    target, level : float, default 20 and 0.95
+        Half-width that is asked for, percent of the mean, and level of the interval.
     at : sequence of int, default ()
         Numbers of samples whose relative error is wanted, too.
-    level : float, default 0.95
-        Level of the interval.
 
     Returns
     -------

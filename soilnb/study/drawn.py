@@ -56,7 +56,13 @@ def read_draw(
     design = design or (named[0] if named else UNKNOWN)
     drawn = np.flatnonzero(told == design) if named else local
     rows = np.intersect1d(drawn, local)
-    _check_returned(rows, drawn)
+    if len(rows) < 2:  # too few to tell anything of the spread
+        msg = (
+            "'measured' must have the SOC of at least 2 samples of the draw, got "
+            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
+            "other samples alone."
+        )
+        raise ValueError(msg)
     certain = np.setdiff1d(local, rows)
     notes = []
     if len(certain):
@@ -82,17 +88,6 @@ def read_draw(
         notes += [note for note in joined if note not in notes]
         draws.append(Draw(n_population, rows, strata, sizes, beside, design))
     return draws[0], draws[1], tuple(notes)
-
-
-def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> None:
-    """Raise where a draw has too few values to tell anything of its spread."""
-    if len(rows) < 2:
-        msg = (
-            "'measured' must have the SOC of at least 2 samples of the draw, got "
-            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
-            "other samples alone."
-        )
-        raise ValueError(msg)
 
 
 def _check_listed(listed: pd.DataFrame, design: str, study: Study) -> int:

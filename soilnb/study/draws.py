@@ -40,10 +40,8 @@ def repeat_draws(
     file : Path
         CSV file of the draws that are finished, which are not computed again: one for
         each way to predict. Made if missing.
-    level : float, default 0.9
-        Of the intervals of samples.
-    progress : callable, optional
-        Called as progress(done, total, text) after each draw.
+    level, progress : float, default 0.9, and callable, optional
+        Of the intervals of samples; called as progress(done, total, text).
 
     Returns
     -------
@@ -102,12 +100,9 @@ def _score(farm: Farm, mix: Blend, level: float) -> dict[str, Any]:
         "width": (hidden["upper"] - hidden["lower"]).mean(),
     }
     for name, prefix in (("mean", ""), ("lab", "lab_")):
-        centre, low, high = (
-            scans[f"{prefix}{end}"] for end in ("mean", "lower", "upper")
-        )
+        centre, low, high = scans[[f"{prefix}{e}" for e in ("mean", "lower", "upper")]]
+        held_mean = np.nan if np.isnan(low) else float(low <= mean <= high)
         found[f"{name}_error"] = 100 * (centre - mean) / mean
-        found[f"{name}_covered"] = (
-            np.nan if np.isnan(low) else float(low <= mean <= high)
-        )
+        found[f"{name}_covered"] = held_mean
         found[f"{name}_half_width"] = 100 * (high - centre) / mean
     return found

@@ -40,8 +40,6 @@ def conformal_size(residuals: npt.ArrayLike, *, level: float = 0.9) -> float:
     training (Lei et al. 2018, Journal of the American Statistical Association 113,
     1094-1111); infinite where n is too small.
 
-    Examples
-    --------
     >>> conformal_size([0.1, -0.4, 0.3, 0.2], level=0.5)
     0.3
     """

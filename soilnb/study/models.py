@@ -1,9 +1,4 @@
-"""The nine models of a study, all fitted with given architectures.
-
-`local` learns from the local samples alone. Each library, `global` and `country`, adds
-its own network and three ways to transfer from it: instances (DTL-I), representations
-(DTL-R) and both (DTL-IR).
-"""
+"""The nine models of a study, all fitted with given architectures."""
 
 from __future__ import annotations
 
@@ -38,13 +33,9 @@ Progress = Callable[[int, int, str], object]
 
 
 def available_models(study: Study) -> tuple[str, ...]:
-    """Return which of the nine models a study can have, in their order.
-
-    Without a country library there are five.
-    """
-    if len(study.country_rows):
-        return NINE_MODELS
-    return tuple(name for name in NINE_MODELS if not name.endswith("country"))
+    """Return which of the nine models a study can have: five without a country."""
+    has_country = len(study.country_rows) > 0
+    return tuple(n for n in NINE_MODELS if has_country or not n.endswith("country"))
 
 
 def fit_models(
@@ -62,8 +53,11 @@ def fit_models(
 ) -> Fits:
     """Fit the nine models of a study, or some of them.
 
-    As in Shen et al. (2022), `local` and DTL-R are trained on the same folds of the
-    local samples; DTL-I and DTL-IR of a library on those of the localised ones.
+    `local` learns from the local samples alone. Each library, `global` and `country`,
+    adds its own network and three ways to transfer from it: instances (DTL-I),
+    representations (DTL-R) and both (DTL-IR). As in Shen et al. (2022), `local` and
+    DTL-R are trained on the same folds of the local samples; DTL-I and DTL-IR of a
+    library on those of the localised ones.
 
     Parameters
     ----------

@@ -58,10 +58,7 @@ def compare_schemes(
     n_trees: int = N_TREES,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> pd.DataFrame:
-    """Return R2 by validation scheme and model: scheme, model, r2.
-
-    R2 is of all predictions together, each made by models of the other folds.
-    """
+    """Return R2 of all held-out predictions by validation scheme and model."""
     folds = {scheme: scheme_folds(sites, scheme, seed) for scheme in SCHEMES}
     parts = [
         (scheme, np.flatnonzero(of != k), np.flatnonzero(of == k))
@@ -114,25 +111,18 @@ def _plain_models(
 def compare_levels(sites: Sites, *, n_regions: int, seed: int = 1) -> pd.DataFrame:
     """Return R2 of each region's forest at home and in the adjacent region.
 
-    Columns: region, adjacent (its name), hold_out (R2 of a fifth of the region's own
-    sites), elsewhere (R2 of all sites of the adjacent region, same forest).
+    Columns: region, adjacent (its name), hold_out (a fifth of its sites), elsewhere.
     """
     rows = []
     latitude, longitude = (sites.info[key] for key in ("latitude", "longitude"))
+    options: dict[str, Any] = {"n_trees": N_TREES, "max_features": 1 / 3, "seed": seed}
     for region in sites.regions[:n_regions]:
         inside = np.flatnonzero(sites.region == region)
         held = hold_out(len(inside), seed=seed)
         train, test = inside[~held], inside[held]
         other = adjacent_region(latitude, longitude, sites.region, region)
         there = np.flatnonzero(sites.region == other)
-        options: dict[str, Any] = {
-            "seed": seed,
-            "n_trees": N_TREES,
-            "max_features": 1 / 3,
-        }
         forest = fit_random_forest(sites.X[train], sites.y[train], **options)
-        home, away = (
-            r2(sites.y[some], forest.predict(sites.X[some])) for some in (test, there)
-        )
-        rows.append((region, other, home, away))
+        scores = (r2(sites.y[i], forest.predict(sites.X[i])) for i in (test, there))
+        rows.append((region, other, *scores))
     return pd.DataFrame(rows, columns=["region", "adjacent", "hold_out", "elsewhere"])

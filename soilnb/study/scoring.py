@@ -41,10 +41,8 @@ class Fits:
     def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Predict the test samples and compare with the measured SOC.
 
-        The scores have one row per method: library, site, method, profile, seed,
-        n_local, n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds; the
-        predictions one per method and test sample: sample_id, method, profile, seed,
-        measured, predicted (% SOC).
+        The scores have one row per method, with its metrics and seconds; the
+        predictions one per method and test sample, measured and predicted in % SOC.
         """
         study = self.study
         measured = study.site.soc[study.test]
@@ -58,12 +56,10 @@ class Fits:
             size = getattr(model, "n_components", getattr(model, "n_components_", None))
             metrics = dict(evaluate(measured, predicted).drop("n"))
             rest = {"n_components": size, "seconds": round(self.seconds[method], 3)}
-            scores.append(
-                {**where, "method": method, **made, **sizes, **metrics, **rest}
-            )
-            values = {"measured": measured, "predicted": predicted}
-            rows = {"sample_id": ids, "method": method, **made, **values}
-            predictions.append(pd.DataFrame(rows))
+            of_method = {**where, "method": method, **made, **sizes, **metrics, **rest}
+            scores.append(of_method)
+            rows = {"sample_id": ids, "method": method, **made, "measured": measured}
+            predictions.append(pd.DataFrame(rows | {"predicted": predicted}))
         table = pd.DataFrame(scores).astype({"n_components": "Int64"})
         return table, pd.concat(predictions, ignore_index=True)
 
@@ -102,10 +98,9 @@ def compare(
     ----------
     predictions : DataFrame
         Columns sample_id, method, measured, predicted, for one site.
-    reference : str, default "local"
-        The method that the others are compared with; it must be there.
-    n_resamples, seed : int, default 5000 and 1
-        Bootstrap samples, and the seed of the draws.
+    reference, n_resamples, seed : default "local", 5000 and 1
+        The method that the others are compared with, which must be there; bootstrap
+        samples, and the seed of the draws.
 
     Returns
     -------
@@ -130,9 +125,8 @@ def compare(
     resampled = _resampled_rmse(errors.to_numpy(), n_resamples, seed)
     base = resampled[:, [errors.columns.get_loc(reference)]]
     low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
-    table = pd.DataFrame(
-        {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
-    )
+    gain = {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
+    table = pd.DataFrame(gain)
     table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
     table["n_test"] = len(errors)
     return table.reindex(in_order(table.index))

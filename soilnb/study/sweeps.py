@@ -32,13 +32,11 @@ def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
     errors = {}
     for weight in weights:
         model = fit_plsr_spiked(library, local, weight=weight)
-        size = model.n_components
-        errors[weight] = {
-            "local samples, held out": spiked_local_rmse(
-                library, local, weight=weight, n_components=size
-            ),
-            "test samples": evaluate(measured, model.predict(study.X_test))["rmse"],
-        }
+        held_out = spiked_local_rmse(
+            library, local, weight=weight, n_components=model.n_components
+        )
+        tested = evaluate(measured, model.predict(study.X_test))["rmse"]
+        errors[weight] = {"local samples, held out": held_out, "test samples": tested}
     return pd.DataFrame(errors).T.rename_axis("weight")
 
 

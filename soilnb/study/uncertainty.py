@@ -1,8 +1,4 @@
-"""How sure a result is, as far as other samples of a farm and other farms go.
-
-`paired` draws the test samples of each farm anew; `over_sites` counts every farm once.
-Whether another seed or another split would, `repeat` finds out by running it.
-"""
+"""How sure a result is, as far as other samples of a farm and other farms go."""
 
 from __future__ import annotations
 
@@ -34,28 +30,19 @@ def paired(
     the bootstrap draws samples, not predictions. Five predictions of one sample are
     one sample; to count them as five would make the interval too narrow.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns site, seed, method, sample_id, measured, predicted; where there are
-        library, kind, n_local and profile, each of theirs is compared by itself. A
-        ValueError if a method has other test samples or seeds than the reference.
-    reference, seed : str and int, default "local" and 1
-        The method that the others are compared with, and the seed of the bootstrap.
+    `predictions` has the columns site, seed, method, sample_id, measured, predicted;
+    where there are library, kind, n_local and profile, each of theirs is compared by
+    itself. A ValueError if a method has other test samples or seeds than the
+    `reference`. `seed` is that of the bootstrap.
 
-    Returns
-    -------
-    DataFrame
-        One row per group and method: library, site, kind, n_local, profile (those there
-        are), method, rmse (root of the mean square over samples and seeds), gain,
-        low, high (its 95 % interval), delta_rmse, as of `compare`, n_test, n_seeds.
+    One row per group and method: library, site, kind, n_local, profile (those there
+    are), method, rmse (root of the mean square over samples and seeds), gain, low, high
+    (its 95 % interval), delta_rmse, as of `compare`, n_test, n_seeds. The interval says
+    how sure the gain is for other samples of the same farm, not for other local samples
+    (see "random_splits") or other farms (`over_sites`). With random splits every seed
+    has its own test samples, and a sample's error is averaged over the splits that
+    tested it.
 
-    Notes
-    -----
-    The interval says how sure the gain is for other samples of the same farm, not for
-    other local samples (see "random_splits") or other farms (`over_sites`). With
-    random splits every seed has its own test samples, and a sample's error is averaged
-    over the splits that tested it.
     """
     needed = ["site", "seed", "method", "sample_id", "measured", "predicted"]
     _check_columns(predictions, "predictions", needed)
