@@ -1,8 +1,4 @@
-"""Transfer of representations: a library network keeps its first layers.
-
-What the frozen layers put out does not change, so it is computed once for each depth;
-only what follows them is trained.
-"""
+"""Transfer of representations: a library network keeps its first layers."""
 
 from __future__ import annotations
 
@@ -39,20 +35,13 @@ if TYPE_CHECKING:
 class Retraining:
     """A library network retrained after every depth, and the depth that did best.
 
-    Parameters
-    ----------
-    base : int
-        Place of the library's fold-model that was retrained, from 0.
-    base_rmse : array of shape (n_fold_models,)
-        RMSE of each of them on the local samples, in the unit of the property.
-    depths : DataFrame
-        One row per depth: n_frozen (weighted layers), frozen (the last one's name),
-        n_trained (weights that train), rmse (cross-validated). The last row, with
-        every layer frozen, is the base as it is: a reference, never chosen.
-    n_frozen : int
-        Depth with the lowest RMSE; of equal ones the first. A NaN is never lowest.
-    result : CrossValidation
-        The retrained networks of that depth, whole, with the base's scaling.
+    `base` is the place of the library's fold-model that was retrained, from 0, and
+    `base_rmse` the RMSE of each of them on the local samples, in the unit of the
+    property. `depths` has one row per depth: n_frozen (weighted layers), frozen (the
+    last one's name), n_trained (weights that train), rmse (cross-validated); its last
+    row, with every layer frozen, is the base as it is: a reference, never chosen.
+    `n_frozen` is the depth with the lowest RMSE (of equal ones the first, never a NaN),
+    `result` the retrained networks of that depth, whole, with the base's scaling.
     """
 
     base: int
@@ -133,10 +122,6 @@ def dtl_r(
         As of `soilnb.cnn.cross_validate`, which also says what is raised; a ValueError,
         too, where the models are not of the architecture.
 
-    Returns
-    -------
-    Retraining
-
     Notes
     -----
     Training starts from the library's weights, with a fresh optimiser. The scaling of
@@ -178,10 +163,6 @@ def dtl_ir(
     architecture, library_models, seed, max_epochs, stopping, progress
         As of `dtl_r`.
 
-    Returns
-    -------
-    Retraining
-        Rows in the order selected, then local.
     """
     spectra, values = check_matrix(X, "X"), check_vector(y, "y")
     check_rows(spectra, "X", values, "y")
@@ -266,10 +247,7 @@ class FrozenNetwork:
 
     def _scaling(self) -> Scaling:
         """Return the scaling that the network carries."""
-        bands, y = (
-            self.model.get_layer("scale_bands"),
-            self.model.get_layer("unscale_y"),
-        )
+        bands, y = map(self.model.get_layer, ("scale_bands", "unscale_y"))
         return Scaling(
             band_mean=np.asarray(bands.mean, dtype=np.float64).reshape(-1),
             band_sd=np.sqrt(np.asarray(bands.variance, dtype=np.float64)).reshape(-1),
