@@ -83,9 +83,8 @@ def _site_ratios(scores: pd.DataFrame) -> pd.DataFrame:
 def _draw_means(axes: Axes, means: pd.DataFrame, low: float, high: float) -> None:
     """Draw means and intervals; an interval that leaves the axis ends in an arrow."""
     rows = np.arange(len(means))
-    label = "mean of the sites" + (
-        ", 95 % interval" if means["low"].notna().any() else ""
-    )
+    label = "mean of the sites"
+    label += ", 95 % interval" if means["low"].notna().any() else ""
     axes.plot(means["ratio"], rows, "D", ms=5, color="black", label=label)
     axes.plot([], [], "o", ms=4, color="#56B4E9", label="one site")
     axes.hlines(rows, means["low"], means["high"], color="black", lw=1.6)
@@ -118,9 +117,8 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
         runs = table[table["method"] == method]
         over = runs.groupby("n_local")["rmse"].agg(["mean", "min", "max"])
         style: dict[str, Any] = {"color": SITE_COLOURS[place % len(SITE_COLOURS)]}
-        axes.fill_between(
-            over.index, over["min"], over["max"], alpha=0.15, lw=0, **style
-        )
+        ends = over.index, over["min"], over["max"]
+        axes.fill_between(*ends, alpha=0.15, lw=0, **style)
         axes.scatter(runs["n_local"], runs["rmse"], s=7, lw=0, **style)
         style |= {"marker": site_marker(place), "label": methods.label(method)}
         axes.plot(over.index, over["mean"], **style)
@@ -163,21 +161,15 @@ def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     label = f"chosen: {methods.label(chosen)}"
     axes.plot(rows["rmse"].iloc[place], place, label=label, **dots)
     if "test_rmse" in rows:
-        label = "RMSE of the test samples, not used"
-        axes.plot(
-            rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
-        )
+        red, label = {"color": "#D55E00"}, "RMSE of the test samples, not used"
+        axes.plot(rows["test_rmse"], range(len(rows)), "x", label=label, **red)
         label = "CNN local, test samples"
-        axes.axvline(
-            rows.loc["local", "test_rmse"], color="#D55E00", lw=0.8, label=label
-        )
+        axes.axvline(rows.loc["local", "test_rmse"], lw=0.8, label=label, **red)
     method_rows(axes, list(rows.index))
     columns = [name for name in ("rmse", "test_rmse") if name in rows]
     shown = np.append(rows[columns].to_numpy(dtype=np.float64), needed)
-    shown = shown[np.isfinite(shown)]
-    axes.set_xlim(
-        shown.min() - 0.08 * np.ptp(shown), shown.max() + 0.08 * np.ptp(shown)
-    )
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    axes.set_xlim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     axes.set_xlabel("RMSE / % SOC")
     legend_below(axes, 2)
     return figure

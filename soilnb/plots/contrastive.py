@@ -10,7 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb.datasets import place_label
-from soilnb.plots.style import SITE_COLOURS, legend_below, make_figure, plain_numbers
+from soilnb.plots.style import (
+    SITE_COLOURS,
+    legend_below,
+    legend_under,
+    make_figure,
+    plain_numbers,
+)
 
 CONTRASTIVE_MODELS = {  # label, colour, line
     "pretrained": ("pre-trained, linear", "#D55E00", "-"),
@@ -50,12 +56,10 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
     figure, panels = _wide(epochs, 4.2, 3.4)
     for axes, name in zip(panels[0], _names(epochs), strict=True):
         own = epochs[epochs["data"] == name]
-        for place, (column, label) in enumerate(
-            (("loss", "training"), ("validation_loss", "validation"))
-        ):
+        lines = {"loss": "training", "validation_loss": "validation"}
+        for colour, (column, label) in zip(SITE_COLOURS, lines.items(), strict=False):
             for number, (_, part) in enumerate(own.groupby("seed")):
                 text = label if not number else None
-                colour = SITE_COLOURS[place]
                 axes.plot(part["epoch"], part[column], color=colour, label=text)
         for column, text in (("floor", "lowest possible"), ("chance", "chance")):
             axes.axhline(own[column].iloc[0], color="black", lw=1, ls="--")
@@ -64,9 +68,7 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
         axes.set(title=f"{place_label(name)}, batches of {own['batch_size'].iloc[0]}")
         axes.set_xlabel("epoch of pre-training")
     panels[0][0].set_ylabel("NT-Xent")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8.5)
-    return figure
+    return legend_under(figure, panels[0][0], 2)
 
 
 def plot_retrieval_and_use(epochs: pd.DataFrame) -> Figure:
@@ -112,9 +114,7 @@ def plot_label_curves(scores: pd.DataFrame) -> Figure:
             axes.set_title(f"{place_label(name)}, {SPLITS[split]}", fontsize=9)
             axes.set_ylabel("R²" if column == 0 else "")
         axes.set_xlabel("labels")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8.5)
-    return figure
+    return legend_under(figure, panels[0][0], 4)
 
 
 def _draw_curves(axes: Axes, own: pd.DataFrame) -> None:
@@ -140,10 +140,10 @@ def plot_readouts(facts: pd.DataFrame) -> Figure:
     """
     names = list(facts["fact"].unique())
     figure, axes = make_figure(2.6 + 2.2 * len(names), 3.4)
+    colours = ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB")
     for place, (view, label) in enumerate(VIEWS.items()):
         own = facts[facts["view"] == view].groupby("fact")["score"].mean()
-        heights = own.reindex(names)
-        colour = ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB")[place]
+        heights, colour = own.reindex(names), colours[place]
         x = np.arange(len(names)) + 0.2 * (place - 1.5)
         bars = axes.bar(x, heights, 0.19, color=colour, label=label)
         texts = ["" if np.isnan(v) else f"{v:.2f}" for v in heights]
@@ -163,9 +163,8 @@ def plot_paired(scores: pd.DataFrame, than: str = "untrained") -> Figure:
     """
     own = scores[scores["n"] == scores["n"].max()]
     splits = [name for name in SPLITS if name in set(own["split"])]
-    figure, panels = make_figure(
-        4.0 * len(splits) + 1, 3.2, ncols=len(splits), sharey=True, squeeze=False
-    )
+    shape: dict[str, Any] = {"ncols": len(splits), "sharey": True, "squeeze": False}
+    figure, panels = make_figure(4.0 * len(splits) + 1, 3.2, **shape)
     models = [name for name in CONTRASTIVE_MODELS if name != than]
     for axes, split in zip(panels[0], splits, strict=True):
         part = own[own["split"] == split].pivot_table("r2", "seed", "model")

@@ -57,12 +57,8 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
     n_bars = max(len(part.columns) for part in parts.values())
     row_height = 0.16 + 0.11 * (n_bars if n_bars <= MOST_BARS else 3)
     scale = _delta_limits(np.hstack(list(parts.values())))
-    figure, panels = make_figure(
-        2.2 + 3.6 * len(parts),
-        1.6 + row_height * len(ours),
-        ncols=len(parts),
-        squeeze=False,
-    )
+    size = 2.2 + 3.6 * len(parts), 1.6 + row_height * len(ours)
+    figure, panels = make_figure(*size, ncols=len(parts), squeeze=False)
     for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
         colours = PAPER_COLOURS if title == PAPER_TITLE else SITE_COLOURS
         _draw_delta(axes, part, colours)
@@ -131,13 +127,8 @@ def _bars(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     white = {"facecolor": "white", "lw": 0, "pad": 0.5}
     for place, (site, values) in enumerate(wide.items()):
         rows = np.arange(len(wide)) - 0.4 + height * (place + 0.5)
-        axes.barh(
-            rows,
-            values.clip(lower=-LIMIT),
-            0.9 * height,
-            color=colours[place],
-            label=place_label(site),
-        )
+        style: Any = {"color": colours[place], "label": place_label(site)}
+        axes.barh(rows, values.clip(lower=-LIMIT), 0.9 * height, **style)
         for row, value, some in zip(rows, values, has_method, strict=True):
             if np.isnan(value) and some:
                 axes.text(2, row, "not run", bbox=white, va="center", fontsize=7)
@@ -149,16 +140,10 @@ def _points(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw a point for each method and site, a little apart in their row."""
     steps = apart(wide)
     for place, (site, values) in enumerate(wide.items()):
-        axes.scatter(
-            values.where(values >= -LIMIT),
-            np.arange(len(wide)) + steps[place],
-            s=24,
-            lw=0,
-            color=colours[place % len(colours)],
-            marker=site_marker(place),
-            zorder=2,
-            label=place_label(site),
-        )
+        style: dict[str, Any] = {"color": colours[place % len(colours)], "s": 24}
+        style |= {"marker": site_marker(place), "label": place_label(site)}
+        at = np.arange(len(wide)) + steps[place]
+        axes.scatter(values.where(values >= -LIMIT), at, lw=0, zorder=2, **style)
     for row, values in enumerate(wide.to_numpy()):
         if (values < -LIMIT).any():
             _off_scale(axes, row, values[values < -LIMIT])

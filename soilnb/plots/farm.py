@@ -23,6 +23,7 @@ from soilnb.plots.style import (
     legend_below,
     make_figure,
     method_rows,
+    write_at,
 )
 
 POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
@@ -40,10 +41,10 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
 
     Three panels; the first two share one scale of colours. Distances are from the
     western and southern edge of the samples. A ring: outside the domain. A number: the
-    place in the order of the samples to be measured next. `estimates` has a row per
-    sample: soc, estimate, lower, upper (% SOC, NaN where there is none), in_domain
-    (bool), next (NA of those not to be measured next), and longitude and latitude in
-    degrees or easting and northing in metres (at least one sample has them).
+    place in the order to be measured next. `estimates` has a row per sample: soc,
+    estimate, lower, upper (% SOC, NaN where there is none), in_domain (bool), next (NA
+    of those not to be measured next), and longitude and latitude in degrees or easting
+    and northing in metres (at least one sample has them).
     """
     figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
     for axes in panels:
@@ -64,8 +65,9 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
         label = "half-width of the interval / % SOC"
         figure.colorbar(widths, ax=panels[2], label=label, aspect=18, **bar)
     _ring_and_number(panels, x, y, rows)
+    has_place = f" ({len(rows)} of {len(estimates)} have a place)"
     panels[0].set_title(f"measured in the laboratory (n = {rows['soc'].count()})")
-    panels[1].set_title(f"estimated{_share(len(rows), len(estimates))}")
+    panels[1].set_title("estimated" + has_place * (len(rows) < len(estimates)))
     panels[2].set_title("uncertainty" if known else "no intervals")
     for axes in panels:
         axes.title.set_size(10)
@@ -74,11 +76,6 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
     panels[0].scatter([], [], label="no value", **GREY)
     figure.legend(loc="outside upper center", ncols=3, fontsize=8.5)
     return figure
-
-
-def _share(n_shown: int, n_all: int) -> str:
-    """Return how many samples a map shows, or nothing where it shows all."""
-    return "" if n_shown == n_all else f" ({n_shown} of {n_all} have a place)"
 
 
 def _draw_values(
@@ -107,21 +104,11 @@ def _ring_and_number(
     panels[0].plot([], [], ls="", marker="$1$", color="black", label="measure next")
     places = np.column_stack([x[wanted], y[wanted]])
     halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
-    for number, place, side in zip(
-        rows["next"][wanted], places, _free_sides(places), strict=True
-    ):
-        panels[2].annotate(
-            f"{number:.0f}",
-            place,
-            xytext=side * [7, 6],
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold",
-            path_effects=halo,
-            zorder=4,
-        )
+    style: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "zorder": 4}
+    style |= {"ha": "center", "va": "center", "path_effects": halo}
+    sides = _free_sides(places)
+    for number, at, side in zip(rows["next"][wanted], places, sides, strict=True):
+        write_at(panels[2], f"{number:.0f}", at, side * [7, 6], **style)
 
 
 def _free_sides(places: npt.NDArray) -> npt.NDArray[np.float64]:
@@ -151,30 +138,18 @@ def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> F
         label = f"{100 * bars['level'].iloc[0]:.0f} % interval"
         limits = bars["lower"], bars["upper"]
         axes.vlines(bars.index, *limits, color="#56B4E9", lw=1.6, label=label)
+    style: dict[str, Any] = {"s": 16, "lw": 0, "zorder": 3, "color": COLOURS["site"]}
     for marker, label, chosen in (
         ("o", "estimate", ~measured & rows["in_domain"]),
         ("^", "estimate, outside the domain", ~measured & ~rows["in_domain"]),
     ):
         if chosen.any():
-            style: dict[str, Any] = {"marker": marker, "s": 16, "lw": 0, "label": label}
-            axes.scatter(
-                rows.index[chosen],
-                rows.loc[chosen, "estimate"],
-                color=COLOURS["site"],
-                zorder=3,
-                **style,
-            )
-    axes.scatter(
-        rows.index[measured],
-        rows.loc[measured, "soc"],
-        marker="s",
-        s=20,
-        lw=0.5,
-        color=MEASURED,
-        edgecolor="black",
-        zorder=3,
-        label="measured in the laboratory",
-    )
+            at = rows.index[chosen], rows.loc[chosen, "estimate"]
+            axes.scatter(*at, marker=marker, label=label, **style)
+    style |= {"s": 20, "lw": 0.5, "color": MEASURED, "edgecolor": "black"}
+    label = "measured in the laboratory"
+    at = rows.index[measured], rows.loc[measured, "soc"]
+    axes.scatter(*at, marker="s", label=label, **style)
     if truth is not None:
         _draw_truth(axes, rows[~measured], truth)
     axes.set(xlabel="samples, in the order of their estimates", ylabel=SOC_LABEL)
@@ -193,9 +168,8 @@ def _draw_truth(axes: Axes, rows: pd.DataFrame, truth: pd.Series) -> None:
     ):
         if chosen.any():
             style: dict[str, Any] = {"marker": "x", "s": 14, "lw": 0.9, "zorder": 4}
-            axes.scatter(
-                rows.index[chosen], values[chosen], color=colour, label=label, **style
-            )
+            style |= {"color": colour, "label": label}
+            axes.scatter(rows.index[chosen], values[chosen], **style)
 
 
 def plot_farm_mean(farm: pd.DataFrame) -> Figure:
@@ -228,14 +202,8 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
         axes.hlines(place, lower, upper, color=colour, lw=2.5)
         return
     known = methods.DESIGNS.get(row["design"])
-    axes.annotate(
-        f"no interval: {known.label if known else row['design']}",
-        (mean, place),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-    )
+    text = f"no interval: {known.label if known else row['design']}"
+    write_at(axes, text, (mean, place), (8, 0), va="center")
 
 
 def plot_blend_weights(weights: pd.DataFrame) -> Figure:
@@ -244,9 +212,8 @@ def plot_blend_weights(weights: pd.DataFrame) -> Figure:
     `weights` has the columns candidate, weight (share, they sum to 1) and nested_rmse
     (% SOC), which stands beside the bars.
     """
-    rows = weights.sort_values(
-        ["weight", "nested_rmse"], ascending=[False, True], ignore_index=True
-    )
+    by = ["weight", "nested_rmse"]
+    rows = weights.sort_values(by, ascending=[False, True], ignore_index=True)
     figure, axes = make_figure(6, 1.1 + 0.3 * len(rows))
     axes.barh(rows.index, rows["weight"], height=0.6, color=COLOURS["site"])
     method_rows(axes, rows["candidate"].tolist())

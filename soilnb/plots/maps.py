@@ -22,6 +22,7 @@ from soilnb.plots.style import (
     legend_below,
     make_figure,
     make_panels,
+    write_at,
 )
 
 DEGREES = ["longitude", "latitude"]
@@ -49,11 +50,7 @@ def plot_map(
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
-    stars = {
-        name: table[DEGREES].mean().to_numpy()
-        for name, table in located.items()
-        if len(table)
-    }
+    stars = {n: t[DEGREES].mean().to_numpy() for n, t in located.items() if len(t)}
     if known.empty and not stars:
         msg = (
             "No sample of 'library' or 'sites' has coordinates (columns longitude and "
@@ -66,10 +63,8 @@ def plot_map(
     for name, place in stars.items():
         axes.plot(*place, "*", ms=13, mfc="#D55E00", mec="white", zorder=3)
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-        style: dict[str, Any] = {"textcoords": "offset points", "path_effects": halo}
-        axes.annotate(
-            place_label(name), place, xytext=(6, 4), fontsize=9, zorder=4, **style
-        )
+        style: dict[str, Any] = {"fontsize": 9, "zorder": 4, "path_effects": halo}
+        write_at(axes, place_label(name), place, (6, 4), **style)
     _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
     for outline in _outlines():
         style = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
@@ -94,31 +89,23 @@ def has_coordinates(table: pd.DataFrame) -> bool:
 
 def _with(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Return the rows that have all of some coordinates."""
-    return table.reindex(columns=list(dict.fromkeys([*table, *names]))).dropna(
-        subset=list(names)
-    )
+    columns = dict.fromkeys([*table, *names])
+    return table.reindex(columns=list(columns)).dropna(subset=list(names))
 
 
 def _draw_discs(axes: Axes, known: pd.DataFrame, values: pd.Series) -> None:
     """Draw the samples of a library, a colour for each of the commonest values."""
     own = values.value_counts().index[:N_COLOURS]
     groups = values.where(values.isin(own), "other")
-    colours = (*SITE_COLOURS[:4], SITE_COLOURS[5], "#999999")  # stars have the fifth
-    for name, colour in zip(
-        [*own, "other"], [*colours[: len(own)], colours[-1]], strict=True
-    ):
+    colours = (*SITE_COLOURS[:4], SITE_COLOURS[5])  # stars have the fifth
+    palette = dict(zip(own, colours, strict=False)) | {"other": "#999999"}
+    size = 10 if len(known) > MANY_POINTS else 22
+    for name, colour in palette.items():
         rows = known[groups == name]
         if len(rows):
-            axes.scatter(
-                rows["longitude"],
-                rows["latitude"],
-                s=10 if len(known) > MANY_POINTS else 22,
-                lw=0,
-                alpha=0.6,
-                color=colour,
-                label=f"{name} ({len(rows):,})",
-                rasterized=len(rows) > MANY_POINTS,
-            )
+            style = {"color": colour, "label": f"{name} ({len(rows):,})", "s": size}
+            style |= {"rasterized": len(rows) > MANY_POINTS, "lw": 0, "alpha": 0.6}
+            axes.scatter(rows["longitude"], rows["latitude"], **style)
 
 
 def _graticule(axes: Axes, places: npt.NDArray) -> None:
@@ -179,9 +166,8 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
     """
     figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
-        points = axes.scatter(
-            table["longitude"], table["latitude"], c=table["soc"], cmap="cividis", s=14
-        )
+        at = table["longitude"], table["latitude"]
+        points = axes.scatter(*at, c=table["soc"], cmap="cividis", s=14)
         # A degree of longitude is shorter than one of latitude.
         axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
         axes.set(title=place_label(name), xlabel="longitude / °", ylabel="latitude / °")
@@ -214,12 +200,9 @@ def plot_point_map(
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
         if "is_local" in rows:
             ringed = rows["is_local"].to_numpy(dtype=bool)
-            ring: dict[str, Any] = {
-                "s": 42,
-                "facecolor": "none",
-                "edgecolor": "#D55E00",
-            }
-            axes.scatter(x[ringed], y[ringed], label="used for modelling", **ring)
+            ring: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00"}
+            ring |= {"s": 42, "label": "used for modelling"}
+            axes.scatter(x[ringed], y[ringed], **ring)
             legend_below(axes, 1)
         title = name = place_label(name)
         if len(rows) < len(table):
