@@ -134,7 +134,11 @@ def _draw_set(
     """Draw the samples of a set as points, those of a library small and pale."""
     is_many = name in ("library", "country")
     size = {"s": 8, "alpha": 0.5} if is_many else {"s": 18, "alpha": 0.9}
-    style = {"color": COLOURS[name], "rasterized": np.size(x) > MANY_POINTS, **size}
+    style: Any = {
+        "color": COLOURS[name],
+        "rasterized": np.size(x) > MANY_POINTS,
+        **size,
+    }
     axes.scatter(x, y, label=label, lw=0, **style)
 
 
