@@ -56,21 +56,11 @@ def load_farm(set_name: str) -> SpectralLibrary:
     LimeSoDa (Schmidinger et al. 2025, Geoderma) gives reflectance in percent, and for
     some farms soil organic matter (% by loss on ignition), which is divided by 1.724.
 
-    Parameters
-    ----------
-    set_name : str
-        Name of the data set, one of those in `FARMS`.
+    `set_name` is one of those in `FARMS`. All rows are one group. Where the farm's
+    place is public, `info` has latitude and longitude in degrees (WGS 84); where the
+    source has moved the farm to hide it, easting and northing in metres from its own
+    corner; of the other farms nothing.
 
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction and SOC in %; all rows are one group. Where the
-        farm's place is public, `info` has latitude and longitude in degrees (WGS 84);
-        where the source has moved the farm to hide it, easting and northing in metres
-        from its own corner; of the other farms nothing.
-
-    Examples
-    --------
     >>> farm = load_farm("CV.98")
     >>> len(farm), farm.wavelengths[[0, -1]], farm.info["sample_id"][0]
     (98, array([ 350., 2500.]), 'CV.98-001')

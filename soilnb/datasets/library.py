@@ -33,11 +33,10 @@ class SpectralLibrary:
     Attributes
     ----------
     name : str
-        Name of the library or site.
     reflectance : ndarray of shape (n_samples, n_wavelengths)
-        Reflectance, fraction, float32; NaN where a row was not measured.
+        Fraction, float32; NaN where a row was not measured.
     wavelengths : ndarray of shape (n_wavelengths,)
-        Wavelengths in nm, float64, strictly increasing.
+        nm, float64, strictly increasing.
     soc : ndarray of shape (n_samples,)
         Soil organic carbon, % of mass, float64; NaN where not measured.
     info : DataFrame
@@ -94,12 +93,8 @@ class SpectralLibrary:
         if rows.dtype == bool and rows.all():
             return self  # a large library is not there twice
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
-        return replace(
-            self,
-            reflectance=self.reflectance[rows],
-            soc=self.soc[rows],
-            info=self.info.iloc[rows],
-        )
+        parts = {"reflectance": self.reflectance[rows], "soc": self.soc[rows]}
+        return replace(self, info=self.info.iloc[rows], **parts)  # type: ignore[arg-type]
 
     def on_grid(self, grid: npt.ArrayLike) -> SpectralLibrary:
         """Return the library on a grid (nm, increasing), without rows not on all of it.
@@ -210,15 +205,5 @@ def describe(soc: npt.ArrayLike) -> pd.Series:
     [3.0, 1.0, 1.5]
     """
     values = pd.Series(check_vector(soc, "soc"))
-    q1, median, q3 = values.quantile([0.25, 0.5, 0.75])
-    statistics = {
-        "n": float(len(values)),
-        "mean": values.mean(),
-        "sd": values.std(ddof=1),
-        "min": values.min(),
-        "q1": q1,
-        "median": median,
-        "q3": q3,
-        "max": values.max(),
-    }
-    return pd.Series(statistics, name="soc")
+    found = values.describe().rename({"count": "n", "std": "sd", "50%": "median"})
+    return found.rename({"25%": "q1", "75%": "q3"}).rename("soc")

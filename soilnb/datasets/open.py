@@ -110,10 +110,7 @@ def fetch(name: str) -> Path:
 
 
 def fetch_remote(remote: Remote, otherwise: str) -> Path:
-    """Return the path of a file, downloaded where it is missing: `fetch` inside.
-
-    `otherwise` ends the sentence that says why it cannot be had.
-    """
+    """Return the path of a file, downloaded if missing; `otherwise` ends a refusal."""
     path = data_folder() / remote.file
     if not path.exists():
         _download(remote, path, otherwise)
@@ -128,18 +125,12 @@ def load_open(name: str) -> SpectralLibrary:
     measured, rows without carbon are left out; both are counted in the notes. If the
     file cannot be had, see `fetch`.
 
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction and SOC in %; info has clay_percent, silt_percent and
-        sand_percent where the file has them. All rows are one group; the files of the
-        wheat-belt share one, as their soils are the same. For the moisture series
-        (Minasny et al. 2011), info has soil_id, the same for the three spectra of a
-        soil, and moisture: air-dry, wet, or drying, which is wet soil after a day in
-        air.
+    Reflectance is a fraction and SOC in %; info has clay_percent, silt_percent and
+    sand_percent where the file has them. All rows are one group; the files of the
+    wheat-belt share one, as their soils are the same. For the moisture series (Minasny
+    et al. 2011), info has soil_id, the same for the three spectra of a soil, and
+    moisture: air-dry, wet, or drying, which is wet soil after a day in air.
 
-    Examples
-    --------
     >>> load_open("wheatbelt").soc.mean().round(2)  # doctest: +SKIP
     1.17
     """

@@ -34,5 +34,3 @@ with real farms; none was chosen by the success of a transfer.
 
 from soilnb.datasets.twin.make import TWIN_RANGE_NM, make_library, make_site
 from soilnb.datasets.twin.table_1 import TABLE_1, TWIN_SITES
-
-__all__ = ["TABLE_1", "TWIN_RANGE_NM", "TWIN_SITES", "make_library", "make_site"]

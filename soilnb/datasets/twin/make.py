@@ -41,13 +41,9 @@ def make_library(seed: int = 1) -> SpectralLibrary:
 
     It takes a few seconds and about 0.3 GB. The same `seed`, at least 1, gives the same
     bytes; on another kind of processor the last digit of a reflectance may differ.
-
-    Returns
-    -------
-    SpectralLibrary
-        Named "twin": 211 bands, 400-2500 nm. `info` has beside the usual columns
-        `province` (also the group), `soil_type` and `laboratory`; country is China,
-        Sweden, USA or "rest of the world".
+    It is named "twin" and has 211 bands, 400-2500 nm. `info` has beside the usual
+    columns `province` (also the group), `soil_type` and `laboratory`; country is China,
+    Sweden, USA or "rest of the world".
     """
     check_int(seed, "seed", 1)
     samples = [_library_samples(country, seed) for country in COUNTRIES]
@@ -57,22 +53,12 @@ def make_library(seed: int = 1) -> SpectralLibrary:
 def make_site(name: str, seed: int = 1) -> SpectralLibrary:
     """Return a synthetic site, without making the library it belongs to.
 
-    Parameters
-    ----------
-    name, seed : str, int
-        One of `TWIN_SITES`: "twin-china", "twin-sweden" or "twin-usa"; the seed, at
-        least 1, is that of the library.
+    `name` is one of `TWIN_SITES`; the `seed`, at least 1, is that of the library. The
+    rows are one group, the name of the site. `info` has beside the usual columns
+    `province` (the library's rows of that province share its minerals and its relation
+    of SOC to spectra), `soil_type`, `laboratory`, `latitude` and `longitude` (degrees,
+    on a field of the paper's area).
 
-    Returns
-    -------
-    SpectralLibrary
-        Its rows are one group, the name of the site. `info` has beside the usual
-        columns `province` (the library's rows of that province share its minerals and
-        its relation of SOC to spectra), `soil_type`, `laboratory`, `latitude` and
-        `longitude` (degrees, on a field of the paper's area).
-
-    Examples
-    --------
     >>> site = make_site("twin-sweden")
     >>> site.reflectance.shape, site.info["province"][0], float(site.soc.max())
     ((108, 211), 'Sweden-3', 4.47)
