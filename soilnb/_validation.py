@@ -76,3 +76,12 @@ def check_rows(first: npt.NDArray, name: str, second: npt.NDArray, other: str) -
     if len(first) != len(second):
         msg = f"{name!r} has {len(first)} rows but {other!r} has {len(second)}."
         raise ValueError(msg)
+
+
+def check_xy(
+    X: npt.ArrayLike, y: npt.ArrayLike, X_name: str = "X", y_name: str = "y"
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return spectra and property, finite and of as many samples."""
+    spectra, values = check_matrix(X, X_name), check_vector(y, y_name)
+    check_rows(spectra, X_name, values, y_name)
+    return spectra, values

@@ -1,8 +1,4 @@
-"""Memory-based methods: each sample is predicted from its own neighbours.
-
-The memory is a library and the local samples together. How many neighbours are best is
-found on the local samples, each predicted without itself.
-"""
+"""Memory-based methods: each sample is predicted from its own neighbours."""
 
 from __future__ import annotations
 
@@ -28,18 +24,18 @@ EXPLAINED_VARIANCE = 0.99  # by the principal components that are kept
 
 
 class _Memory(BaseEstimator, ABC):
-    """What the methods share: the memory, its validation, the prediction of rows."""
+    """What the methods share: the memory, its validation, the prediction of rows.
+
+    The memory is a library and the local samples together. How many neighbours are best
+    is found on the local samples, each predicted without itself.
+    """
 
     n_neighbours: Sequence[int]
     max_components: int
     n_neighbours_: int
 
     def fit(self, library: Pair, local: Pair) -> Self:
-        """Store library and local samples, and choose the sizes on the local ones.
-
-        Each a `Samples` (folds are not used) or a pair of spectra and property, one
-        unit.
-        """
+        """Store library and local samples (X, y); choose sizes by the latter."""
         check_int(self.max_components, "max_components", 1)
         self._check_parameters()
         (X_library, y_library), (X_local, y_local) = _check_memory(library, local)
@@ -110,8 +106,8 @@ class _Stack:
         if np.ndim(rows) == 0:
             return self[np.array([rows])][0]
         rows = np.asarray(rows)
-        found = np.empty((len(rows), self.shape[1]))
         of_library = rows < len(library)
+        found = np.empty((len(rows), self.shape[1]))
         found[of_library] = library[rows[of_library]]
         found[~of_library] = local[rows[~of_library] - len(library)]
         return found
@@ -210,9 +206,8 @@ class MemoryBasedLearner(_Memory):
             return self.pca_.fit_transform(np.vstack([X_library, X_local]))
         self.pca_ = _pca_of_large(X_library, X_local)
         blocks = [X_library[rows] for rows in row_blocks(len(X_library))]
-        return np.concatenate(
-            [self.pca_.transform(block) for block in (*blocks, X_local)]
-        )
+        places = [self.pca_.transform(block) for block in (*blocks, X_local)]
+        return np.concatenate(places)
 
     def _find_places(self, spectra: Floats) -> Floats:
         return self.pca_.transform(spectra)
@@ -222,21 +217,17 @@ class MemoryBasedLearner(_Memory):
 
     def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """Return the predictions with 1 to `max_components`."""
-        centre = self._X[rows].mean(axis=0)
-        coef, intercept, _ = fit_path(
-            self._X[rows] - centre, self._y[rows], self.max_components
-        )
+        centre, X = self._X[rows].mean(axis=0), self._X[rows]
+        coef, intercept, _ = fit_path(X - centre, self._y[rows], self.max_components)
         return coef @ (spectrum - centre) + intercept
 
     def _choose(self, sizes: list[int], rmse: Floats) -> None:
         best, component = np.unravel_index(np.argmin(rmse), rmse.shape)
         self.n_neighbours_ = sizes[int(best)]
         self.n_components_ = int(component) + 1
-        self.validation_rmse_ = pd.DataFrame(
-            rmse,
-            index=pd.Index(sizes, name="n_neighbours"),
-            columns=pd.RangeIndex(1, self.max_components + 1, name="n_components"),
-        )
+        tried = pd.RangeIndex(1, self.max_components + 1, name="n_components")
+        named = pd.Index(sizes, name="n_neighbours")
+        self.validation_rmse_ = pd.DataFrame(rmse, index=named, columns=tried)
 
     def _one(self, predicted: Floats | np.float64) -> float:
         return float(np.asarray(predicted)[self.n_components_ - 1])
@@ -325,9 +316,8 @@ class Local(_Memory):
 
     def _choose(self, sizes: list[int], rmse: Floats) -> None:
         self.n_neighbours_ = sizes[int(np.argmin(rmse))]
-        self.validation_rmse_ = pd.Series(
-            rmse, index=pd.Index(sizes, name="n_neighbours"), name="rmse"
-        )
+        named = pd.Index(sizes, name="n_neighbours")
+        self.validation_rmse_ = pd.Series(rmse, index=named, name="rmse")
 
 
 class _Shapes:

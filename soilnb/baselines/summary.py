@@ -72,13 +72,11 @@ class Summary:
         self, name: int, of_local: dict[int, Products], weight: int
     ) -> Products:
         """Return the products of a fold of the library and copies of the local one."""
-        if name not in of_local:
+        own, part = of_local.get(name), self.parts.get(name)
+        if own is None:
             return self.parts[name]
-        if name not in self.parts:
-            return Products.of(np.empty((0, of_local[name].mean.size - 1)), []).plus(
-                of_local[name], weight
-            )
-        return self.parts[name].plus(of_local[name], weight)
+        none = Products.of(np.empty((0, own.mean.size - 1)), [])
+        return (part or none).plus(own, weight)
 
 
 def summarise(library: Samples | Summary) -> Samples | Summary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -98,14 +98,8 @@ def _search(
     history: list[dict[str, float]] = []
     while len(pool) > settings.n_selected:
         start, iteration = time.perf_counter(), len(history)
-        draw = Draw(
-            settings.seed,
-            search,
-            iteration,
-            settings.subset_size,
-            settings.n_components,
-            settings.n_folds,
-        )
+        sizes = settings.subset_size, settings.n_components, settings.n_folds
+        draw = Draw(settings.seed, search, iteration, *sizes)
         tally = crew.tally(pool, draw, settings.n_models(len(pool)))
         means = _mean_rmse(tally)
         if np.isnan(means).all():
@@ -125,8 +119,8 @@ def _search(
 
 
 def _combine(
-    pools: list[npt.NDArray[np.int32]],
-    scores: list[npt.NDArray[np.float64]],
+    pools: Sequence[npt.NDArray[np.int32]],
+    scores: Sequence[npt.NDArray[np.float64]],
     history: list[dict[str, float]],
 ) -> Selection:
     """Return the rows that most searches selected, and what is known of all."""
@@ -204,9 +198,11 @@ def select_instances(
 ) -> Selection:
     """Select the library samples that best model the local ones, by RS-LOCAL.
 
-    Each iteration draws random subsets of the remaining library rows, fits a
-    PLSR on each and predicts the local samples. The score of a row is the mean
-    RMSE of the models that held it; the rows with the highest are dropped.
+    Each iteration draws random subsets of the remaining library rows, fits a PLSR on
+    each and predicts the local samples. The score of a row is the mean RMSE of the
+    models that held it; the rows with the highest are dropped (Lobsey et al. 2017,
+    European Journal of Soil Science 68(6), 840-852; Shen et al. 2022, ISPRS Journal of
+    Photogrammetry and Remote Sensing 188, 190-200).
 
     Parameters
     ----------
@@ -244,18 +240,14 @@ def select_instances(
     Returns
     -------
     Selection
-        The rows, how often each was selected, its score, and the history.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is of the wrong kind or out of range, values are missing or
-        infinite, shapes do not match, or a property or a column of `X_library` is
-        constant.
+        The rows, how often each was selected, its score, and the history. A TypeError
+        or ValueError if a number is of the wrong kind or out of range, values are
+        missing or infinite, shapes do not match, or a property or a column of
+        `X_library` is constant.
 
     Notes
     -----
-    After [1]_ and [2]_. An iteration fits round(pool x b / k) models and drops
+    An iteration fits round(pool x b / k) models and drops
     max(1, round(pool x r)) rows, fewer in the last one, so that exactly
     `n_selected` remain. Scores start anew in every iteration. Rows that no model
     held are kept; ties keep the lower row; models that fail are skipped.
@@ -269,12 +261,6 @@ def select_instances(
 
     An interrupted search leaves nothing behind that computes. In a terminal, Ctrl-C
     also ends the workers of a LocalCluster, which then has to be started again.
-
-    References
-    ----------
-    .. [1] Lobsey et al. (2017), European Journal of Soil Science 68(6), 840-852.
-    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
-       188, 190-200.
 
     Examples
     --------
@@ -290,15 +276,8 @@ def select_instances(
     local = check_samples(X_local, y_local, "local")
     check_columns(local[0], "X_local", library[0], "X_library")
     check_bands_vary(library[0])
-    settings = check_settings(
-        library[0].shape,
-        n_selected,
-        subset_size,
-        n_repeats,
-        drop_fraction,
-        n_components,
-        seed,
-    )
+    sizes = n_selected, subset_size, n_repeats, drop_fraction, n_components
+    settings = check_settings(library[0].shape, *sizes, seed)
     check_int(n_searches, "n_searches", 1)
     reporter = _Reporter(progress, settings, len(library[1]), n_searches)
     spectra, y_sd = standardise(*library, *local), float(library[1].std())
@@ -308,6 +287,4 @@ def select_instances(
             for search in range(n_searches)
         ]
     pools, scores, histories = zip(*results, strict=True)
-    return _combine(
-        list(pools), list(scores), [row for part in histories for row in part]
-    )
+    return _combine(pools, scores, [row for part in histories for row in part])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_rows, check_vector
+from soilnb._validation import check_matrix, check_vector, check_xy
 from soilnb.cnn import Architecture, FCBlock, Scaling, n_weights
 from soilnb.cnn.folds import Fold
 
@@ -95,8 +95,8 @@ def train_networks(
     """
     from soilnb.cnn.training import Start, train_folds
 
-    X, y = check_matrix(X, "X").astype(np.float32), check_vector(y, "y")
-    check_rows(X, "X", y, "y")
+    X, y = check_xy(X, y)
+    X = X.astype(np.float32)
     n_covariates = X.shape[1]
     start, fixed = None, None
     if bases:

@@ -13,13 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import (
-    check_choice,
-    check_int,
-    check_matrix,
-    check_rows,
-    check_vector,
-)
+from soilnb._validation import check_choice, check_int, check_xy
 from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
 from soilnb.cnn.shapes import tail_shapes
 
@@ -81,9 +75,7 @@ def choose_base(
     the unit of the library; a ValueError if shapes disagree or values are not finite.
     The model is told by its place, from 0, of equal ones the first.
     """
-    X_local = check_matrix(X_local, "X_local")
-    y_local = check_vector(y_local, "y_local")
-    check_rows(X_local, "X_local", y_local, "y_local")
+    X_local, y_local = check_xy(X_local, y_local, "X_local", "y_local")
     errors = library_models.predict_each(X_local) - y_local
     rmse = np.sqrt(np.mean(errors**2, axis=1))
     return int(rmse.argmin()), rmse
@@ -164,8 +156,7 @@ def dtl_ir(
         As of `dtl_r`.
 
     """
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
+    spectra, values = check_xy(X, y)
     check_int(n_local, "n_local", 1, len(values), " (rows of 'X')")
     base, rmse = choose_base(library_models, spectra[-n_local:], values[-n_local:])
     model = library_models.models[base]
