@@ -73,7 +73,9 @@ def digest_code(*parts: str) -> str:
         file
         for place in places
         for file in (
-            place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
+            [*place.rglob("*.py"), *place.rglob("*.toml")]
+            if place.is_dir()
+            else [place.with_suffix(".py")]
         )
     ]
     return digest(digest_files(files, PACKAGE), *map(version, GIVES_NUMBERS))

@@ -39,8 +39,9 @@ def fit_gaussian_process(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     the bands come at most 10 components, and the process, whose kernel is constant
     times RBF, plus linear, plus white noise (Rasmussen and Williams 2006).
 
-    >>> X = np.arange(12.0).reshape(6, 2)
-    >>> fit_gaussian_process(X, X[:, 0]).predict([[5.0, 6.0]]).round(2).tolist()
+    >>> X = [[i, i + 1.0] for i in range(0, 12, 2)]
+    >>> y = [row[0] for row in X]
+    >>> fit_gaussian_process(X, y).predict([[5.0, 6.0]]).round(2).tolist()
     [5.0]
     """
     X, y = check_xy(X, y)
@@ -61,8 +62,8 @@ def fit_support_vectors(
     The kernel is RBF on standardised bands; the property is standardised, too. At least
     5 rows; `seed` is that of the five folds that choose penalty and width.
 
-    >>> X = np.arange(20.0).reshape(10, 2)
-    >>> model = fit_support_vectors(X, X[:, 0])
+    >>> X = [[i, i + 1.0] for i in range(0, 20, 2)]
+    >>> model = fit_support_vectors(X, [row[0] for row in X])
     >>> abs(model.predict([[9.0, 10.0]]).item() - 9) < 1
     True
     """

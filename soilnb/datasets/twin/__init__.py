@@ -27,9 +27,10 @@ What makes it difficult, and why
 * A farm is one corner of one province, seen by one laboratory. Column `province` of a
   site and of the library says which rows share its minerals and its relation.
 
-All constants are in tables of these modules. They were chosen for soil reasons, and
-such that spectra, and how well a model of one province predicts that province, are as
-with real farms; none was chosen by the success of a transfer.
+Soils, provinces and laboratories are in `twin.toml`, other constants in these modules.
+They were chosen for soil reasons, and such that spectra, and how well a model of one
+province predicts that province, are as with real farms; none was chosen by the success
+of a transfer.
 """
 
 from soilnb.datasets.twin.make import TWIN_RANGE_NM, make_library, make_site
