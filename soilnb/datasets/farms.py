@@ -81,8 +81,11 @@ def load_farm(set_name: str) -> SpectralLibrary:
             f"{set_name}: {int(unusable.sum())} reflectances that are no fraction "
             "above 0 count as not measured."
         )
-    soc, carbon_kind = _soc(table)
-    if carbon_kind != "organic carbon":
+    if "SOC_target" in table:
+        soc, carbon_kind = table["SOC_target"].to_numpy(np.float64), "organic carbon"
+    else:
+        soc = table["SOM_target"].to_numpy(np.float64) / SOM_PER_SOC
+        carbon_kind = f"organic matter / {SOM_PER_SOC}"
         notes.append(
             f"{set_name}: organic matter by loss on ignition was divided by "
             f"{SOM_PER_SOC} to give organic carbon."
@@ -116,14 +119,6 @@ def _read_limesoda(set_name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     # A set without coordinates has a NaN in their place.
     known = isinstance(parts["Coordinates"], pd.DataFrame)
     return parts["Dataset"], parts["Coordinates"] if known else pd.DataFrame()
-
-
-def _soc(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Return SOC in % and what it was computed from."""
-    if "SOC_target" in table:
-        return table["SOC_target"].to_numpy(np.float64), "organic carbon"
-    organic_matter = table["SOM_target"].to_numpy(np.float64)
-    return organic_matter / SOM_PER_SOC, f"organic matter / {SOM_PER_SOC}"
 
 
 def _place(coordinates: pd.DataFrame) -> tuple[dict[str, npt.NDArray[np.float64]], str]:

@@ -79,7 +79,9 @@ def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figu
     for name in names:
         check_choice(name, "method", predictions["method"].unique())
     shown = predictions[predictions["method"].isin(names)]
-    limits = _equal_limits(shown)
+    values = shown[["measured", "predicted"]].to_numpy()
+    pad = 0.05 * np.ptp(values) or 0.1
+    limits = float(values.min() - pad), float(values.max() + pad)
     figure, panels = make_panels(len(names), 3, 3.3)
     for axes, name in zip(panels, names, strict=True):
         rows = shown[shown["method"] == name]
@@ -93,13 +95,6 @@ def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figu
         place: Any = {"transform": axes.transAxes, "va": "top", "fontsize": 8}
         axes.text(0.04, 0.96, _scores(rows), **place)
     return figure
-
-
-def _equal_limits(predictions: pd.DataFrame) -> tuple[float, float]:
-    """Return limits for both axes that hold all measured and predicted values."""
-    values = predictions[["measured", "predicted"]].to_numpy()
-    pad = 0.05 * np.ptp(values) or 0.1
-    return float(values.min() - pad), float(values.max() + pad)
 
 
 def _scores(rows: pd.DataFrame) -> str:

@@ -40,18 +40,14 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
         axes.set(title=methods.label(name), xlabel="epoch", yscale="log")
-        low, high = _training_limits(rmse, best_so_far.mean(axis=1))
+        low, high = np.nanquantile(rmse, [0.05, 0.95])  # one fold may be far off
+        low = 0.9 * min(low, best_so_far.mean(axis=1).min())
+        high = 1.1 * max(high, best_so_far.mean(axis=1).max())
         axes.set_ylim(low, high)
         shown = [tick for tick in TICKS if low <= tick <= high]
         plain_numbers(axes.yaxis, shown or [low, high])
         axes.set_ylabel("validation RMSE / % SOC")
     return figure
-
-
-def _training_limits(rmse: npt.NDArray, mean: npt.NDArray) -> tuple[float, float]:
-    """Return limits that one fold far off the others cannot stretch."""
-    low, high = np.nanquantile(rmse, [0.05, 0.95])
-    return 0.9 * min(low, mean.min()), 1.1 * max(high, mean.max())
 
 
 def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:

@@ -53,7 +53,8 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     [-1, -1, 0]
     """
     spectra = check_measured(reflectance, "reflectance", keep_single=True)
-    packed = [np.packbits(np.isfinite(s), axis=1) for s in _blocks_of(spectra)]
+    blocks = (spectra[rows] for rows in row_blocks(len(spectra)))
+    packed = [np.packbits(np.isfinite(block), axis=1) for block in blocks]
     range_of_row, _ = _factorize_rows(np.concatenate(packed))
     earlier = np.full(len(spectra), -1)
     for rows in pd.Series(range_of_row).groupby(range_of_row).indices.values():
@@ -64,11 +65,6 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
             first = rows[_first_copies(part)]
             earlier[rows] = np.where(first < rows, first, -1)
     return earlier
-
-
-def _blocks_of(matrix: npt.NDArray) -> list[npt.NDArray]:
-    """Return views of some rows each, which together are the matrix."""
-    return [matrix[rows] for rows in row_blocks(len(matrix))]
 
 
 def _factorize_rows(

@@ -93,21 +93,10 @@ def detector_steps(
 def find_joints(reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike) -> pd.DataFrame:
     """Return where two fifths of the spectra of one instrument have a step.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing, as measured: a ValueError if more than 2 nm apart.
+    `reflectance` and `wavelengths` are as of `detector_steps`, as measured: a
+    ValueError if more than 2 nm apart. One row for each joint: joint_nm (the last band
+    before it), step (median of the absolute steps, reflectance; at least 2e-4), share.
 
-    Returns
-    -------
-    DataFrame
-        One row for each joint: joint_nm (the last band before it), step (median of
-        the absolute steps, reflectance; at least 2e-4) and share.
-
-    Examples
-    --------
     >>> nm = np.arange(960.0, 1040.0)
     >>> spectra = 0.3 + 1e-5 * np.random.default_rng(1).normal(size=(20, 80))
     >>> find_joints(spectra + 0.002 * (nm > 1000), nm).round(3)
@@ -236,21 +225,12 @@ def noisy_edges(
 ) -> tuple[float | None, float | None]:
     """Return the range that is left between noisy edges of the spectrum.
 
-    Parameters
-    ----------
-    noise, wavelengths : array-like of shape (n_wavelengths,)
-        From `noise`, bands with NaN passed over (a ValueError if all are), and nm.
+    `noise` is from the function, bands with NaN passed over (a ValueError if all are),
+    `wavelengths` are in nm. Returned are the first and last wavelength between the
+    edges, going inwards from either end to the first band that is not noisy; None at an
+    end that is not noisy. A band is noisy above 5 times the median of the middle half,
+    or above 3e-5, what rounding to 4 decimals leaves, if that is larger.
 
-    Returns
-    -------
-    (float or None, float or None)
-        First and last wavelength in nm between the edges, going inwards from either
-        end to the first band that is not noisy; None at an end that is not noisy. A
-        band is noisy above 5 times the median of the middle half, or above 3e-5, what
-        rounding to 4 decimals leaves, if that is larger.
-
-    Examples
-    --------
     >>> noisy_edges([9, 1, 1, 1, 1, 1, 1, 2], [400, 410, 420, 430, 440, 450, 460, 470])
     (410.0, None)
     """

@@ -52,19 +52,15 @@ class SpectralOutliers(BaseEstimator):
 
     T2 of a new spectrum follows A (n^2 - 1) / (n (n - A)) F(A, n - A), that of a fitted
     one, which has drawn the components towards itself, (n - 1)^2 / n Beta(A / 2, (n - A
-    - 1) / 2) [1]_. The limit of Q is from the chi-square with the first three moments
-    of a sum of squared normals weighted by the eigenvalues left over [2]_; that of
-    Jackson and Mudholkar [3]_ is too wide for spectra (at 0.99 it finds one in 170),
-    the two-moment one too narrow (one in 70). For new spectra it is (n - 1) / (n - 1 -
-    A) (1 + (A + 1) / n) times wider, as A components take up some of the noise of n
-    spectra. Where n is only some tens, T2 of new spectra and Q of fitted ones are on
-    the safe side (n = 60, A = 5: one alarm in 200 at 0.99).
-
-    References
-    ----------
-    .. [1] Tracy, Young and Mason (1992), Journal of Quality Technology 24(2), 88-95.
-    .. [2] Imhof (1961), Biometrika 48(3-4), 419-426.
-    .. [3] Jackson and Mudholkar (1979), Technometrics 21(3), 341-349.
+    - 1) / 2) (Tracy, Young and Mason 1992, Journal of Quality Technology 24(2), 88-95).
+    The limit of Q is from the chi-square with the first three moments of a sum of
+    squared normals weighted by the eigenvalues left over (Imhof 1961, Biometrika
+    48(3-4), 419-426); that of Jackson and Mudholkar (1979, Technometrics 21(3),
+    341-349) is too wide for spectra (at 0.99 it finds one in 170), the two-moment one
+    too narrow (one in 70). For new spectra it is (n - 1) / (n - 1 - A) (1 + (A + 1) /
+    n) times wider, as A components take up some of the noise of n spectra. Where n is
+    only some tens, T2 of new spectra and Q of fitted ones are on the safe side (n = 60,
+    A = 5: one alarm in 200 at 0.99).
 
     Examples
     --------
@@ -87,11 +83,7 @@ class SpectralOutliers(BaseEstimator):
         self.confidence = confidence
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> SpectralOutliers:  # noqa: ARG002
-        """Fit mean, components and limits to at least three spectra, without `y`.
-
-        Raises TypeError or ValueError if `X` is not finite, a parameter is out of
-        range, or nothing would be left over for Q.
-        """
+        """Fit mean, components and limits to at least three spectra, without `y`."""
         check_share(self.explained, "explained")
         check_share(self.confidence, "confidence")
         spectra = validate_data(
@@ -148,18 +140,9 @@ class SpectralOutliers(BaseEstimator):
     def measure(self, X: npt.ArrayLike, *, is_new: bool = True) -> pd.DataFrame:
         """Return T2 and Q of spectra, and which are above the limits.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra, prepared like those that were fitted; a ValueError if not finite.
-        is_new : bool, default True
-            False for the spectra that were given to `fit`: their limits are lower.
-
-        Returns
-        -------
-        DataFrame
-            One row per spectrum: t2 (dimensionless), q (squared unit of `X`),
-            t2_outlier and q_outlier.
+        One row per spectrum, prepared like those that were fitted: t2 (dimensionless),
+        q (squared unit of `X`), t2_outlier and q_outlier. `is_new` is False for the
+        spectra that were given to `fit`: their limits are lower.
         """
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)

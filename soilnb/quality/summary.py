@@ -31,26 +31,12 @@ def check_spectra(
     "above" is the median of their limits: smaller steps would not show. Noise is that
     of absorbance, log10(1 / reflectance), because that is what models see.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing.
-    measures : DataFrame
-        T2 and Q of the same rows, from `SpectralOutliers.measure`.
-    at : sequence of float, default (1000, 1830)
-        Joints between detectors, nm.
+    `reflectance`, `wavelengths` and the joints `at` are as of `detector_steps`,
+    `measures` are T2 and Q of the same rows, from `SpectralOutliers.measure`. Columns:
+    check (what was looked for), found (how many), of (out of how many: spectra, or
+    bands where the check is of bands) and share. A joint that no spectrum is measured
+    across has no row.
 
-    Returns
-    -------
-    DataFrame
-        check (what was looked for), found (how many), of (out of how many: spectra,
-        or bands where the check is of bands) and share. A joint that no spectrum is
-        measured across has no row.
-
-    Examples
-    --------
     >>> spectra = 0.3 + 1e-4 * np.random.default_rng(1).normal(size=(30, 20))
     >>> nm = np.arange(990, 1010)
     >>> from soilnb.quality import SpectralOutliers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,14 +107,14 @@ def study_pairs(
     sizes = {pairs.name: plan_cells(pairs, seed, budget.n_sizes) for pairs in sets}
     lengths = (budget.n_epochs + CELL_EPOCHS * len(sizes[p.name]) for p, _ in jobs)
     total = sum(lengths)
-    done = 0.0
+    done, size = 0.0, EncoderSize(depth=budget.n_blocks)
 
     def report(epochs: float, text: str) -> None:
         if progress is not None:
             progress(done + epochs, total, text)
 
     for pairs, one in jobs:
-        encoders = cache(_builder(pairs, budget.n_blocks))
+        encoders = cache(partial(TwoEncoders, pairs.views, size))
         file = folder / f"{pairs.name}-{one}.npz"
         if not file.is_file():
             made = pretrain(pairs, encoders(), one, budget, report)
@@ -142,11 +142,6 @@ def study_pairs(
     report(0, "")
     order = ["data", "split", "n", "model", "seed", "r2"]
     return pd.DataFrame(parts, columns=order if table == "scores" else None).round(4)
-
-
-def _builder(pairs: Pairs, n_blocks: int) -> Callable[[], TwoEncoders]:
-    """Return what builds the encoders of some pairs."""
-    return lambda: TwoEncoders(pairs.views, EncoderSize(depth=n_blocks))
 
 
 def _read(file: Path) -> Start:
@@ -205,7 +200,7 @@ def pretrain(
         loss = f"validation loss {epoch.validation_loss:.2f}"
         report(epoch.number, f"pre-training on {pairs.name}, {words}, {loss}")
         found = retrieval(*epoch.watched, batch)
-        use = dict.fromkeys(_uses(pairs), np.nan)
+        use = {f"r2_{split}{of}": np.nan for split in splits(pairs) for of in PARTS}
         if epoch.number in looks:
             use |= _use(pairs, encoders, seed, budget)
         made = {
@@ -229,11 +224,6 @@ def pretrain(
             views[kind] = encoders.embed(np.arange(len(pairs)))[0]
         facts += _read_fact(name, values, views, seed)
     return Start(untrained, pretrained, {"epochs": rows, "facts": facts})
-
-
-def _uses(pairs: Pairs) -> list[str]:
-    """Return the columns of what is read out: of both embeddings, and of each alone."""
-    return [f"r2_{split}{of}" for split in splits(pairs) for of in PARTS]
 
 
 def _use(

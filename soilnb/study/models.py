@@ -95,18 +95,15 @@ def fit_models(
     wanted = _check_methods(study, methods)
     for name in architectures:
         check_choice(name, "architecture", ARCHITECTURES)
-    run = _Run(
-        study,
-        architectures,
-        max_epochs,
-        max_epochs if retrain_epochs is None else retrain_epochs,
-        n_library,
-        selection or {},
-    )
+    retrain_epochs = max_epochs if retrain_epochs is None else retrain_epochs
+    sizes = max_epochs, retrain_epochs, n_library
+    run = _Run(study, architectures, *sizes, selection or {})
     for library, network in (networks or {}).items():
-        run.take_network(library, network)
+        study.check_has(library)
+        run.fits.models[library], run.fits.seconds[library] = network, np.nan
     for library, rows in (selections or {}).items():
-        run.take_rows(library, rows)
+        study.check_has(library)
+        run.rows[library] = np.asarray(rows, dtype=np.intp)
     for number, method in enumerate(wanted):
         if progress is not None:
             run.progress = within(progress, number, len(wanted), method)
@@ -151,17 +148,6 @@ class _Run:
         """Start with nothing fitted."""
         self.fits = Fits(self.study)
         self.rows: dict[str, npt.NDArray[np.intp]] = {}
-
-    def take_network(self, library: str, network: Network) -> None:
-        """Use a network that was trained before."""
-        self.study.check_has(library)
-        self.fits.models[library] = network
-        self.fits.seconds[library] = np.nan
-
-    def take_rows(self, library: str, rows: npt.ArrayLike) -> None:
-        """Use rows that were selected before."""
-        self.study.check_has(library)
-        self.rows[library] = np.asarray(rows, dtype=np.intp)
 
     def fit(self, method: str) -> None:
         """Fit one of the nine models."""

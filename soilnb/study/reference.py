@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +109,11 @@ def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
     order = in_order(found["method"])
     table = pd.DataFrame(index=pd.Index([label(name) for name in order], name="method"))
     for site, part in found.groupby("site", sort=False):
-        texts = {row.method: _gain_text(row) for row in part.itertuples()}
+        texts = {}
+        for row in part.itertuples():
+            text = f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+            is_sure = (row.low > 0 or row.high < 0) and row.n_test >= VERDICT_TEST_MIN
+            texts[row.method] = _bold(text.replace("-", "\N{MINUS SIGN}"), is_sure)
         table[site] = [texts.get(name, "–") for name in order]
     return table
 
@@ -311,10 +314,3 @@ def _range(counts: pd.Series) -> str:
     """Return the lowest and highest number, or the only one."""
     low, high = counts.min(), counts.max()
     return f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
-
-
-def _gain_text(row: Any) -> str:
-    """Return a gain with its interval, bold where it is sure."""
-    text = f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-    is_sure = (row.low > 0 or row.high < 0) and row.n_test >= VERDICT_TEST_MIN
-    return _bold(text.replace("-", "\N{MINUS SIGN}"), is_sure)

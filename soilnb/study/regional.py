@@ -104,19 +104,17 @@ def study_region(
     for draw, found in zip(draws, predictions, strict=True):
         found |= _corrected(sites, draw, models)
         weights.append(_blended(sites, components, draw, models, rng, found))
-    scores = [
-        draw.facts | {"model": model} | _errors(sites.y[draw.test], predicted)
-        for draw, found in zip(draws, predictions, strict=True)
-        for model, predicted in found.items()
-    ]
+    scores = []
+    for draw, found in zip(draws, predictions, strict=True):
+        for model, predicted in found.items():
+            pair = sites.y[draw.test], predicted
+            errors = {score.__name__: score(*pair) for score in (rmse, r2, ccc)}
+            scores.append(draw.facts | {"model": model} | errors)
     coverage = shifted_intervals(sites, inside, models, rng)
     for number in range(1, min(n_draws, 2) + 1):
         coverage += regional_intervals(sites, inside, models, rng, number, seed)
-    tables = dict(zip(TABLES, (scores, path, weights, coverage), strict=True))
-    return {
-        name: [{"region": region} | row for row in rows]
-        for name, rows in tables.items()
-    }
+    named = zip(TABLES, (scores, path, weights, coverage), strict=True)
+    return {name: [{"region": region} | row for row in rows] for name, rows in named}
 
 
 def _draws(inside: Rows, n_draws: int, rng: np.random.Generator) -> list[Draw]:
@@ -128,11 +126,6 @@ def _draws(inside: Rows, n_draws: int, rng: np.random.Generator) -> list[Draw]:
         sizes = [n for n in SIZES if n <= len(pool)]
         draws += [Draw(number, pool[:n], test) for n in sizes]
     return draws
-
-
-def _errors(y: Floats, predicted: Floats) -> dict[str, float]:
-    """Return the scores of the test sites."""
-    return {score.__name__: score(y, predicted) for score in (rmse, r2, ccc)}
 
 
 def learn_globally(sites: Sites, inside: Rows, *, seed: int = 1) -> Global:

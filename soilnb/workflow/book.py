@@ -52,7 +52,10 @@ def build_book(
         shutil.rmtree(partial, ignore_errors=True)
         _fill_stage(partial, parameters)
         if is_student:
-            _take_solutions(partial)
+            for page in (partial / "book").rglob("*.md"):
+                page.write_text(without_solutions(page.read_text()))
+            for page in (partial / "notebooks").glob("*.ipynb"):
+                nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
         digest = digest_files(filter(Path.is_file, partial.rglob("*")), partial)
         if not (stamp.is_file() and stamp.read_text() == digest):
             replace_folder(partial, stage)
@@ -117,19 +120,13 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
         page = stage / "notebooks" / f"{step}.ipynb"
         if not _is_run(step, parameters):
             nbformat.write(_left_out(step), page)
-            _blank_numbers(stage / "book", step)
+            number = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
+            for prose in (stage / "book").rglob("*.md"):
+                prose.write_text(number.sub("–", prose.read_text()))
             continue
         file = _executed(step, parameters)
         ready = _ready(nbformat.read(file, as_version=4), read_stamp(file.parent))
         nbformat.write(ready, page)
-
-
-def _take_solutions(stage: Path) -> None:
-    """Take the solutions out of a stage."""
-    for page in (stage / "book").rglob("*.md"):
-        page.write_text(without_solutions(page.read_text()))
-    for page in (stage / "notebooks").glob("*.ipynb"):
-        nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
 
 
 def _hand_out(parameters: Mapping[str, Any], folder: Path) -> None:
@@ -167,13 +164,6 @@ def _left_out(step: str) -> nbformat.NotebookNode:
     cells.insert(1, nbformat.v4.new_markdown_cell(why, id="left-out"))
     notebook.cells = cells
     return notebook
-
-
-def _blank_numbers(folder: Path, step: str) -> None:
-    """Put a dash where a page of prose shows a number of a step that was not run."""
-    shown = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
-    for page in folder.rglob("*.md"):
-        page.write_text(shown.sub("–", page.read_text()))
 
 
 def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:

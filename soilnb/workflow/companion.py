@@ -33,26 +33,21 @@ def is_own(values: Mapping[str, Any]) -> bool:
     return not is_set or bool(values.get("second_view"))
 
 
-def _check_own(reader: str, values: Mapping[str, Any]) -> None:
-    """Read a user's table, or pair of tables; raise what is wrong with it."""
-    told = {name: values.get(f"{name}_column") for name in ("target", "region", "key")}
-    columns = {name: column for name, column in told.items() if column}
-    if "second_view" in values:
-        load_pairs(values["data"], values["second_view"], **columns)
-    else:
-        READERS[reader](values["data"], **columns)
-
-
 def fetch_data(step: str, values: Mapping[str, Any]) -> str:
     """Fetch the data sets that a step needs, and check a user's table.
 
     Return nothing, or a sentence where a data set cannot be had: the step then shows
-    its reference results. Raise ValueError or OSError for a user's table that cannot
-    be used.
+    its reference results. A ValueError or OSError for a user's unusable table.
     """
     needed = STEPS[step].data
     if is_own(values):
-        _check_own(needed[0], values)
+        names = ("target", "region", "key")
+        told = {name: values.get(f"{name}_column") for name in names}
+        columns = {name: column for name, column in told.items() if column}
+        if "second_view" in values:
+            load_pairs(values["data"], values["second_view"], **columns)
+        else:
+            READERS[needed[0]](values["data"], **columns)
         return ""
     for name in needed:
         try:

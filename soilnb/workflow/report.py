@@ -56,7 +56,11 @@ def write_report(
     if missing := [name for name in names.split() if name not in facts]:
         msg = f"'facts' lacks {', '.join(missing)}. Give it, None where unknown."
         raise ValueError(msg)
-    page = _template().render(
+    strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
+    environment.tests["known"] = pd.notna
+    environment.filters |= {"number": _number, "plain": "{:g}".format}
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         **facts,
         **_counts(estimates),
         farm={row["population"]: row for row in farm.to_dict("records")},
@@ -89,15 +93,6 @@ def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
     with replacing(file) as partial:
         text = json.dumps(collection, ensure_ascii=False, allow_nan=False, indent=1)
         partial.write_text(text, encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    """Return the page to be filled; whatever is filled in is escaped."""
-    strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
-    environment.tests["known"] = pd.notna
-    environment.filters |= {"number": _number, "plain": "{:g}".format}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _number(value: Any, digits: int = 2) -> str:

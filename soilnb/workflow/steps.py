@@ -29,16 +29,12 @@ class Entry:
     role: str = ""
 
 
-def _read_registry() -> dict[str, Entry]:
-    """Return the steps in their order."""
-    text = (ROOT / "data" / "steps.toml").read_text()
-    table: dict[str, dict[str, Any]] = tomllib.loads(text)
-    for entry in table.values():
-        entry |= {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
-    return {name: Entry(**entry) for name, entry in table.items()}
-
-
-STEPS = _read_registry()
+_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
+    (ROOT / "data" / "steps.toml").read_text()
+)
+for _entry in _TABLE.values():
+    _entry |= {k: tuple(v) for k, v in _entry.items() if isinstance(v, list)}
+STEPS = {name: Entry(**entry) for name, entry in _TABLE.items()}  # in their order
 OF_SITE = tuple(name for name, entry in STEPS.items() if entry.site)
 
 
