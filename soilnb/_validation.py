@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+Progress = Callable[[int, int, str], object]  # done, total, what
 
 
 def suggestion(value: object, choices: Iterable[str]) -> str:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_rows, check_xy
+from soilnb._validation import Floats, check_rows, check_xy
 from soilnb.pls import check_columns
 from soilnb.selection import Samples
 
-Floats = npt.NDArray[np.float64]
 Pair = Samples | tuple[Any, Any]
 
 

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from soilnb._blocks import is_large, row_blocks
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import Rows, check_int, check_matrix, check_rows, check_vector
 from soilnb.baselines.inputs import Floats, Pair, check_pair
 from soilnb.pls import Products, add_up, check_columns, fit_path, products_by_fold
 from soilnb.pls.kernel import Block, fit_all
@@ -75,13 +75,11 @@ class _Memory(BaseEstimator, ABC):
         """Return where other spectra lie."""
 
     @abstractmethod
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         """Return the n nearest rows of the memory, in order, ties lowest row first."""
 
     @abstractmethod
-    def _predict(
-        self, spectrum: Floats, rows: npt.NDArray[np.intp]
-    ) -> Floats | np.float64:
+    def _predict(self, spectrum: Floats, rows: Rows) -> Floats | np.float64:
         """Predict one spectrum from rows of the memory, in all variants at once."""
 
     @abstractmethod
@@ -100,7 +98,7 @@ class _Stack:
         self.parts = library, local
         self.shape = len(library) + len(local), local.shape[1]
 
-    def __getitem__(self, rows: npt.NDArray[np.intp] | int) -> Floats:
+    def __getitem__(self, rows: Rows | int) -> Floats:
         """Return some rows, or one of them, in double precision."""
         library, local = self.parts
         if np.ndim(rows) == 0:
@@ -127,7 +125,7 @@ def _check_memory(
     return (X, y), of_local
 
 
-def _nearest(distances: Floats, n: int) -> npt.NDArray[np.intp]:
+def _nearest(distances: Floats, n: int) -> Rows:
     """Return the n lowest places of a vector, in order, ties lowest place first."""
     if n < len(distances):
         bound = np.partition(distances, n - 1)[n - 1]
@@ -212,10 +210,10 @@ class MemoryBasedLearner(_Memory):
     def _find_places(self, spectra: Floats) -> Floats:
         return self.pca_.transform(spectra)
 
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         return _nearest(cdist(place[np.newaxis], self._places)[0], n)
 
-    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+    def _predict(self, spectrum: Floats, rows: Rows) -> Floats:
         """Return the predictions with 1 to `max_components`."""
         centre, X = self._X[rows].mean(axis=0), self._X[rows]
         coef, intercept, _ = fit_path(X - centre, self._y[rows], self.max_components)
@@ -299,10 +297,10 @@ class Local(_Memory):
     def _find_places(self, spectra: Floats) -> Floats:
         return _shapes(spectra, "X")
 
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         return _nearest(-(self._places @ place), n)
 
-    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> np.float64:
+    def _predict(self, spectrum: Floats, rows: Rows) -> np.float64:
         """Return the weighted mean over the numbers of components."""
         block, n_fitted = fit_all(self._X[rows], self._y[rows], self.max_components)
         if n_fitted == 0:  # the neighbours do not vary: their mean

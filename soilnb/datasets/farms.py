@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.coordinates import degrees_from_utm, metres_from_degrees
 from soilnb.datasets.library import SOM_PER_SOC, SpectralLibrary, concatenate
 from soilnb.preprocessing import MAX_REFLECTANCE
@@ -121,7 +120,7 @@ def _read_limesoda(set_name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return parts["Dataset"], parts["Coordinates"] if known else pd.DataFrame()
 
 
-def _place(coordinates: pd.DataFrame) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
+def _place(coordinates: pd.DataFrame) -> tuple[dict[str, Floats], str]:
     """Return the columns that say where samples were taken, and what was converted."""
     if coordinates.empty:
         return {}, ""

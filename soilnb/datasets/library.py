@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_vector
 from soilnb.preprocessing import (
     GRID_STEP_NM,
     MAX_REFLECTANCE,
@@ -57,8 +57,8 @@ class SpectralLibrary:
 
     name: str
     reflectance: npt.NDArray[np.float32]
-    wavelengths: npt.NDArray[np.float64]
-    soc: npt.NDArray[np.float64]
+    wavelengths: Floats
+    soc: Floats
     info: pd.DataFrame
     notes: tuple[str, ...] = ()
 
@@ -111,7 +111,7 @@ class SpectralLibrary:
 
 
 def _check_reflectance(
-    reflectance: npt.NDArray[np.float32], wavelengths: npt.NDArray[np.float64]
+    reflectance: npt.NDArray[np.float32], wavelengths: Floats
 ) -> None:
     """Raise ValueError unless there is one column per wavelength, of fractions."""
     if reflectance.ndim != 2 or reflectance.shape[1] != len(wavelengths):
@@ -132,7 +132,7 @@ def _check_reflectance(
             raise ValueError(msg)
 
 
-def _check_soc(soc: npt.NDArray[np.float64]) -> None:
+def _check_soc(soc: Floats) -> None:
     """Raise ValueError unless `soc` is a vector of percentages, or NaN."""
     if soc.ndim != 1:
         msg = f"'soc' must be 1D, got shape {soc.shape}."
@@ -187,7 +187,7 @@ def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibr
     )
 
 
-def own_grid(wavelengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def own_grid(wavelengths: Floats) -> Floats:
     """Return the multiples of 10 nm within some wavelengths."""
     first, last = wavelengths[[0, -1]] / GRID_STEP_NM
     return GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)

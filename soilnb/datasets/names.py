@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from soilnb._validation import suggestion
+from soilnb._validation import Progress, suggestion
 from soilnb.datasets.farms import FARM_SITES, FARMS, load_farm, load_farms
 from soilnb.datasets.files import LISTED, is_table, read_file, stem
 from soilnb.datasets.library import SpectralLibrary, concatenate
@@ -37,10 +37,7 @@ def place_label(name: str) -> str:
 
 
 def load_library(
-    name_or_path: str | Path = "farms",
-    *,
-    progress: Callable[[int, int, str], object] | None = None,
-    **told: str,
+    name_or_path: str | Path = "farms", *, progress: Progress | None = None, **told: str
 ) -> SpectralLibrary:
     """Return a soil spectral library, by its name or from a file.
 
@@ -67,10 +64,7 @@ _BUILT_IN: dict[str, Callable[[], SpectralLibrary]] = {
 
 
 def load_site(
-    name_or_path: str | Path,
-    *,
-    measured: str | Path = "",
-    **told: str,
+    name_or_path: str | Path, *, measured: str | Path = "", **told: str
 ) -> SpectralLibrary:
     """Return the samples of one site, by its name or from a file.
 

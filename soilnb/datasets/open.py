@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import digest_file
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.files.quantities import LIMITS
 from soilnb.datasets.library import INFO_COLUMNS, SpectralLibrary, concatenate
 
@@ -24,7 +23,6 @@ FOLDER_VARIABLE = "SOILNB_DATA"
 OPEN_SITES = ("wheatbelt", "csiro")
 TIMEOUT_S = (3, 15)  # to connect, and between two parts of the answer
 
-Floats = npt.NDArray[np.float64]
 Content = tuple[Floats, Floats, pd.DataFrame]  # spectra, wavelengths, rows
 
 # The three matrices of the moisture series; "drying" is wet soil after a day in air.

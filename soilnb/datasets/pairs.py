@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.profiles import edgeroi_windows, load_profiles
 from soilnb.datasets.regions import load_sites
 from soilnb.datasets.sets import read_own
 
-Floats = npt.NDArray[np.float64]
 Views = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 WINDOW = 16  # cells of a side, 1.44 km

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, check_int
 from soilnb.datasets.sets import fetch_set, read_own
 
-Floats = npt.NDArray[np.float64]
 Layers = Sequence[tuple[float, float]]
 
 # Upper and lower depths of GlobalSoilMap, cm (Arrouays et al. 2014, Advances in

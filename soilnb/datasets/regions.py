@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.files.columns import COORDINATES
 from soilnb.datasets.sets import fetch_set, read_own
-
-Floats = npt.NDArray[np.float64]
 
 # TerraClimate stores whole numbers; the unit of each variable after this factor.
 CLIMATE = {

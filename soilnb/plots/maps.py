@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from soilnb._validation import Floats
 from soilnb.datasets import place_label
 from soilnb.plots.style import (
     MANY_POINTS,
@@ -129,7 +130,7 @@ def _graticule(axes: Axes, places: npt.NDArray) -> None:
     axes.spines[["top", "right"]].set_visible(True)
 
 
-def _outlines() -> Iterator[npt.NDArray[np.float64]]:
+def _outlines() -> Iterator[Floats]:
     """Yield longitude and latitude along the outlines of all countries."""
     if not find_spec("countryinfo"):
         return
@@ -214,7 +215,7 @@ def plot_point_map(
 
 def lay_out(
     axes: Axes, table: pd.DataFrame, name: str = ""
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[pd.DataFrame, Floats, Floats]:
     """Give a panel a map's axes; return the rows with coordinates and their x and y."""
     rows, places = _distances(table, name)
     unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
@@ -225,9 +226,7 @@ def lay_out(
     return rows, x, y
 
 
-def _distances(
-    table: pd.DataFrame, name: str
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+def _distances(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Floats]:
     """Return the rows with coordinates and how far (m) east and north they lie."""
     columns = METRES if set(METRES) <= set(table) else DEGREES
     rows = _with(table, columns)

@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
+from soilnb._validation import Floats
 
 _ROWS_AT_ONCE = 16_384  # a tenth of them, one fold, makes a product that is not small
 _ROUNDING = 1e-14  # of the squares, relative: a smaller direction is noise
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

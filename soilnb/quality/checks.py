@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
-from soilnb._validation import check_vector
-
-Floats = npt.NDArray[np.float64]
+from soilnb._validation import Floats, check_vector
 
 
 def check_share(value: object, name: str) -> None:

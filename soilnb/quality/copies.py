@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import row_blocks
+from soilnb._validation import Floats, Rows
 from soilnb.quality.checks import check_measured
 
 # Two copies rounded to 4 decimals differ by 0 or 1e-4: halfway to the next, 2e-4.
@@ -19,11 +20,10 @@ _PREFILTER_BANDS = 8  # more leave out hardly any more pairs
 _MAX_PAIRS = 20_000_000  # 320 MB of row numbers
 _CHUNK_PAIRS = 16_384  # 28 MB of differences at 211 bands
 
-Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating]
 
 
-def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
+def duplicated_spectra(reflectance: npt.ArrayLike) -> Rows:
     """Return, for each row, the first earlier row that holds the same spectrum.
 
     Parameters
@@ -67,9 +67,7 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     return earlier
 
 
-def _factorize_rows(
-    rows: npt.NDArray,
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _factorize_rows(rows: npt.NDArray) -> tuple[Rows, Rows]:
     """Return which distinct row each row is, and where each distinct row is first."""
     keys = np.empty(len(rows), dtype=object)  # digests: a tenth of the rows themselves
     for number, row in enumerate(np.ascontiguousarray(rows)):
@@ -78,7 +76,7 @@ def _factorize_rows(
     return codes, np.unique(codes, return_index=True)[1]
 
 
-def _first_copies(spectra: Numbers) -> npt.NDArray[np.intp]:
+def _first_copies(spectra: Numbers) -> Rows:
     """Return for each row the first row, itself included, that holds the same."""
     codes, first = _factorize_rows(spectra)  # else identical rows make too many pairs
     distinct = spectra if len(first) == len(spectra) else spectra[first]
@@ -93,7 +91,7 @@ def _first_copies(spectra: Numbers) -> npt.NDArray[np.intp]:
     return first[lowest[codes]]
 
 
-def _near_pairs(values: Floats) -> npt.NDArray[np.intp]:
+def _near_pairs(values: Floats) -> Rows:
     """Return pairs of rows, lower row first, that are near in every column.
 
     In the order of the column that varies most, rows that are near are not far apart.

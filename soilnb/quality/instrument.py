@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_vector
 from soilnb.quality.checks import check_on_wavelengths
 
 # Last bands of the first two detectors of a common field spectrometer; other
@@ -24,8 +24,6 @@ _MAX_SPACING_NM = 2.0  # over wider ones, absorption bands are as sharp as steps
 _ROUNDING_NOISE = 1e-4 / 12**0.5  # rounding to 4 decimals, spread evenly
 _MIN_ROWS = 10  # a median of fewer deviations says little
 _SINGLE_PRECISION = 1e-8  # of a reflectance in float32, about
-
-Floats = npt.NDArray[np.float64]
 
 
 def detector_steps(

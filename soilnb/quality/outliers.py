@@ -9,10 +9,8 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, check_int
 from soilnb.quality.checks import check_share
-
-Floats = npt.NDArray[np.float64]
 
 
 class SpectralOutliers(BaseEstimator):

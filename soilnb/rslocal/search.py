@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, Progress, Rows, check_int
 from soilnb.pls import check_columns
 from soilnb.rslocal.crew import ClusterCrew, Crew
 from soilnb.rslocal.inputs import (
@@ -24,8 +24,6 @@ from soilnb.rslocal.inputs import (
 )
 from soilnb.rslocal.mapped import MappedFile
 from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Spectra, Tally
-
-Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +48,14 @@ class Selection:
         models), n_tasks (parts that the models were handed out in), seconds.
     """
 
-    indices: npt.NDArray[np.intp]
-    frequency: npt.NDArray[np.float64]
-    searches: npt.NDArray[np.intp]
-    scores: npt.NDArray[np.float64]
+    indices: Rows
+    frequency: Floats
+    searches: Rows
+    scores: Floats
     history: pd.DataFrame
 
 
-def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
+def _mean_rmse(tally: Tally) -> Floats:
     """Return the mean RMSE of each row of the pool, NaN where it was not drawn."""
     drawn = tally.counts > 0
     means = np.full(len(drawn), np.nan)
@@ -65,7 +63,7 @@ def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
     return means
 
 
-def _keep_best(means: npt.NDArray[np.float64], n_dropped: int) -> npt.NDArray[np.intp]:
+def _keep_best(means: Floats, n_dropped: int) -> Rows:
     """Return the positions that stay, increasing; never-drawn rows all stay."""
     order = np.argsort(np.where(np.isnan(means), -np.inf, means), kind="stable")
     n_dropped = min(n_dropped, int(np.count_nonzero(~np.isnan(means))))
@@ -90,7 +88,7 @@ def _search(
     search: int,
     y_sd: float,
     report: Callable[[int, int], object],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], list[dict[str, float]]]:
+) -> tuple[npt.NDArray[np.int32], Floats, list[dict[str, float]]]:
     """Return the rows left, the last mean RMSE of every row, and the history."""
     n_library = len(crew.spectra.y_library)
     pool = np.arange(n_library, dtype=np.int32)
@@ -120,7 +118,7 @@ def _search(
 
 def _combine(
     pools: Sequence[npt.NDArray[np.int32]],
-    scores: Sequence[npt.NDArray[np.float64]],
+    scores: Sequence[Floats],
     history: list[dict[str, float]],
 ) -> Selection:
     """Return the rows that most searches selected, and what is known of all."""

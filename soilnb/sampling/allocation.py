@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 
-Floats = npt.NDArray[np.float64]
 ALLOCATIONS = ("neyman", "proportional", "equal")
 
 

@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int, check_rows
+from soilnb._validation import Floats, Rows, check_choice, check_int, check_rows
 from soilnb.sampling.allocation import check_sizes
-
-Floats = npt.NDArray[np.float64]
 
 # Draws with chance in them: only these give the mean an interval.
 PROBABILITY_DESIGNS = ("stratified", "random")
@@ -109,10 +107,10 @@ class Draw:
     """
 
     n_population: int
-    rows: npt.NDArray[np.intp]
-    strata: npt.NDArray[np.intp]
+    rows: Rows
+    strata: Rows
     stratum_sizes: Mapping[int, int]
-    certain: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    certain: Rows = field(default_factory=lambda: np.empty(0, np.intp))
     design: str = "unknown"
 
     def __post_init__(self) -> None:
@@ -137,7 +135,7 @@ class Draw:
         return self.design in PROBABILITY_DESIGNS and bool(pairs)
 
 
-def _whole_numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.intp]:
+def _whole_numbers(values: npt.ArrayLike, name: str) -> Rows:
     """Return 1D whole numbers; an empty list is one too."""
     numbers = np.asarray(values)
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
@@ -149,7 +147,7 @@ def _whole_numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.intp]:
     return numbers.astype(np.intp)
 
 
-def _check_measured(rows: npt.NDArray[np.intp], n_population: int) -> None:
+def _check_measured(rows: Rows, n_population: int) -> None:
     """Raise ValueError if a measured row is not of the population or comes twice."""
     outside = rows[(rows < 0) | (rows >= n_population)]
     if len(outside):
@@ -195,9 +193,9 @@ def _check_strata(draw: Draw) -> None:
 class Drawn(NamedTuple):
     """The drawn rows by stratum: place of the stratum, rows drawn, rows there are."""
 
-    places: npt.NDArray[np.intp]
-    n_drawn: npt.NDArray[np.intp]
-    sizes: npt.NDArray[np.intp]
+    places: Rows
+    n_drawn: Rows
+    sizes: Rows
 
     @classmethod
     def of(cls, draw: Draw) -> Drawn:

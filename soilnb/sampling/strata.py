@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_choice, check_int, check_matrix, check_vector
+from soilnb._validation import (
+    Floats,
+    check_choice,
+    check_int,
+    check_matrix,
+    check_vector,
+)
 
-Floats = npt.NDArray[np.float64]
 STRATA_BY = ("quantiles", "cum_sqrt", "space", "both")
 _BINS_PER_STRATUM = 15  # of the histogram whose square roots are added up
 _N_STARTS = 4  # of k-means

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import nnls
 
+from soilnb._validation import Floats
 from soilnb.study.nested import Nested
 from soilnb.study.prepared import Study
 
 # How strongly weights are drawn towards equal ones, in units of the mean squared nested
 # error of the candidates. Fixed on draws of skane and uppsala, before any other farm.
 SHRINKAGE = 0.1
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

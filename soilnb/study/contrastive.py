@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from soilnb._files import replacing
+from soilnb._validation import Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.cnn.contrastive import (
     BATCH_SIZE,
@@ -34,7 +35,6 @@ from soilnb.metrics import r2
 from soilnb.selection import group_folds, hold_out, random_folds
 
 Floats = npt.NDArray[np.floating]
-Rows = npt.NDArray[np.intp]
 
 LINEAR = ("pretrained", "untrained", "raw", "pca")
 TREES = ("forest", "boosting")

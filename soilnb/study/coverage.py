@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb._validation import Floats, Rows
 from soilnb.datasets import Sites
 from soilnb.study.intervals import conformal_size, cv_plus
 from soilnb.transfer import regional as transfer
@@ -17,8 +17,6 @@ from soilnb.transfer.regional import Base, Task
 if TYPE_CHECKING:
     from soilnb.study.regional import Global
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 Ends = tuple[Floats, Floats]  # lower, upper
 
 SIZES = (20, 50, 100, 300)  # regional samples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +11,13 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import cross_val_predict
 
 from soilnb import sampling
+from soilnb._validation import Floats, Progress
 from soilnb.datasets import Sites, SpectralLibrary, load_site
 from soilnb.datasets.coordinates import metres_from_degrees
 from soilnb.pls import PLS1
 from soilnb.preprocessing import snv_absorbance, working_grid
 from soilnb.selection import spectral_strata
 
-Floats = npt.NDArray[np.float64]
-Progress = Callable[[int, int, str], object]
 CAP = 0.99  # what lies above this quantile of a region is cut to it: peat, mostly
 N_TREES = 100
 N_PILOT, PILOT_COMPONENTS = 20, 4  # of a field: samples that a first map is made of

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from soilnb._blocks import is_large, row_blocks
+from soilnb._validation import Floats
 from soilnb.quality import SpectralOutliers
 from soilnb.study.prepared import Study
 
@@ -19,8 +20,6 @@ REASONS = {
     "t2": "an extreme mixture of the measured spectra",
     "q": "a shape that the measured spectra do not have",
 }
-
-Floats = npt.NDArray[np.float64]
 
 
 def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame:

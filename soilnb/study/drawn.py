@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from soilnb._validation import Rows
 from soilnb.sampling import Draw
 from soilnb.selection import DESIGNS
 from soilnb.study.prepared import Study
@@ -18,8 +19,6 @@ UNKNOWN = "unknown"  # design of measured samples that nobody has told
 # draw may have been left out as copies.
 SIZE_TOLERANCE = 0.15
 _NONE = np.array([], np.intp)
-
-Rows = npt.NDArray[np.intp]
 
 
 def new_draw(table: pd.DataFrame, n_population: int) -> Draw:
@@ -135,10 +134,7 @@ def _refuse(rule: str, got: str, study: Study) -> None:
 
 
 def _read_strata(
-    study: Study,
-    drawn: npt.NDArray[np.intp],
-    rows: npt.NDArray[np.intp],
-    certain: npt.NDArray[np.intp],
+    study: Study, drawn: Rows, rows: Rows, certain: Rows
 ) -> tuple[npt.NDArray[np.int64], dict[int, int], list[str]]:
     """Return the stratum of each row, the strata's sizes and notes on those joined."""
     info = study.site.info.iloc[drawn]

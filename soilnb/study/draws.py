@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
+from soilnb._validation import Progress
 from soilnb.study.blend import Blend, blend
 from soilnb.study.farm import Farm, estimate_farm, estimate_samples, make_farm
 from soilnb.study.nested import Nested
 from soilnb.study.prepared import Study
-
-Progress = Callable[[int, int, str], object]
 
 
 def repeat_draws(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_rows, check_vector
+from soilnb._validation import Floats, check_matrix, check_rows, check_vector
 
 LEVELS = (0.5, 0.99)  # lowest and highest level of an interval
-
-Floats = npt.NDArray[np.float64]
 
 
 def check_level(level: float) -> None:

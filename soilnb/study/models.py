@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb import cnn, transfer
-from soilnb._validation import check_choice
+from soilnb._validation import Progress, check_choice
 from soilnb.methods import METHODS
 from soilnb.selection import Samples
 from soilnb.study.nested import parse
@@ -28,8 +28,6 @@ NINE_MODELS = tuple(
 )
 # DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
 ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))
-
-Progress = Callable[[int, int, str], object]
 
 
 def available_models(study: Study) -> tuple[str, ...]:

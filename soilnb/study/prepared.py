@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import is_large
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, snv_absorbance, working_grid
 from soilnb.quality import duplicated_spectra
@@ -74,7 +74,7 @@ class Study:
     kept: Path | None = None
 
     @property
-    def wavelengths(self) -> npt.NDArray[np.float64]:
+    def wavelengths(self) -> Floats:
         """Working grid, nm, shape (n_wavelengths,)."""
         return self.site.wavelengths
 
@@ -84,12 +84,12 @@ class Study:
         return country_rows(self.library, self.site)
 
     @cached_property
-    def X_site(self) -> npt.NDArray[np.float64]:
+    def X_site(self) -> Floats:
         """SNV absorbance of all N samples of the site."""
         return snv(absorbance(self.site.reflectance))
 
     @property
-    def X_test(self) -> npt.NDArray[np.float64]:
+    def X_test(self) -> Floats:
         """SNV absorbance of the test samples. Their SOC is asked for by `Fits` only."""
         return self.X_site[self.test]
 
@@ -349,9 +349,7 @@ def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
     return replace(library.take(is_measured), notes=(*library.notes, note))
 
 
-def _without_gaps(
-    measured: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], list[str]]:
+def _without_gaps(measured: Floats, grid: Floats) -> tuple[Floats, list[str]]:
     """Return the grid without its bands in a detector's gap; refuse wider ones."""
     edges = measured[(measured > grid[0]) & (measured < grid[-1])]
     edges = np.concatenate([grid[:1], edges, grid[-1:]])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import digest, replacing
+from soilnb._validation import Floats, Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import ccc, r2, rmse
@@ -19,9 +20,6 @@ from soilnb.selection import group_folds, hold_out, random_folds
 from soilnb.study.coverage import N_STARTS, regional_intervals, shifted_intervals
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Base, Task
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 SIZES = (5, 10, 20, 50, 100)  # regional samples of the learning curves
 N_FOLDS = 5

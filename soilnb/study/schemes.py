@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb._validation import Floats, Progress, Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import r2
@@ -23,9 +22,6 @@ from soilnb.selection import (
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Task
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
-
 SCHEMES = ("random", "stratified", "blocked", "regions")
 N_FOLDS, N_EPOCHS, N_TREES, N_NEIGHBOURS = 5, 12, 60, 5
 
@@ -39,7 +35,7 @@ def map_cells(sites: Sites, *, size: float = 1.0) -> pd.DataFrame:
     return found.rename(columns={"size": "sites", "mean": "y"}).round(3)
 
 
-def scheme_folds(sites: Sites, scheme: str, seed: int) -> npt.NDArray[np.intp]:
+def scheme_folds(sites: Sites, scheme: str, seed: int) -> Rows:
     """Return the folds of one of `SCHEMES`."""
     cells = block_cells(sites.info["latitude"], sites.info["longitude"])
     if scheme == "random":
@@ -56,7 +52,7 @@ def compare_schemes(
     *,
     seed: int = 1,
     n_trees: int = N_TREES,
-    progress: Callable[[int, int, str], object] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return R2 of all held-out predictions by validation scheme and model."""
     folds = {scheme: scheme_folds(sites, scheme, seed) for scheme in SCHEMES}

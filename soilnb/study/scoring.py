@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._validation import Floats
 from soilnb.baselines import fit_plsr
 from soilnb.methods import LOCAL, METHODS, in_order, label
 from soilnb.metrics import delta_rmse, evaluate
@@ -64,7 +65,7 @@ class Fits:
         return table, pd.concat(predictions, ignore_index=True)
 
 
-def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def predict_with(study: Study, rows: npt.ArrayLike) -> Floats:
     """Predict SOC (%) of the test samples by PLSR on library rows and local ones."""
     some = study.localised(rows) if np.size(rows) else study.samples("local")
     return fit_plsr(*some, max_components=15).predict(study.X_test)
@@ -132,9 +133,7 @@ def compare(
     return table.reindex(in_order(table.index))
 
 
-def _resampled_rmse(
-    squares: npt.NDArray[np.float64], n_resamples: int, seed: int
-) -> npt.NDArray[np.float64]:
+def _resampled_rmse(squares: Floats, n_resamples: int, seed: int) -> Floats:
     """Return the RMSE of each method (column) in each bootstrap sample (row)."""
     generator = np.random.default_rng(seed)
     at_once = max(1, RESAMPLED_MOST // squares.size)

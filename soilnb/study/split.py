@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, Rows, check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.selection import kennard_stone, random_folds
 
@@ -54,9 +54,7 @@ def folds_of(
     return random_folds(int(codes.max()) + 1, n_folds, seed)[codes]
 
 
-def divide(
-    study: Study, *, split: str, n_local: int, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def divide(study: Study, *, split: str, n_local: int, seed: int) -> tuple[Rows, Rows]:
     """Return the local rows of a study's site in order of selection, and the test."""
     site = study.site
     check_split(site, split, n_local, study.n_folds, seed)
@@ -76,9 +74,7 @@ def divide(
     return local, test
 
 
-def select_local(
-    X: npt.NDArray[np.float64], n_local: int, split: str, seed: int
-) -> npt.NDArray[np.intp]:
+def select_local(X: Floats, n_local: int, split: str, seed: int) -> Rows:
     """Return the local rows of a site in order of selection; SOC has no say."""
     if split == "random":
         rng = np.random.default_rng([seed, SPLIT_STREAM])

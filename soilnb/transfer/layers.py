@@ -18,14 +18,11 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.ensemble import RandomForestRegressor
 
 from soilnb._files import replacing
-from soilnb._validation import check_int
+from soilnb._validation import Floats, Progress, Rows, check_int
 from soilnb.cnn.windows import Fit, WindowStack
 from soilnb.datasets.profiles import Profiles, edgeroi_windows
 from soilnb.metrics import r2
 from soilnb.selection import block_cells, group_folds
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 FORESTS = ("forest", "forest_pooled")
 NETWORKS = ("cnn", "multi_task", "pooled", "transfer")
@@ -169,7 +166,7 @@ def run_cases(
     folder: Path,
     *,
     budget: Budget | None = None,
-    progress: Callable[[int, int, str], object] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return the out-of-fold predictions of some cases.
 
@@ -354,11 +351,7 @@ def _sparse(
 
 
 def _predict(
-    profiles: Profiles,
-    log: Floats,
-    tasks: Sequence[_Task],
-    case: Case,
-    budget: Budget,
+    profiles: Profiles, log: Floats, tasks: Sequence[_Task], case: Case, budget: Budget
 ) -> Iterator[tuple[str, list[Floats]]]:
     """Yield each model of a case with its predictions of the tests of all tasks."""
     fitted: dict[bytes, Callable[..., Floats]] = {}  # one for all layers if all known

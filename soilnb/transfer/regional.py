@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_vector, check_xy
+from soilnb._validation import Floats, Rows, check_matrix, check_vector, check_xy
 from soilnb.cnn import Architecture, FCBlock, Scaling, n_weights
 from soilnb.cnn.folds import Fold
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from soilnb.cnn.result import TrainedFold
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 # Of covariates, which have no order: a network without convolutions.
 _NODES = (FCBlock(64, dropout=0.1), FCBlock(32, dropout=0.1))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int, check_xy
+from soilnb._validation import Floats, check_choice, check_int, check_xy
 from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
 from soilnb.cnn.shapes import tail_shapes
 
@@ -39,7 +39,7 @@ class Retraining:
     """
 
     base: int
-    base_rmse: npt.NDArray[np.float64]
+    base_rmse: Floats
     depths: pd.DataFrame
     n_frozen: int
     result: CrossValidation
@@ -50,7 +50,7 @@ class Retraining:
         return self.result.rmse
 
     @property
-    def history(self) -> npt.NDArray[np.float64]:
+    def history(self) -> Floats:
         """RMSE that decides when to stop, after each epoch (n_epochs, n_folds)."""
         return self.result.history
 
@@ -59,16 +59,14 @@ class Retraining:
         """The retrained networks as ordinary Keras models."""
         return self.result.models
 
-    def predict(
-        self, X: npt.ArrayLike, *, rule: str = "mean"
-    ) -> npt.NDArray[np.float64]:
+    def predict(self, X: npt.ArrayLike, *, rule: str = "mean") -> Floats:
         """Return the fold-models' prediction; see `CrossValidation.predict`."""
         return self.result.predict(X, rule=rule)
 
 
 def choose_base(
     library_models: FoldModels, X_local: npt.ArrayLike, y_local: npt.ArrayLike
-) -> tuple[int, npt.NDArray[np.float64]]:
+) -> tuple[int, Floats]:
     """Return which fold-model predicts the local samples best, and the RMSE of each.
 
     `X_local` is SNV absorbance (n, n_wavelengths), `y_local` the soil property (n,), in
@@ -201,7 +199,7 @@ class FrozenNetwork:
     def retrain(
         self,
         X: npt.NDArray,
-        y: npt.NDArray[np.float64],
+        y: Floats,
         parts: Sequence[Fold],
         *,
         seed: int = 1,

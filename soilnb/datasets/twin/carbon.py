@@ -11,10 +11,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import least_squares
 from scipy.special import ndtr, ndtri
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.provinces import LEVEL_SPREAD, provinces_of
 from soilnb.datasets.twin.table_1 import NAMED_COUNTRIES, REST, TABLE_1, CarbonTable
-
-Floats = npt.NDArray[np.float64]
 
 N_KNOTS = 24
 CLOSENESS = 0.003  # error of a statistic, in sd, that weighs as much as ...

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.optics import MIN_REFLECTANCE
 from soilnb.datasets.twin.table_1 import TABLES
-
-Floats = npt.NDArray[np.float64]
 
 DETECTOR_JOINTS_NM = (1000.0, 1830.0)  # silicon to InGaAs, InGaAs to cooled InGaAs
 EDGE_NOISE = 6.0  # added to 1 at 400 and at 2500 nm: little light, weak detectors

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 from soilnb.datasets.library import SpectralLibrary
 from soilnb.datasets.twin.laboratories import LABORATORIES, measured, true_carbon
 from soilnb.datasets.twin.optics import soil_reflectance
@@ -32,8 +31,6 @@ LICENCE = "none needed (made from a seed)"
 
 # First number of the spawn key of a generator: what it is used for.
 COUNTRY, RELATION, SAMPLES, FIELD, SITE_SAMPLES = range(5)
-
-Floats = npt.NDArray[np.float64]
 
 
 def make_library(seed: int = 1) -> SpectralLibrary:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.twin.table_1 import TABLES
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from soilnb._validation import Rows
 from soilnb.datasets.twin.table_1 import NAMED_COUNTRIES, TABLES
 
 MINERALS = (
@@ -65,9 +65,7 @@ def provinces_of(country: str) -> dict[str, Province]:
     }
 
 
-def rows_per_province(
-    provinces: Mapping[str, Province], n: int
-) -> npt.NDArray[np.intp]:
+def rows_per_province(provinces: Mapping[str, Province], n: int) -> Rows:
     """Return how many of n rows each province has, by its share."""
     ends = np.cumsum([province.share for province in provinces.values()])
     ends = np.round(n * ends / ends[-1])
