@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +114,7 @@ def study_pairs(
             progress(done + epochs, total, text)
 
     for pairs, one in jobs:
-        encoders = cache(partial(TwoEncoders, pairs.views, size))
+        encoders = cache(lambda views=pairs.views: TwoEncoders(views, size))
         file = folder / f"{pairs.name}-{one}.npz"
         if not file.is_file():
             made = pretrain(pairs, encoders(), one, budget, report)
