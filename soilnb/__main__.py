@@ -1,7 +1,5 @@
 """The command ``soilnb``."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

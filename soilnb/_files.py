@@ -1,7 +1,5 @@
 """Files that processes share: held, replaced whole, told apart by their content."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

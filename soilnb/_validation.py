@@ -1,7 +1,5 @@
 """Checks that all modules share, each with a message that says what to do."""
 
-from __future__ import annotations
-
 import difflib
 import numbers
 from collections.abc import Callable, Iterable

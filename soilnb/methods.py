@@ -1,7 +1,5 @@
 """Every method, and every design of a draw: names in files, words for people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple

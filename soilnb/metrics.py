@@ -1,7 +1,5 @@
 """How well predictions agree with measurements: one definition of each score."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd

@@ -1,7 +1,5 @@
 """Steps that turn measured spectra into predictors; nothing here learns from data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

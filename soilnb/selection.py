@@ -1,7 +1,5 @@
 """Which samples to measure, and which to hold out: designs of a draw, and folds."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checks of what the methods that join library and local samples are given."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Kernel methods for few samples: a Gaussian process and support vectors."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy.typing as npt

@@ -1,7 +1,5 @@
 """PLSR of cross-validated size, on one data set or on a library spiked with a site."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

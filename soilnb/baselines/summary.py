@@ -1,7 +1,5 @@
 """A large library as sums: what PLSR reads of it, once for any weight of spiking."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Models of trees and rules: random forest and Cubist."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd

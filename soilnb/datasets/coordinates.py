@@ -1,7 +1,5 @@
 """Where samples were taken: degrees on Earth, metres on a map."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import utm

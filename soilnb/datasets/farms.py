@@ -1,7 +1,5 @@
 """The farms of LimeSoDa, real fields with laboratory carbon and measured spectra."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

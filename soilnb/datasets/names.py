@@ -1,7 +1,5 @@
 """Libraries and sites by name or path, and what their results are called."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Four open files of soil spectra: downloaded once, and read only if unchanged."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 import warnings

@@ -1,7 +1,5 @@
 """Places that are seen in two ways: RaCA, Edgeroi, and a user's own two tables."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

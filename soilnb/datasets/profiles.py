@@ -1,7 +1,5 @@
 """Soil profiles with covariates at every depth: Edgeroi, and a user's own table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets of the companion chapters: files downloaded together and checked."""
 
-from __future__ import annotations
-
 import csv
 import tomllib
 from collections.abc import Callable

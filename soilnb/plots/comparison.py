@@ -1,7 +1,5 @@
 """Figures that compare methods: over sites, over local samples, before a choice."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pre-training without labels: its loss, what it finds, and what that is worth."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Change in RMSE against local modelling, beside what the paper reports (Fig. 4a)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

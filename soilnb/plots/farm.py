@@ -1,7 +1,5 @@
 """Figures of a farm's answer: a map, the estimates, the means, what made them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

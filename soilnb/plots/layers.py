@@ -1,7 +1,5 @@
 """Soil layers: how they go together, what teaches a sparse one, leaks, and a map."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Maps: where libraries and sites lie, and what is estimated where on a site."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of models: selections, errors, predictions, gains."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

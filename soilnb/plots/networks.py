@@ -1,7 +1,5 @@
 """Figures of networks: training, search, what they look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

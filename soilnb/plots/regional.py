@@ -1,7 +1,5 @@
 """Figures of regions: what a global model is worth there, and how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

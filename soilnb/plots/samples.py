@@ -1,7 +1,5 @@
 """Figures of samples: spectra, SOC, quality."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Designs of sampling: strata, allocations, samples needed, and stopping too early."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of the first page: what all farms say, one turn of the plot in each."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One style for all figures; a set of samples has one colour (Okabe and Ito 2008)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

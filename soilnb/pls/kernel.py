@@ -4,8 +4,6 @@ The algorithm is the Golub-Kahan bidiagonalisation of the centred spectra, start
 their covariance with the property, which spans the same components as NIPALS.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numba

@@ -1,7 +1,5 @@
 """Checks of spectra that may have gaps, with messages that say what to do."""
 
-from __future__ import annotations
-
 import numbers
 
 import numpy as np

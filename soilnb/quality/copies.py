@@ -1,7 +1,5 @@
 """Spectra that are in a library more than once."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numba

@@ -1,7 +1,5 @@
 """What the instrument leaves in spectra: steps between its detectors, and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What all checks find in one set of spectra."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

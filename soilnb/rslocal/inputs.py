@@ -1,7 +1,5 @@
 """What a search is asked: samples, checked and standardised, and its settings."""
 
-from __future__ import annotations
-
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass

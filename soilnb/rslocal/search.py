@@ -1,7 +1,5 @@
 """The search of RS-LOCAL: rounds of models, each of which shrinks the library."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many samples each stratum gets, and how sure the mean then is."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

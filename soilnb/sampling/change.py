@@ -1,7 +1,5 @@
 """How much a mean has changed between two dates, and what change would be seen."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How wide the interval of a mean is, and how many samples make it narrower."""
 
-from __future__ import annotations
-
 import bisect
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From percent of organic carbon to its stock."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from soilnb._validation import check_int

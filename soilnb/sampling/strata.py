@@ -1,7 +1,5 @@
 """Strata: parts of a population whose values are alike, by prediction or by place."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """The rule of the relative error: what reaches it, and what comes of stopping at it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

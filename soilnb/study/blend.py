@@ -1,7 +1,5 @@
 """The blend: every candidate weighted by how well it predicts samples held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What encoders that were trained without labels are worth, beside plain models."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a design of sampling is worth where every value is known: regions and fields."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

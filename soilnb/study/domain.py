@@ -1,7 +1,5 @@
 """Which samples are unlike those that were measured, fold by fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd

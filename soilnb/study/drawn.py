@@ -1,7 +1,5 @@
 """The draw behind the measured samples of a farm, as it was made or as a file says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

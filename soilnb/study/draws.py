@@ -1,7 +1,5 @@
 """The answer for a farm given again and again, each time from another draw."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The answer for a farm: what its unmeasured samples hold, how sure, and the mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Which library rows a study may use: those that are independent of its site."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """Intervals for samples without laboratory value: CV+ on models made fold by fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """What Shen et al. (2022) report, and their Table 3 as a layout for ours."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from soilnb.methods import METHODS, by_site, label

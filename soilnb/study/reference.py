@@ -1,7 +1,5 @@
 """The reference results in words and in tables for people, not for files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a global model is worth in a region that it has not seen, and how sure it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

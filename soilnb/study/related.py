@@ -1,7 +1,5 @@
 """Whether the spectra of a site say anything of its SOC at all."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from soilnb.pls import cross_validated_rmse

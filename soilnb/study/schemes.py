@@ -1,7 +1,5 @@
 """Validation schemes: random or blocked folds, whole regions, next door."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

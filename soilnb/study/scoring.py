@@ -1,7 +1,5 @@
 """Models fitted on a study, scored on its test samples and compared in pairs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What a choice does to plain methods: the weight of spiking, the preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """How sure a result is, as far as other samples of a farm and other farms go."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -4,8 +4,6 @@ After Han et al. (2025), Frontiers in Environmental Science 13, 1580085: one net
 trained on all layers pooled, then on the layer that is asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

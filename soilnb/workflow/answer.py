@@ -1,7 +1,5 @@
 """What a farm's answer leaves: tables, a report, and sentences for the book."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The book: executed notebooks and prose, staged side by side and built strictly."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

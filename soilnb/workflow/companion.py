@@ -1,7 +1,5 @@
 """Companion chapters: their data sets, or the reference tables in their place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Where to sample: a table of candidate places in, a list of places out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

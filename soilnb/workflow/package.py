@@ -1,7 +1,5 @@
 """The page on the package: what is public, from docstrings, without importing it."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections.abc import Iterator

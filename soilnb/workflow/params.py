@@ -1,7 +1,5 @@
 """Typed parameters: what a notebook declares, what values may be, what profiles say."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The whole book on paper: one page of all its pages, printed by a Chromium."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A farm's answer on two pages of paper, and its samples for a map program."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

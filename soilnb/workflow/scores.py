@@ -1,7 +1,5 @@
 """The scores that steps left: of one site, of all sites, and the reference results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path

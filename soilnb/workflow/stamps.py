@@ -1,7 +1,5 @@
 """How results were made: the stamp of a step, and whether results fit together."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """One step: what a notebook is given and where it leaves its results."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The steps as data/steps.toml lists them, and where their notebooks are."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ An exercise's solution is a `{solution}` block and a code cell tagged hide-cell,
 last line hands `answer` to `show.check`.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

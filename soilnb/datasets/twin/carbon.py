@@ -1,7 +1,5 @@
 """Carbon of the twin: SOC values that have the statistics of a published table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Laboratories of the twin: how reflectance and carbon were measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

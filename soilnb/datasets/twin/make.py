@@ -1,7 +1,5 @@
 """Makes the library and the sites of the twin, one laboratory at a time."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Optics of the twin: what soil constituents absorb, and how a soil reflects."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Provinces of the twin: which soils a country has, and why they differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Sites of the twin: three fields, where their samples lie and how carbon varies."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Soils of the twin: what the samples of a province consist of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

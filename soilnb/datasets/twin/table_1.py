@@ -1,7 +1,5 @@
 """What the twin must match, Table 1 of Shen et al. (2022), and what it is made of."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
