@@ -314,9 +314,7 @@ def group_folds(groups: npt.ArrayLike, n_folds: int, seed: int) -> npt.NDArray[n
     >>> group_folds(["a", "a", "b", "c"], 2, seed=1).tolist()
     [0, 0, 1, 1]
     """
-    _, number, counts = np.unique(
-        np.asarray(groups), return_inverse=True, return_counts=True
-    )
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
     check_int(n_folds, "n_folds", 2, len(counts), " (the number of groups)")
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     of_group, sizes = np.empty(len(counts), np.intp), np.zeros(n_folds)

@@ -133,9 +133,8 @@ def _place(coordinates: pd.DataFrame) -> tuple[dict[str, Floats], str]:
     utm = UTM_COLUMN.fullmatch(system)
     if not utm:
         return {}, f"coordinates named {system!r} are not known and were left out."
-    latitude, longitude = degrees_from_utm(
-        x, y, int(utm["zone"]), is_south=utm["half"] == "7"
-    )
+    zone, is_south = int(utm["zone"]), utm["half"] == "7"
+    latitude, longitude = degrees_from_utm(x, y, zone, is_south=is_south)
     columns = {"latitude": latitude, "longitude": longitude}
     return columns, "UTM coordinates were converted to degrees (WGS 84)."
 

@@ -239,9 +239,8 @@ def _read_r(path: Path) -> dict[str, Any]:
         # The list of left-out rows that na.omit adds, of which there is no need.
         warnings.filterwarnings("ignore", 'Missing constructor for R class "omit"')
         # A column may be a matrix, which a DataFrame of pandas cannot hold.
-        return rdata.read_rda(
-            path, constructor_dict={"data.frame": lambda columns, _: columns}
-        )
+        as_it_is: Any = {"data.frame": lambda columns, _: columns}
+        return rdata.read_rda(path, constructor_dict=as_it_is)
 
 
 def _wheatbelt(contents: dict[str, Any]) -> Content:

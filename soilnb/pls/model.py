@@ -112,9 +112,8 @@ class PLS1(
 
     def _take(self, products: Products) -> PLS1:
         """Fit to the products of samples."""
-        self.coef_path_, self.intercept_path_, self.rotations_ = products.fit(
-            self.n_components
-        )
+        found = products.fit(self.n_components)
+        self.coef_path_, self.intercept_path_, self.rotations_ = found
         self.X_mean_ = products.mean[:-1].copy()
         self.n_components_fitted_ = self._n_features_out = len(self.rotations_)
         self.n_features_in_ = len(self.X_mean_)

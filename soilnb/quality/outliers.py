@@ -84,9 +84,8 @@ class SpectralOutliers(BaseEstimator):
         """Fit mean, components and limits to at least three spectra, without `y`."""
         check_share(self.explained, "explained")
         check_share(self.confidence, "confidence")
-        spectra = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=3, ensure_min_features=2
-        )
+        least = {"ensure_min_samples": 3, "ensure_min_features": 2}
+        spectra = validate_data(self, X, dtype=np.float64, **least)
         self.mean_ = spectra.mean(axis=0)
         # The triangle has the singular values of the spectra, and p rows at most.
         triangle = np.linalg.qr(spectra - self.mean_, mode="r")
@@ -150,9 +149,8 @@ class SpectralOutliers(BaseEstimator):
         q = ((centred - scores @ self.components_) ** 2).sum(axis=1)
         t2_limit = self.t2_limit_ if is_new else self.t2_limit_fitted_
         q_limit = self.q_limit_ if is_new else self.q_limit_fitted_
-        return pd.DataFrame(
-            {"t2": t2, "q": q, "t2_outlier": t2 > t2_limit, "q_outlier": q > q_limit}
-        )
+        found = pd.DataFrame({"t2": t2, "q": q})
+        return found.assign(t2_outlier=t2 > t2_limit, q_outlier=q > q_limit)
 
 
 def _q_limit(eigenvalues: Floats, confidence: float) -> float:

@@ -18,9 +18,8 @@ def t_quantile(degrees_of_freedom: float, level: float) -> float:
 def check_level(level: float) -> None:
     """Raise ValueError unless the level of an interval is a fraction."""
     if not 0 < level < 1:
-        msg = (
-            f"'level' must be above 0 and below 1, got {level}. Divide percent by 100."
-        )
+        rule = "'level' must be above 0 and below 1"
+        msg = f"{rule}, got {level}. Divide percent by 100."
         raise ValueError(msg)
 
 

@@ -81,9 +81,8 @@ def nearest_in_library(study: Study, n_most: int = 2_000) -> pd.DataFrame:
             if (own := groups[part] == group).any() and (groups != group).any()
         ]
     median = np.median(np.concatenate(usual)) if usual else np.nan
-    return pd.DataFrame(
-        {"group": groups[row], "distance": distance, "ratio": distance / median}
-    )
+    found = pd.DataFrame({"group": groups[row], "distance": distance})
+    return found.assign(ratio=distance / median)
 
 
 def _nearest_of_large(

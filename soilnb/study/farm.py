@@ -114,15 +114,12 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
     `mix` is the blend of the farm's study, `level` (0.5 to 0.99) the share of intervals
     (`cv_plus`) that shall hold the truth.
 
-    Returns
-    -------
-    DataFrame
-        One row per sample of the site: sample_id, soc (%; NaN where not measured),
-        estimate (%; of a measured sample by models made without it), lower and upper
-        (NaN for measured samples, and for all where too few of a draw are measured),
-        level, in_domain and reason (`find_domain`), next (1 for the first sample to
-        measure next, ten in all), latitude and longitude (degrees, NaN where not known)
-        and, where a source has hidden its place, easting and northing (m).
+    One row per sample of the site: sample_id, soc (%; NaN where not measured), estimate
+    (%; of a measured sample by models made without it), lower and upper (NaN for
+    measured samples, and for all where too few of a draw are measured), level,
+    in_domain and reason (`find_domain`), next (1 for the first sample to measure next,
+    ten in all), latitude and longitude (degrees, NaN where not known) and, where a
+    source has hidden its place, easting and northing (m).
     """
     study = farm.study
     is_drawn = np.isin(study.local, farm.draw.rows)
@@ -169,14 +166,11 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
     `estimates` is the table of `estimate_samples`; `stock` what `stock_of` takes:
     without bulk density there is no stock.
 
-    Returns
-    -------
-    DataFrame
-        A row for each population, "scans" (the scanned samples) and "field" (the field
-        of which these are a sample): population, n_samples, n_measured, design, mean,
-        lower and upper (%, 95 %), lab_mean, lab_lower and lab_upper (the laboratory
-        values of the draw alone), relative_error (half-width in percent of the mean),
-        stock, stock_lower, stock_upper (Mg/ha).
+    A row for each population, "scans" (the scanned samples) and "field" (the field of
+    which these are a sample): population, n_samples, n_measured, design, mean, lower
+    and upper (%, 95 %), lab_mean, lab_lower and lab_upper (the laboratory values of the
+    draw alone), relative_error (half-width in percent of the mean), stock, stock_lower,
+    stock_upper (Mg/ha).
     """
     rows, stock = [], stock_of(farm, stock)
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))

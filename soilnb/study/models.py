@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     Network = CrossValidation | FoldModels
 
-NINE_MODELS = tuple(
-    name for name, one in METHODS.items() if one.kind in ("network", "transfer")
-)
+_KINDS = ("network", "transfer")
+NINE_MODELS = tuple(name for name, one in METHODS.items() if one.kind in _KINDS)
 # DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
 ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))
 

@@ -88,9 +88,8 @@ def _plain_models(
     options: dict[str, Any] = {"n_trees": n_trees, "max_features": 1 / 3, "seed": seed}
     with joblib.parallel_config(backend="threading", n_jobs=2):
         forest = fit_random_forest(X, y, **options)
-    boosting = HistGradientBoostingRegressor(
-        max_iter=200, learning_rate=0.06, random_state=seed
-    )
+    settings = {"max_iter": 200, "learning_rate": 0.06}
+    boosting = HistGradientBoostingRegressor(**settings, random_state=seed)
     places = sites.info[["latitude", "longitude"]].to_numpy(np.float64)
     near = KNeighborsRegressor(N_NEIGHBOURS).fit(places[train], y)
     with threadpool_limits(1, user_api="openmp"):  # threads that wait for a busy core

@@ -126,7 +126,7 @@ def compare(
     low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
     gain = {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
     table = pd.DataFrame(gain)
-    table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
+    table["delta_rmse"] = delta_rmse(rmse[reference], rmse)
     table["n_test"] = len(errors)
     return table.reindex(in_order(table.index))
 

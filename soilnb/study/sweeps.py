@@ -30,9 +30,8 @@ def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
     errors = {}
     for weight in weights:
         model = fit_plsr_spiked(library, local, weight=weight)
-        held_out = spiked_local_rmse(
-            library, local, weight=weight, n_components=model.n_components
-        )
+        size = model.n_components
+        held_out = spiked_local_rmse(library, local, weight=weight, n_components=size)
         tested = evaluate(measured, model.predict(study.X_test))["rmse"]
         errors[weight] = {"local samples, held out": held_out, "test samples": tested}
     return pd.DataFrame(errors).T.rename_axis("weight")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -41,11 +41,6 @@ def dtl_i(
     seed, max_epochs, progress
         As of `soilnb.cnn.cross_validate`, which also says what is raised.
 
-    Returns
-    -------
-    CrossValidation
-        Errors and models; rows in the order given.
     """
-    return cnn.cross_validate(
-        architecture, X, y, folds, seed=seed, max_epochs=max_epochs, progress=progress
-    )
+    options: Any = {"seed": seed, "max_epochs": max_epochs, "progress": progress}
+    return cnn.cross_validate(architecture, X, y, folds, **options)

@@ -325,6 +325,4 @@ def _share(progress: Progress | None, number: int, n_all: int) -> Progress | Non
     """Return the progress of one of several equal parts."""
     if progress is None:
         return None
-    return lambda done, total, text: progress(
-        number * total + done, n_all * total, text
-    )
+    return lambda n, total, text: progress(number * total + n, n_all * total, text)

@@ -160,9 +160,8 @@ def read_answer(place: Path) -> list[str]:
     n_in = int(rest["in_domain"].sum())
     ordered = estimates.dropna(subset="next").sort_values("next")
     design = table["design"].iloc[0]
-    lines = [
-        f"Mean of the {row['population']}: {_mean(row)}" for _, row in table.iterrows()
-    ]
+    rows = [row for _, row in table.iterrows()]
+    lines = [f"Mean of the {row['population']}: {_mean(row)}" for row in rows]
     if table["stock"].notna().all():
         row = table.iloc[1]
         ends = f" ({row['stock_lower']:.0f} to {row['stock_upper']:.0f})"

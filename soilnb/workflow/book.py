@@ -265,9 +265,8 @@ def _build(stage: Path, html: Path) -> None:
     shutil.rmtree(made, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
     options = ["--path-output", str(made), "--all", "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(
-        command + options, capture_output=True, text=True, check=False
-    )
+    command += options
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()
         problems = [line for line in lines if "WARNING" in line or "ERROR" in line]

@@ -54,9 +54,8 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
 
     alt, caption = _labelled(alt), _labelled(caption)
     if _state.is_synthetic:
-        drawn.text(
-            1, 1, "contains synthetic data", ha="right", va="bottom", color="#D55E00"
-        )
+        place = {"ha": "right", "va": "bottom", "color": "#D55E00"}
+        drawn.text(1, 1, "contains synthetic data", **place)  # type: ignore[arg-type]
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:

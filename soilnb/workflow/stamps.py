@@ -78,9 +78,8 @@ def _digest_once(file: Path) -> str:
 
 def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that the results of a step will depend on, if it is run now."""
-    cells = [
-        [cell["cell_type"], cell["source"]] for cell in read_cells(notebook_path(step))
-    ]
+    notebook = read_cells(notebook_path(step))
+    cells = [[cell["cell_type"], cell["source"]] for cell in notebook]
     files = ROOT / STEPS[step].files
     shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
     of_files = {f.name: f"SHA-256 {digest_file(f)}" for f in shown}

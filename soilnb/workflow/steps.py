@@ -27,9 +27,8 @@ class Entry:
     role: str = ""
 
 
-_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
-    (ROOT / "data" / "steps.toml").read_text()
-)
+_FILE = ROOT / "data" / "steps.toml"
+_TABLE: dict[str, dict[str, Any]] = tomllib.loads(_FILE.read_text())
 for _entry in _TABLE.values():
     _entry |= {k: tuple(v) for k, v in _entry.items() if isinstance(v, list)}
 STEPS = {name: Entry(**entry) for name, entry in _TABLE.items()}  # in their order

@@ -99,9 +99,7 @@ def _fit(row: CarbonTable, shares: Floats) -> CarbonCurve:
     def misfit(steps: Floats) -> Floats:
         log_soc = _curve(row, steps).log_soc
         soc = np.exp(log_soc(middle))
-        got = np.concatenate(
-            [[soc.mean(), soc.std(ddof=1)], np.exp(log_soc(quartiles))]
-        )
+        got = np.r_[soc.mean(), soc.std(ddof=1), np.exp(log_soc(quartiles))]
         errors = (got - wanted) / row.sd / CLOSENESS
         return np.concatenate([errors, np.diff(steps, 2) / ROUGHNESS])
 

@@ -142,9 +142,8 @@ def _scanned(
         rng = _rng(seed, use, number, list(LABORATORIES).index(letter))
         laboratory = LABORATORIES[letter]
         carbon = true_carbon(soc[rows], laboratory, rng)
-        soils = draw_soils(
-            relation, scores[rows], carbon, laboratory.humidity, rng, spread
-        )
+        humidity = laboratory.humidity
+        soils = draw_soils(relation, scores[rows], carbon, humidity, rng, spread)
         seen = soil_reflectance(soils, wavelengths + laboratory.shift_nm)
         reflectance[rows] = measured(seen, wavelengths, laboratory, rng)
     return SpectralLibrary(

@@ -33,9 +33,7 @@ class OrganicMatter:
     links: tuple[float, float, float, float]
 
 
-SOIL_ORGANIC = {
-    name: OrganicMatter(*one) for name, one in TABLES["soil_organic"].items()
-}
+SOIL_ORGANIC = {key: OrganicMatter(*one) for key, one in TABLES["soil_organic"].items()}
 
 
 @dataclass(frozen=True)
