@@ -7,13 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_rows
+from soilnb.quality import instrument
 from soilnb.quality.copies import duplicated_spectra
-from soilnb.quality.instrument import (
-    DETECTOR_JUMPS_NM,
-    detector_steps,
-    noise,
-    noisy_edges,
-)
 
 
 def check_spectra(
@@ -21,7 +16,7 @@ def check_spectra(
     wavelengths: npt.ArrayLike,
     measures: pd.DataFrame,
     *,
-    at: Sequence[float] = DETECTOR_JUMPS_NM,
+    at: Sequence[float] = instrument.DETECTOR_JUMPS_NM,
 ) -> pd.DataFrame:
     """Return what every check finds in one set of spectra, as a table.
 
@@ -51,14 +46,14 @@ def check_spectra(
         "far out among the components (T2)": measures["t2_outlier"],
         "not described by the components (Q)": measures["q_outlier"],
     }
-    steps = detector_steps(reflectance, wavelengths, at=at)
+    steps = instrument.detector_steps(reflectance, wavelengths, at=at)
     for joint, judged in steps[steps["limit"].notna()].groupby("joint_nm"):
         least = judged["limit"].median()
         found[f"step at {joint:g} nm, above {least:.1g}"] = judged["is_step"]
     nm = np.asarray(wavelengths, dtype=np.float64)
     values = np.asarray(reflectance, dtype=np.float64)
     absorbance = -np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    low, high = noisy_edges(noise(absorbance, nm), nm)
+    low, high = instrument.noisy_edges(instrument.noise(absorbance, nm), nm)
     found["noisy bands at the short edge"] = nm < (low or nm[0])
     found["noisy bands at the long edge"] = nm > (high or nm[-1])
     table = pd.DataFrame(

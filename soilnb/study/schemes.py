@@ -5,18 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from soilnb import selection
 from soilnb._validation import Floats, Progress, Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import r2
-from soilnb.selection import (
-    adjacent_region,
-    block_cells,
-    group_folds,
-    hold_out,
-    random_folds,
-    stratified_folds,
-)
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Task
 
@@ -35,14 +28,14 @@ def map_cells(sites: Sites, *, size: float = 1.0) -> pd.DataFrame:
 
 def scheme_folds(sites: Sites, scheme: str, seed: int) -> Rows:
     """Return the folds of one of `SCHEMES`."""
-    cells = block_cells(sites.info["latitude"], sites.info["longitude"])
+    cells = selection.block_cells(sites.info["latitude"], sites.info["longitude"])
     if scheme == "random":
-        return random_folds(len(sites), N_FOLDS, seed)
+        return selection.random_folds(len(sites), N_FOLDS, seed)
     if scheme == "stratified":
-        return stratified_folds(cells, N_FOLDS, seed)
+        return selection.stratified_folds(cells, N_FOLDS, seed)
     groups = cells if scheme == "blocked" else sites.region
     n_groups = len(np.unique(groups))
-    return group_folds(groups, min(N_FOLDS, n_groups), seed)
+    return selection.group_folds(groups, min(N_FOLDS, n_groups), seed)
 
 
 def compare_schemes(
@@ -111,9 +104,9 @@ def compare_levels(sites: Sites, *, n_regions: int, seed: int = 1) -> pd.DataFra
     options: dict[str, Any] = {"n_trees": N_TREES, "max_features": 1 / 3, "seed": seed}
     for region in sites.regions[:n_regions]:
         inside = np.flatnonzero(sites.region == region)
-        held = hold_out(len(inside), seed=seed)
+        held = selection.hold_out(len(inside), seed=seed)
         train, test = inside[~held], inside[held]
-        other = adjacent_region(latitude, longitude, sites.region, region)
+        other = selection.adjacent_region(latitude, longitude, sites.region, region)
         there = np.flatnonzero(sites.region == other)
         forest = fit_random_forest(sites.X[train], sites.y[train], **options)
         scores = (r2(sites.y[i], forest.predict(sites.X[i])) for i in (test, there))

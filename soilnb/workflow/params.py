@@ -7,14 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from soilnb import datasets
 from soilnb._validation import check_choice, check_int, suggestion
-from soilnb.datasets import (
-    CHOICES,
-    OPTIONS,
-    is_table,
-    parse_options,
-    wavelength_range,
-)
 from soilnb.preprocessing import check_wavelength_range
 from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
@@ -109,7 +103,7 @@ def _number_between(low: float, high: float, unit: str) -> Rule:
 def _check_options(name: str, value: Any) -> None:
     """Check the options of a file."""
     try:
-        parse_options(value)
+        datasets.parse_options(value)
     except ValueError as error:
         msg = f"In {name!r}: {error}"
         raise ValueError(msg) from error
@@ -126,7 +120,7 @@ RULES: dict[str, Rule] = {
     "n_local": _between(10, 10_000),
     "n_folds": _between(0, 1000),
     "wavelength_range": lambda _, value: value and check_wavelength_range(tuple(value)),
-    **{name: _one_of("", *choices) for name, choices in CHOICES.items()},
+    **{name: _one_of("", *choices) for name, choices in datasets.CHOICES.items()},
     "library_file": _check_options,
     "design": _one_of("", *DRAWN_BY),
     "data": _TEXT,
@@ -142,7 +136,7 @@ RULES: dict[str, Rule] = {
     "layer_trees": _profile_or(5, 10_000),
     "key_column": _TEXT,
     "second_view": _rule(
-        lambda value: not value or is_table(value),
+        lambda value: not value or datasets.is_table(value),
         "{name!r} must be the path of a CSV file, got {value!r}. Give one.",
     ),
     "pretrain_epochs": _between(0, 1000),
@@ -217,7 +211,7 @@ def _check_type(name: str, kind: str, value: Any) -> None:
 def _hint(name: str, names: Iterable[str]) -> str:
     """Return what may have been meant by a name that there is not."""
     option = name.removeprefix("library_")
-    if name != option in OPTIONS:
+    if name != option in datasets.OPTIONS:
         return f" Of a library's file say library_file='{option}=...'."
     return suggestion(name, names)
 
@@ -239,7 +233,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
         most = values["n_selected"] - 1
         check_int(values["n_components"], "n_components", 1, most, " (n_selected - 1)")
     if values.get("wavelength_range") == []:
-        suits = wavelength_range(values["site"], values["library"])
+        suits = datasets.wavelength_range(values["site"], values["library"])
         values["wavelength_range"] = list(suits)
     profile = profiles()[values["profile"]] if "profile" in values else {}
     return {

@@ -23,18 +23,10 @@ from soilnb._validation import check_int
 from soilnb.datasets import OPTIONS, SITES, data_folder
 from soilnb.rslocal import selection_size
 from soilnb.study import N_TEST_MIN, Study, make_farm, stock_of
-from soilnb.workflow import stamps
+from soilnb.workflow import places, stamps
 from soilnb.workflow.companion import fetch_data
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
-from soilnb.workflow.places import (
-    PATHS,
-    check_writable,
-    resolve,
-    results_folder,
-    spectra_folder,
-    unknown_folders,
-)
 from soilnb.workflow.show import Progress, duration
 from soilnb.workflow.step import PREPARED
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
@@ -58,7 +50,7 @@ class Job:
     @property
     def site_folder(self) -> Path:
         """results/<library>/<site>."""
-        return results_folder(self.step, self.values)
+        return places.results_folder(self.step, self.values)
 
     @property
     def place(self) -> Path:
@@ -84,7 +76,7 @@ def plan(
     given = parse_assignments(assignments, steps)
     jobs: dict[tuple[Path, str], Job] = {}
     owners: dict[Path, str] = {}
-    for site in dict.fromkeys(resolve(site) for site in sites):
+    for site in dict.fromkeys(places.resolve(site) for site in sites):
         for step in steps:
             common = {"site": site} | shared
             values = {k: v for k, v in common.items() if k in declared(step)}
@@ -92,8 +84,8 @@ def plan(
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
             checked = check_parameters(step, values)
-            for key in PATHS & set(checked):
-                checked[key] = resolve(checked[key])
+            for key in places.PATHS & set(checked):
+                checked[key] = places.resolve(checked[key])
             job = Job(step, checked)
             jobs.setdefault((job.site_folder, step), job)
             if STEPS[step].site and owners.setdefault(job.site_folder, site) != site:
@@ -115,9 +107,9 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
     lines = [line for job in first for line in _check_site(job, jobs, keep)]
     lines += [line for job in jobs if (line := fetch_data(job.step, job.values))]
     for job in jobs:  # makes folders, so only when all data can be used
-        check_writable(job.site_folder)
+        places.check_writable(job.site_folder)
     for folder in dict.fromkeys(job.site_folder for job in jobs):
-        if old := unknown_folders(folder):
+        if old := places.unknown_folders(folder):
             lines.append(
                 f"{folder.name}: {', '.join(old)} are of an earlier numbering of the "
                 "steps. They are not read and may be deleted."
@@ -158,9 +150,9 @@ def _keep_study(study: Study, job: Job, keep: Path) -> None:
     """Leave a prepared study for the step that would prepare it again."""
     folder = _kept_study(job, keep)
     folder.mkdir()
-    shared = spectra_folder(job.step, job.values)
+    shared = places.spectra_folder(job.step, job.values)
     if study.is_large:
-        check_writable(shared)
+        places.check_writable(shared)
     study.save(folder, shared)
     now = stamps.expected(job.step, job.values)
     stamps.write_stamp(folder, {key: now[key] for key in ("parameters", "data")})

@@ -20,25 +20,10 @@ from IPython import get_ipython
 from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
 from soilnb.study import N_TEST_MIN, Study
-from soilnb.workflow import companion, show
+from soilnb.workflow import companion, places, show, stamps
 from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import assigned, check_parameters, declared
-from soilnb.workflow.places import (
-    PATHS,
-    check_writable,
-    resolve,
-    results_folder,
-    spectra_folder,
-)
-from soilnb.workflow.stamps import (
-    check_owner,
-    expected,
-    find_mismatch,
-    read_stamp,
-    run_command,
-    write_stamp,
-)
 from soilnb.workflow.steps import STEPS, by_role
 
 PREPARED = "SOILNB_PREPARED"  # where a run has left the study that it checked
@@ -69,7 +54,7 @@ class Step:
     @property
     def place(self) -> Path:
         """Where the step's results appear when it finishes."""
-        return results_folder(self.name, self.values) / self.name
+        return places.results_folder(self.name, self.values) / self.name
 
     @property
     def folder(self) -> Path:
@@ -84,7 +69,7 @@ class Step:
     @property
     def spectra(self) -> Path:
         """Where the spectra that the sites of a large library share are kept."""
-        return spectra_folder(self.name, self.values)
+        return places.spectra_folder(self.name, self.values)
 
     @cached_property
     def study(self) -> Study:
@@ -92,7 +77,7 @@ class Step:
         if STEPS[self.name].role != "prepares":
             return Study.load(self.read(by_role("prepares")))
         checked = Path(os.environ.get(PREPARED, "/"))
-        made = read_stamp(checked)
+        made = stamps.read_stamp(checked)
         if all(made.get(key) == self.facts[key] for key in ("parameters", "data")):
             return Study.load(checked)
         return prepare_study(self.values, show.Progress("reading the library"))
@@ -103,7 +88,7 @@ class Step:
 
     def settings_of(self, step: str, *names: str) -> dict[str, Any]:
         """Return some parameters that another step was run with."""
-        values = read_stamp(self.read(step))["parameters"]
+        values = stamps.read_stamp(self.read(step))["parameters"]
         return {name: values[name] for name in names}
 
     def search_folder(self, name: str, *settings: Any, code: str = "cnn") -> Path:
@@ -198,7 +183,7 @@ class Step:
             "n_test": len(self.study.test) if of_site else 0,
             "seconds": round(time.perf_counter() - self.start, 1),
         }
-        write_stamp(self.folder, self.facts | made)
+        stamps.write_stamp(self.folder, self.facts | made)
         merges, merged = by_role("merges"), self.place.with_name("scores.csv")
         if self.name in (*STEPS[merges].reads, merges):
             merged.unlink(missing_ok=True)  # of what is replaced now
@@ -232,13 +217,13 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     }
     step = Step(name, check_parameters(name, given))
     check_reachable(step.values.get("scheduler", ""))
-    for key in PATHS & set(step.values):
-        step.values[key] = resolve(step.values[key])
+    for key in places.PATHS & set(step.values):
+        step.values[key] = places.resolve(step.values[key])
     entry, needs_site = STEPS[name], STEPS[name].site
     step.missing = companion.fetch_data(name, step.values)
     if entry.role == "prepares":
-        check_owner(step.values)
-    step.facts = expected(name, step.values)
+        stamps.check_owner(step.values)
+    step.facts = stamps.expected(name, step.values)
     if needs_site:
         _check_upstream(step)
         n_test = len(step.study.test)  # refuses unusable data, too
@@ -250,7 +235,7 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
                 "estimates the others."
             )
             raise ValueError(msg)
-    check_writable(step.place.parent)
+    places.check_writable(step.place.parent)
     step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
@@ -266,20 +251,21 @@ def _check_upstream(step: Step) -> None:
     values, folder = step.values, step.place.parent
     shared = {key: values[key] for key in _SHARED if key in values}
     own = shared | {key: values[key] for key in ("site", "library", "results")}
-    problem = find_mismatch(folder, needs)
-    made = read_stamp(folder / needs[0]) if needs else step.facts
+    problem = stamps.find_mismatch(folder, needs)
+    made = stamps.read_stamp(folder / needs[0]) if needs else step.facts
     if not problem and made["data"] != step.facts["data"]:
         problem = needs[0], f"{needs[0]} was made from other data"
     if problem:
-        again = f"Run it: {run_command(problem[0], own)}"
+        again = f"Run it: {stamps.run_command(problem[0], own)}"
         msg = f"{step.name} cannot run: {problem[1]}. {again}"
         raise ValueError(msg)
     for earlier in needs:
-        found = read_stamp(folder / earlier)["parameters"]
+        found = stamps.read_stamp(folder / earlier)["parameters"]
         for key, value in shared.items():
             if found.get(key, value) != value:
+                again = stamps.run_command("all", own)
                 msg = (
-                    f"{key!r} is {value!r}, but the results of {earlier} were "
-                    f"made with {found[key]!r}. Run it: {run_command('all', own)}"
+                    f"{key!r} is {value!r}, but the results of {earlier} were made "
+                    f"with {found[key]!r}. Run it: {again}"
                 )
                 raise ValueError(msg)

@@ -5,6 +5,7 @@ import pandas as pd
 
 from soilnb._validation import Floats, check_choice, check_int
 from soilnb.datasets.library import SpectralLibrary
+from soilnb.datasets.twin import sites
 from soilnb.datasets.twin.laboratories import LABORATORIES, measured, true_carbon
 from soilnb.datasets.twin.optics import soil_reflectance
 from soilnb.datasets.twin.provinces import (
@@ -12,12 +13,6 @@ from soilnb.datasets.twin.provinces import (
     PROVINCES,
     provinces_of,
     rows_per_province,
-)
-from soilnb.datasets.twin.sites import (
-    SITES,
-    degrees,
-    draw_carbon_scores,
-    draw_positions,
 )
 from soilnb.datasets.twin.soils import draw_relation, draw_soils
 from soilnb.datasets.twin.table_1 import COUNTRIES, TWIN_SITES
@@ -61,7 +56,7 @@ def make_site(name: str, seed: int = 1) -> SpectralLibrary:
     check_choice(name, "site of the twin", TWIN_SITES)
     check_int(seed, "seed", 1)
     samples = _site_samples(name, seed)
-    return _scanned(name, samples, seed, SITE_SAMPLES, SITES[name].spread)
+    return _scanned(name, samples, seed, SITE_SAMPLES, sites.SITES[name].spread)
 
 
 def _library_samples(country: str, seed: int) -> pd.DataFrame:
@@ -87,15 +82,15 @@ def _site_samples(name: str, seed: int) -> pd.DataFrame:
     """Return info with positions, reported SOC and score of carbon of a site."""
     from soilnb.datasets.twin.carbon import carbon_curve, scores_in_province
 
-    site, country = SITES[name], TWIN_SITES[name]
-    rng = _rng(seed, FIELD, list(SITES).index(name))
-    east, north = draw_positions(name, rng)
-    field = draw_carbon_scores(name, east, north, rng)
+    site, country = sites.SITES[name], TWIN_SITES[name]
+    rng = _rng(seed, FIELD, list(sites.SITES).index(name))
+    east, north = sites.draw_positions(name, rng)
+    field = sites.draw_carbon_scores(name, east, north, rng)
     soc = _ranked(carbon_curve(name).draw(rng), field)
     scores = scores_in_province(soc, site.province, country)
     info = _info(name, len(soc), group=name, country=country, province=site.province)
     info["laboratory"] = site.laboratory
-    info["latitude"], info["longitude"] = degrees(site, east, north)
+    info["latitude"], info["longitude"] = sites.degrees(site, east, north)
     return info.assign(soc=soc, score=scores)
 
 
