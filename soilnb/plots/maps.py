@@ -14,15 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from soilnb._validation import Floats
 from soilnb.datasets import place_label
-from soilnb.plots.style import (
-    MANY_POINTS,
-    SITE_COLOURS,
-    SOC_LABEL,
-    legend_below,
-    make_figure,
-    make_panels,
-    write_at,
-)
+from soilnb.plots import style
 
 DEGREES = ["longitude", "latitude"]
 METRES = ["easting", "northing"]
@@ -56,22 +48,22 @@ def plot_map(
             "latitude, degrees). Leave the map out."
         )
         raise ValueError(msg)
-    figure, axes = make_figure(9, 4.8)
+    figure, axes = style.make_figure(9, 4.8)
     if len(known):
         _draw_discs(axes, known, known[colour_by])
     for name, place in stars.items():
         axes.plot(*place, "*", ms=13, mfc="#D55E00", mec="white", zorder=3)
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-        style: dict[str, Any] = {"fontsize": 9, "zorder": 4, "path_effects": halo}
-        write_at(axes, place_label(name), place, (6, 4), **style)
+        look: dict[str, Any] = {"fontsize": 9, "zorder": 4, "path_effects": halo}
+        style.write_at(axes, place_label(name), place, (6, 4), **look)
     _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
     for outline in _outlines():
-        style = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
-        axes.plot(*outline.T, scalex=False, scaley=False, **style)
+        look = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
+        axes.plot(*outline.T, scalex=False, scaley=False, **look)
     without = [place_label(name) for name in sites if name not in stars]
     axes.set_xlabel(_count(len(known), len(library), without), fontsize=9)
     if len(known):
-        legend_below(axes, 3)
+        style.legend_below(axes, 3)
     return figure
 
 
@@ -96,15 +88,15 @@ def _draw_discs(axes: Axes, known: pd.DataFrame, values: pd.Series) -> None:
     """Draw the samples of a library, a colour for each of the commonest values."""
     own = values.value_counts().index[:N_COLOURS]
     groups = values.where(values.isin(own), "other")
-    colours = (*SITE_COLOURS[:4], SITE_COLOURS[5])  # stars have the fifth
+    colours = (*style.SITE_COLOURS[:4], style.SITE_COLOURS[5])  # stars have the fifth
     palette = dict(zip(own, colours, strict=False)) | {"other": "#999999"}
-    size = 10 if len(known) > MANY_POINTS else 22
+    size = 10 if len(known) > style.MANY_POINTS else 22
     for name, colour in palette.items():
         rows = known[groups == name]
         if len(rows):
-            style = {"color": colour, "label": f"{name} ({len(rows):,})", "s": size}
-            style |= {"rasterized": len(rows) > MANY_POINTS, "lw": 0, "alpha": 0.6}
-            axes.scatter(rows["longitude"], rows["latitude"], **style)
+            look = {"color": colour, "label": f"{name} ({len(rows):,})", "s": size}
+            look |= {"rasterized": len(rows) > style.MANY_POINTS, "lw": 0, "alpha": 0.6}
+            axes.scatter(rows["longitude"], rows["latitude"], **look)
 
 
 def _graticule(axes: Axes, places: npt.NDArray) -> None:
@@ -163,7 +155,9 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
 
     `sites` are tables by name, with longitude and latitude in degrees and soc in %.
     """
-    figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
+    figure, panels = style.make_figure(
+        3.3 * len(sites), 3, ncols=len(sites), squeeze=False
+    )
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
         at = table["longitude"], table["latitude"]
         points = axes.scatter(*at, c=table["soc"], cmap="cividis", s=14)
@@ -172,7 +166,7 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set(title=place_label(name), xlabel="longitude / °", ylabel="latitude / °")
         axes.ticklabel_format(useOffset=False)
         axes.locator_params(nbins=3)
-        figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
+        figure.colorbar(points, ax=axes, label=style.SOC_LABEL, shrink=0.7)
     return figure
 
 
@@ -180,7 +174,7 @@ def plot_point_map(
     tables: Mapping[str, pd.DataFrame] | pd.DataFrame,
     *,
     value: str = "predicted",
-    label: str = "estimated " + SOC_LABEL,
+    label: str = "estimated " + style.SOC_LABEL,
 ) -> Figure:
     """Plot the estimate of each sample where it was taken, a panel per site (Fig. 4c).
 
@@ -193,7 +187,7 @@ def plot_point_map(
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}
     size = (7.4, 5.2) if len(tables) == 1 else (3.6, 3.1)
-    figure, panels = make_panels(len(tables), *size)
+    figure, panels = style.make_panels(len(tables), *size)
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
         rows, x, y = lay_out(axes, table, name)
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
@@ -202,7 +196,7 @@ def plot_point_map(
             ring: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00"}
             ring |= {"s": 42, "label": "used for modelling"}
             axes.scatter(x[ringed], y[ringed], **ring)
-            legend_below(axes, 1)
+            style.legend_below(axes, 1)
         title = name = place_label(name)
         if len(rows) < len(table):
             title = f"{name} ({len(rows)} of {len(table)} samples)".strip()

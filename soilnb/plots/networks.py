@@ -10,14 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from soilnb import methods
-from soilnb.plots.style import (
-    COLOURS,
-    legend_under,
-    make_figure,
-    mark_features,
-    plain_numbers,
-    write_at,
-)
+from soilnb.plots import style
 
 # Of a logarithmic axis of SOC errors.
 TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
@@ -31,7 +24,7 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     that line and nine folds of ten; one fold far off may leave it.
     """
     n = len(histories)
-    figure, panels = make_figure(3.2 * n, 3, ncols=n, squeeze=False)
+    figure, panels = style.make_figure(3.2 * n, 3, ncols=n, squeeze=False)
     for axes, (name, rmse) in zip(panels[0], histories.items(), strict=True):
         epochs = np.arange(1, len(rmse) + 1)
         axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
@@ -43,7 +36,7 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
         high = 1.1 * max(high, best_so_far.mean(axis=1).max())
         axes.set_ylim(low, high)
         shown = [tick for tick in TICKS if low <= tick <= high]
-        plain_numbers(axes.yaxis, shown or [low, high])
+        style.plain_numbers(axes.yaxis, shown or [low, high])
         axes.set_ylabel("validation RMSE / % SOC")
     return figure
 
@@ -57,7 +50,7 @@ def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
     lowest RMSE of the others has a ring.
     """
     shape = {"ncols": len(depths), "sharey": True, "squeeze": False}
-    figure, panels = make_figure(0.6 + 3.4 * len(depths), 3.9, **shape)
+    figure, panels = style.make_figure(0.6 + 3.4 * len(depths), 3.9, **shape)
     everything = pd.concat(depths.values())
     trained = everything["rmse"][everything["n_trained"] > 0]
     highest = 1.3 * trained.max()
@@ -65,7 +58,7 @@ def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
         _draw_depths(axes, table, highest)
         axes.set(title=methods.label(name), xlabel="frozen, up to and including")
     panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
-    return legend_under(figure, panels[0][0], 4, fontsize=None)
+    return style.legend_under(figure, panels[0][0], 4, fontsize=None)
 
 
 def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
@@ -83,7 +76,7 @@ def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
         if is_off:
             place = {"ha": "right", "va": "center", "fontsize": None}
             at = (row.n_frozen, highest)
-            write_at(axes, f"{row.rmse:.2f}", at, (-8, 0), **place)
+            style.write_at(axes, f"{row.rmse:.2f}", at, (-8, 0), **place)
     names = [row.frozen if row.n_frozen else "none" for row in table.itertuples()]
     axes.set_xticks(table["n_frozen"], names, rotation=40, ha="right", fontsize=8)
 
@@ -93,7 +86,7 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
 
     `trials` are those of `soilnb.cnn.search`: number, score, status and best (% SOC).
     """
-    figure, axes = make_figure(6.5, 3.4)
+    figure, axes = style.make_figure(6.5, 3.4)
     ended = trials["status"] == "completed"
     axes.scatter(trials["number"][ended], trials["score"][ended], s=18, color="#0072B2")
     best = {"where": "post", "color": "#D55E00", "label": "best so far"}
@@ -112,13 +105,13 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
 
     `changes` are tables of `soilnb.cnn.explain.band_importance` by name, in % SOC.
     """
-    figure, axes = make_figure(7, 3.6)
+    figure, axes = style.make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(changes))
     for colour, (name, table) in zip(palette, changes.items(), strict=True):
         edges = np.append(table["first_nm"], table["last_nm"].iloc[-1])
-        style = {"color": COLOURS.get(name, colour), "label": methods.label(name)}
-        axes.stairs(table["change"], edges, lw=1.6, **style)
-    mark_features(axes, edges)
+        look = {"color": style.COLOURS.get(name, colour), "label": methods.label(name)}
+        axes.stairs(table["change"], edges, lw=1.6, **look)
+    style.mark_features(axes, edges)
     axes.set(xlabel="wavelength / nm", ylim=0)
     axes.set_ylabel("change of the prediction / % SOC")
     axes.legend(loc="best")
@@ -131,14 +124,14 @@ def plot_filters(filters: pd.DataFrame) -> Figure:
     `filters` are those of `soilnb.cnn.explain.first_filters`, with wavelengths (nm) in
     columns; drawn by the wavelength of their maximum, each divided by it.
     """
-    figure, axes = make_figure(7, 4)
+    figure, axes = style.make_figure(7, 4)
     peaks = filters.max(axis=1)
     shown = filters[peaks > 0].div(peaks[peaks > 0], axis=0)
     shown = shown.iloc[np.argsort(shown.to_numpy().argmax(axis=1), kind="stable")]
     nm = shown.columns.to_numpy(dtype=np.float64)
-    style = {"cmap": "cividis", "shading": "nearest", "vmin": 0}
-    mesh = axes.pcolormesh(nm, np.arange(len(shown)), shown, **style)
-    mark_features(axes, nm)
+    look = {"cmap": "cividis", "shading": "nearest", "vmin": 0}
+    mesh = axes.pcolormesh(nm, np.arange(len(shown)), shown, **look)
+    style.mark_features(axes, nm)
     axes.grid(visible=False)
     axes.set(xlabel="wavelength / nm", ylabel="filters, sorted by their maximum")
     figure.colorbar(mesh, label="spread between samples / its maximum")
