@@ -228,7 +228,6 @@ def random_folds(n_samples: int, n_folds: int, seed: int) -> npt.NDArray[np.intp
     ndarray of shape (n_samples,)
         Fold of each sample, 0 to n_folds - 1. Fold sizes differ by at most one.
 
-
     Examples
     --------
     >>> folds = random_folds(7, 3, seed=1)

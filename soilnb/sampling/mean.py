@@ -143,6 +143,7 @@ def estimate_listed(table: pd.DataFrame, *, level: float = 0.95) -> MeanEstimate
     `table` has all places of the list: stratum, inclusion_probability and soc, in any
     unit; NaN where a place could not be measured, which is taken as chance, and a
     ValueError where a whole stratum was not. `level` is as of `estimate_mean`.
+
     >>> table = pd.DataFrame({"stratum": ["a", "a", "b", "b"], "soc": [1, 3, 4, 8]})
     >>> table["inclusion_probability"] = [1 / 3, 1 / 3, 1 / 2, 1 / 2]  # of 6 and 4
     >>> round(estimate_listed(table).mean, 1)  # 0.6 * 2 + 0.4 * 6

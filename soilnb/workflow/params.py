@@ -109,13 +109,19 @@ def _check_options(name: str, value: Any) -> None:
         raise ValueError(msg) from error
 
 
+_NAMES = ("site", "library", "results", "data")
+_COLUMNS = ("target_column", "region_column", "key_column")
+_COUNTS = ("regional_draws", "layer_repeats", "contrastive_seeds", "n_seeds")
+_EPOCHS = ("epochs", "library_epochs", "retrain_epochs")
 _TEXT = _rule(str.strip, "{name!r} must not be empty. Give a name or a path.")
-_COUNT = _between(0, 100)
 RULES: dict[str, Rule] = {
-    "site": _TEXT,
-    "library": _TEXT,
+    **dict.fromkeys((*_NAMES, *_COLUMNS), _TEXT),
+    **dict.fromkeys(_COUNTS, _between(0, 100)),
+    **dict.fromkeys(_EPOCHS, _between(0, 100_000)),
+    **dict.fromkeys(("n_trials", "n_library_trials"), _between(0, 9999)),
+    **dict.fromkeys(("layer_steps", "tuning_steps"), _profile_or(10, 100_000)),
+    **dict.fromkeys(("layer_trees", "forest_trees"), _profile_or(5, 10_000)),
     "profile": lambda name, value: check_choice(value, name, profiles()),
-    "results": _TEXT,
     "seed": _between(1, 2**31),
     "n_local": _between(10, 10_000),
     "n_folds": _between(0, 1000),
@@ -123,28 +129,17 @@ RULES: dict[str, Rule] = {
     **{name: _one_of("", *choices) for name, choices in datasets.CHOICES.items()},
     "library_file": _check_options,
     "design": _one_of("", *DRAWN_BY),
-    "data": _TEXT,
-    "target_column": _TEXT,
-    "region_column": _TEXT,
     "n_sites": _profile_or(500, 10_000_000),
     "n_regions": _profile_or(2, 1000),
-    "regional_draws": _COUNT,
     "n_strata": _between(2, 10),
     "budget": _between(4, 100_000),
-    "layer_repeats": _COUNT,
-    "layer_steps": _profile_or(10, 100_000),
-    "layer_trees": _profile_or(5, 10_000),
-    "key_column": _TEXT,
     "second_view": _rule(
         lambda value: not value or datasets.is_table(value),
         "{name!r} must be the path of a CSV file, got {value!r}. Give one.",
     ),
     "pretrain_epochs": _between(0, 1000),
-    "tuning_steps": _profile_or(10, 100_000),
     "test_folds": _between(0, 5),
-    "contrastive_seeds": _COUNT,
     "encoder_blocks": _between(0, 12),
-    "forest_trees": _profile_or(5, 10_000),
     "label_sizes": _between(0, 3),
     "level": lambda _, value: check_level(value),
     "target": _rule(
@@ -165,10 +160,6 @@ RULES: dict[str, Rule] = {
         lambda value: 0 < value <= 0.5,
         "{name!r} must be above 0 and at most 0.5, got {value}. Try 0.05.",
     ),
-    "epochs": _between(0, 100_000),
-    "library_epochs": _between(0, 100_000),
-    "retrain_epochs": _between(0, 100_000),
-    "n_seeds": _COUNT,
     "repeat_choice": _one_of("", "yes", "no"),
     "scheduler": _rule(
         lambda value: not value or re.fullmatch(r"local|\w+://[^\s:]+:\d+", value),
@@ -176,8 +167,6 @@ RULES: dict[str, Rule] = {
         "empty for the threads of this computer, got {value!r}.",
     ),
     "n_library": _profile_or(50, 10_000_000),
-    "n_trials": _between(0, 9999),
-    "n_library_trials": _between(0, 9999),
     "max_weights": _profile_or(150_000, 10**9),  # SMALL, the first trial, needs as many
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
