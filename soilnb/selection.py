@@ -17,16 +17,10 @@ _CHUNK_ROWS = 512  # of the distance matrix at once; 512 x 5,000 distances are 2
 
 
 class Samples(NamedTuple):
-    """What a model learns from.
+    """What a model learns from: spectra as it sees them, soil property, folds.
 
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_wavelengths)
-        Spectra as models see them, SNV absorbance.
-    y : array of shape (n_samples,)
-        Soil property, in its own unit.
-    folds : array of int, shape (n_samples,)
-        Fold of each row.
+    `X`, SNV absorbance, is (n_samples, n_wavelengths); `y`, in its own unit, and
+    `folds` are (n_samples,).
     """
 
     X: npt.NDArray[np.float64]

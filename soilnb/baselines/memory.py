@@ -152,10 +152,10 @@ class MemoryBasedLearner(_Memory):
 
     Neighbours are the rows nearest in the space of principal components, each divided
     by its standard deviation (Mahalanobis distance between scores); the fewest are kept
-    that explain 99 % of the variance of the memory. The number of
-    neighbours and of PLS components are chosen together: every local sample is
-    predicted from its neighbours without itself, and the pair with the lowest RMSE is
-    kept (ties: fewer neighbours, then fewer components).
+    that explain 99 % of the variance of the memory. The number of neighbours and of PLS
+    components are chosen together: every local sample is predicted from its neighbours
+    without itself, and the pair with the lowest RMSE is kept (ties: fewer neighbours,
+    then fewer components).
 
     Parameters
     ----------
@@ -250,11 +250,9 @@ class Local(_Memory):
 
     Attributes
     ----------
-    n_neighbours_ : int
-        Number of neighbours chosen.
-    validation_rmse_ : pandas.Series
-        RMSE of the local samples for each number of neighbours, in the unit of
-        the property.
+    n_neighbours_, validation_rmse_ : int, pandas.Series
+        Number of neighbours chosen; RMSE of the local samples for each number, in the
+        unit of the property.
 
     Notes
     -----

@@ -77,11 +77,6 @@ def fit_plsr_spiked(
     max_components : int, default 25
         Largest number of components to try.
 
-    Returns
-    -------
-    PLS1
-        Fitted on the library and all copies.
-
     Examples
     --------
     >>> library = Samples([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0], [0, 1, 0])

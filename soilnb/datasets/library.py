@@ -27,27 +27,15 @@ INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licen
 class SpectralLibrary:
     """Spectra with their soil organic carbon (SOC): a library, or one site.
 
-    A ValueError says if shapes do not match, a value is outside its range or a sample
-    id is repeated within its source.
+    `reflectance` (n_samples, n_wavelengths) is a fraction, float32, NaN where a row was
+    not measured; `wavelengths` are in nm, float64, strictly increasing; `soc`
+    (n_samples,) in % of mass, float64, NaN where not measured. `info` has one row per
+    sample: sample_id (unique within its source), source, group (library rows that share
+    a group with the site are left out), country ("" where unknown), carbon_kind,
+    licence; further columns are kept. `notes` are sentences: what was understood,
+    converted or ignored. A ValueError says if shapes do not match, a value is outside
+    its range or a sample id is repeated within its source.
 
-    Attributes
-    ----------
-    name : str
-    reflectance : ndarray of shape (n_samples, n_wavelengths)
-        Fraction, float32; NaN where a row was not measured.
-    wavelengths : ndarray of shape (n_wavelengths,)
-        nm, float64, strictly increasing.
-    soc : ndarray of shape (n_samples,)
-        Soil organic carbon, % of mass, float64; NaN where not measured.
-    info : DataFrame
-        One row per sample: sample_id (unique within its source), source, group
-        (library rows that share a group with the site are left out), country (""
-        where unknown), carbon_kind, licence; further columns are kept.
-    notes : tuple of str
-        Sentences: what was understood, converted or ignored.
-
-    Examples
-    --------
     >>> info = pd.DataFrame({column: ["a", "b"] for column in INFO_COLUMNS})
     >>> library = SpectralLibrary("two", [[0.1, 0.2], [0.3, 0.4]], [400, 500],
     ...                           [1.0, 2.0], info)

@@ -271,12 +271,8 @@ def choose_n_components(
     rule : str, default "lowest"
         "lowest": that of the lowest RMSE. "one_se": the smallest number whose mean
         squared error is within one standard error of the lowest, which is fairer to
-        few samples (Breiman et al. 1984, Classification and Regression Trees).
-
-    Returns
-    -------
-    int
-        Between 1 and `max_components`; the smallest number among ties.
+        few samples (Breiman et al. 1984, Classification and Regression Trees). Of ties
+        the smallest number.
 
     Examples
     --------

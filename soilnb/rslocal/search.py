@@ -28,22 +28,14 @@ from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Spectra, Tally
 class Selection:
     """The library rows that RS-LOCAL selected.
 
-    Attributes
-    ----------
-    indices : ndarray of shape (n_selected,)
-        Selected library rows, increasing.
-    frequency : ndarray of shape (n_library,)
-        Share of the searches that selected each row, 0 to 1.
-    searches : ndarray of shape (n_searches, n_selected)
-        The rows that each search selected, increasing.
-    scores : ndarray of shape (n_library,)
-        Mean RMSE, in the unit of y, of the models that held each row in the last
-        iteration that drew it; mean over searches, NaN where never drawn.
-    history : pandas.DataFrame
-        One row per iteration: search (row of `searches`), iteration (from 1),
-        pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
-        rmse_q95 (of the models, in the unit of y), n_components (median of the
-        models), n_tasks (parts that the models were handed out in), seconds.
+    `indices` (n_selected,) are the selected rows, increasing; `frequency` (n_library,)
+    the share of the searches that selected each row; `searches` (n_searches,
+    n_selected) the rows of each search. `scores` (n_library,) are the mean RMSE, in the
+    unit of y, of the models that held each row in the last iteration that drew it, mean
+    over searches, NaN where never drawn. `history` has one row per iteration: search
+    (row of `searches`), iteration (from 1), pool_size (rows before the drop), n_models,
+    rmse_q05, rmse_median, rmse_q95 (of the models, in the unit of y), n_components
+    (median of the models), n_tasks (parts that the models were handed out in), seconds.
     """
 
     indices: Rows

@@ -30,24 +30,13 @@ def assess_strata(
 ) -> pd.DataFrame:
     """Say of each stratum how well its mean is known, and what it lacks.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n,)
-        Measured values, and their stratum; two of each stratum at least, with a mean
-        above 0 (a ValueError if not).
-    sizes : mapping of int to int
-        Candidates in each stratum, not fewer than the measured ones.
-    r2 : mapping of int to float, optional
-        Of a model in each stratum, on samples that it has not seen.
-    target, level : float, default 20 and 0.95
-        Relative error that is asked for, half-width in percent of the mean, and level
-        of the interval.
-
-    Returns
-    -------
-    DataFrame
-        Index stratum: n, mean, sd, lower (the conservative estimate), relative_error
-        (%), n_more (further samples to plan for) and flags, in words.
+    `y` and `strata` (n,) are the measured values and their stratum, two of each at
+    least, with a mean above 0 (a ValueError if not); `sizes` the candidates in each
+    stratum, not fewer; `r2` that of a model in each stratum, on samples that it has not
+    seen; `target` the relative error that is asked for, half-width of the interval (of
+    `level`) in percent of the mean. By stratum: n, mean, sd, lower (the conservative
+    estimate), relative_error (%), n_more (further samples to plan for) and flags, in
+    words.
     """
     values, groups = check_vector(y, "y"), np.asarray(strata)
     check_rows(groups, "strata", values, "y")
@@ -90,20 +79,11 @@ def simulate_draws(
 ) -> pd.DataFrame:
     """Draw again and again from a population whose values are all known.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n_population,)
-        True values, and the stratum of each; one stratum for simple draws.
-    n_drawn : array-like of int, shape (n_strata,)
-        Samples of each stratum, at least 2, by increasing stratum.
-    n_draws, level, seed
-        Number of draws, level of the interval, seed of all draws.
-
-    Returns
-    -------
-    DataFrame
-        A row a draw: mean, half_width (of its t interval), is_covered (whether it holds
-        the true mean) and relative_error (half-width in percent of the draw's mean).
+    `y` and `strata` (n_population,) are the true values and the stratum of each, one
+    for simple draws; `n_drawn` (n_strata,) the samples of each stratum, at least 2, by
+    increasing stratum; `level` is that of the interval, `seed` that of all `n_draws`.
+    A row a draw: mean, half_width (of its t interval), is_covered (whether it holds the
+    true mean) and relative_error (half-width in percent of the draw's mean).
     """
     check_int(n_draws, "n_draws", 1)
     values, rng = check_vector(y, "y"), np.random.default_rng(seed)

@@ -26,28 +26,17 @@ def repeat_draws(
 ) -> pd.DataFrame:
     """Answer for a farm that is measured throughout, from draw after draw.
 
-    Parameters
-    ----------
-    study : Study
-        A prepared study whose site is measured throughout.
-    cases : iterable of (str, int)
-        Design and seed of each draw of 30 samples.
-    predict : callable
-        Returns what the candidates predict for a study, as `nested_predictions`.
-    file : Path
-        CSV file of the draws that are finished, which are not computed again: one for
-        each way to predict. Made if missing.
-    level, progress : float, default 0.9, and callable, optional
-        Of the intervals of samples; called as progress(done, total, text).
+    `cases` are design and seed of each draw of 30 samples; `predict` returns what the
+    candidates predict for a study, as `nested_predictions`; `level` is that of the
+    intervals of samples. The draws that are finished are in the CSV `file`, one for
+    each way to predict, and not computed again. `progress` is called as progress(done,
+    total, text).
 
-    Returns
-    -------
-    DataFrame
-        One row per draw and method, the candidates and "blend": site, design, draw,
-        method, rmse of the hidden samples (% SOC), coverage and mean width (% SOC) of
-        their intervals, then of the mean of the scans: mean_error, mean_covered and
-        mean_half_width with spectra, lab_error, lab_covered and lab_half_width without,
-        errors and half-widths in percent of the true mean.
+    One row per draw and method, the candidates and "blend": site, design, draw, method,
+    rmse of the hidden samples (% SOC), coverage and mean width (% SOC) of their
+    intervals, then of the mean of the scans: mean_error, mean_covered and
+    mean_half_width with spectra, lab_error, lab_covered and lab_half_width without,
+    errors and half-widths in percent of the true mean.
     """
     finished = pd.read_csv(file) if file.exists() else pd.DataFrame()
     keys = finished[["design", "draw"]] if len(finished) else finished

@@ -93,20 +93,11 @@ def compare(
     samples of this farm; it does not cover another choice of local samples or
     another farm.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns sample_id, method, measured, predicted, for one site.
-    reference, n_resamples, seed : default "local", 5000 and 1
-        The method that the others are compared with, which must be there; bootstrap
-        samples, and the seed of the draws.
-
-    Returns
-    -------
-    DataFrame
-        Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
-        low and high (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and
-        n_test (number of test samples).
+    `predictions` has the columns sample_id, method, measured, predicted, for one site,
+    with the method `reference`; `n_resamples` are drawn by the `seed`. The table, by
+    method, has rmse, gain (RMSE of the reference minus RMSE, in % SOC), low and high
+    (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and n_test (number of
+    test samples).
 
     Notes
     -----

@@ -115,24 +115,17 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
     than one with 70. For every site and seed the logarithm of RMSE / RMSE of the
     reference is taken, averaged over the seeds, then over the sites.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns site, seed, method, rmse; where there are library, kind, n_local and
-        profile, each of theirs is compared by itself. A ValueError if an RMSE is not
-        above 0, or a method has two scores of one site and seed.
-    reference : str, default "local"
-        The method that the others are compared with; a site without it is left out.
+    `scores` has the columns site, seed, method, rmse; where there are library, kind,
+    n_local and profile, each of theirs is compared by itself. A ValueError if an RMSE
+    is not above 0, or a method has two scores of one site and seed; a site without the
+    `reference` is left out.
 
-    Returns
-    -------
-    DataFrame
-        One row per group and other method: library, kind, n_local, profile (those there
-        are); method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
-        better); low, high, its 95 % interval, from Student's t with the sites as the
-        sample (NaN for one site); n_sites, n_better, sites with the method, and with a
-        ratio below 1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest
-        that so many sites could have given.
+    One row per group and other method: library, kind, n_local, profile (those there
+    are); method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
+    better); low, high, its 95 % interval, from Student's t with the sites as the sample
+    (NaN for one site); n_sites, n_better, sites with the method, and with a ratio below
+    1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest that so many
+    sites could have given.
 
     Notes
     -----

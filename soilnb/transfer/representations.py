@@ -141,18 +141,9 @@ def dtl_ir(
 ) -> Retraining:
     """Deep transfer learning of instances and representations (DTL-IR).
 
-    As `dtl_r`, but retrained on the selected library instances and the local samples.
-    The base is still chosen on the local samples alone.
-
-    Parameters
-    ----------
-    X, y, folds : array-like of shape (k + n, n_wavelengths), (k + n,) and (k + n,)
-        As of `dtl_i`: selected instances, then local samples.
-    n_local : int
-        Number n of local samples, the last rows.
-    architecture, library_models, seed, max_epochs, stopping, progress
-        As of `dtl_r`.
-
+    As `dtl_r`, but retrained on the selected library instances and the local samples:
+    `X`, `y` and `folds` are as of `dtl_i`, the `n_local` local samples last. The base
+    is still chosen on the local samples alone.
     """
     spectra, values = check_xy(X, y)
     check_int(n_local, "n_local", 1, len(values), " (rows of 'X')")
