@@ -11,22 +11,15 @@ from soilnb.datasets import place_label
 from soilnb.plots.maps import lay_out
 from soilnb.plots.style import legend_below, make_figure, make_panels
 
-DESIGN_LABELS = {
-    "simple": "simple random",
-    "space": "strata of space",
-    "spectra": "strata of spectra",
-    "proportional": "strata of the model, proportional",
-    "neyman_model": "strata of the model, Neyman",
-    "neyman_true": "Neyman, true spread (bound)",
+_DESIGNS = {  # label, colour, marker
+    "simple": ("simple random", "#333333", "o"),
+    "space": ("strata of space", "#CC79A7", "P"),
+    "spectra": ("strata of spectra", "#56B4E9", "X"),
+    "proportional": ("strata of the model, proportional", "#E69F00", "s"),
+    "neyman_model": ("strata of the model, Neyman", "#0072B2", "D"),
+    "neyman_true": ("Neyman, true spread (bound)", "#009E73", "|"),
 }
-_MARKS = {
-    "simple": ("#333333", "o"),
-    "space": ("#CC79A7", "P"),
-    "spectra": ("#56B4E9", "X"),
-    "proportional": ("#E69F00", "s"),
-    "neyman_model": ("#0072B2", "D"),
-    "neyman_true": ("#009E73", "|"),
-}
+DESIGN_LABELS = {name: label for name, (label, _, _) in _DESIGNS.items()}
 
 
 def plot_strata(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -62,8 +55,8 @@ def plot_allocation(strata: pd.DataFrame, allocations: pd.DataFrame) -> Figure:
     width = 0.8 / allocations.shape[1]
     for place, (name, counts) in enumerate(allocations.items()):
         x = counts.index + (place - (allocations.shape[1] - 1) / 2) * width
-        colour = _MARKS[str(name)][0]
-        right.bar(x, counts, width, color=colour, label=DESIGN_LABELS[str(name)])
+        label, colour, _ = _DESIGNS[str(name)]
+        right.bar(x, counts, width, color=colour, label=label)
     right.set(ylabel="samples")
     for axes in (left, right):
         axes.set(xlabel="stratum, by prediction", xticks=strata.index)
@@ -79,9 +72,9 @@ def plot_design_errors(compared: pd.DataFrame, target: float) -> Figure:
     """
     figure, axes = make_figure(6, 3.8)
     for name, row in compared.drop(columns="n_needed").iterrows():
-        colour = _MARKS[str(name)][0]
+        label, colour, _ = _DESIGNS[str(name)]
         line = "--" if name == "neyman_true" else "-"
-        axes.plot(row.index, row, line, color=colour, label=DESIGN_LABELS[str(name)])
+        axes.plot(row.index, row, line, color=colour, label=label)
     axes.axhline(target, color="black", lw=0.8, ls=":")
     axes.set(xlabel="samples", ylabel="half-width of the mean / %", ylim=(0, None))
     legend_below(axes, 2)
@@ -99,11 +92,10 @@ def plot_needed(needed: pd.DataFrame, target: float) -> Figure:
     figure, axes = make_figure(6.6, 1.3 + 0.24 * len(wide))
     rows = np.arange(len(wide))
     axes.hlines(rows, wide.min(axis=1), wide.max(axis=1), color="#BBBBBB", lw=2)
-    for name in (name for name in DESIGN_LABELS if name in wide):
-        colour, marker = _MARKS[name]
+    for name in (name for name in _DESIGNS if name in wide):
+        label, colour, marker = _DESIGNS[name]
         style: dict[str, Any] = {"s": 110 if marker == "|" else 34, "marker": marker}
-        style |= {"color": colour, "label": DESIGN_LABELS[name], "zorder": 3}
-        axes.scatter(wide[name], rows, **style)
+        axes.scatter(wide[name], rows, color=colour, label=label, zorder=3, **style)
     axes.set_yticks(rows, map(place_label, wide.index))
     axes.set(xlabel=f"samples for a half-width of {target:g} % of the mean")
     axes.set_xlim(0, None)
