@@ -54,6 +54,17 @@ def write_report(
     if missing := [name for name in names.split() if name not in facts]:
         msg = f"'facts' lacks {', '.join(missing)}. Give it, None where unknown."
         raise ValueError(msg)
+    figures = {"mean": plots.plot_farm_mean(farm)}
+    if plots.has_coordinates(estimates):
+        figures["map"] = plots.plot_farm_map(estimates)
+    else:
+        figures["estimates"] = plots.plot_estimates(estimates)
+        if spectra is not None:
+            figures["spectra"] = plots.plot_spectra(*spectra)
+    drawn = {name: _inline(figure) for name, figure in figures.items()}
+    ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
+    named = methods.labelled(ordered)
+    words = set(re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])))
     strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
     environment.tests["known"] = pd.notna
@@ -64,9 +75,10 @@ def write_report(
         farm={row["population"]: row for row in farm.to_dict("records")},
         populations=plots.POPULATIONS,
         designs={name: one.words for name, one in methods.DESIGNS.items()},
-        mean_figure=_inline(plots.plot_farm_mean(farm)),
-        figures=_figures(estimates, spectra),
-        **_blend(weights),
+        mean_figure=drawn.pop("mean"),
+        figures=drawn,
+        candidates=named.to_dict("records"),
+        abbreviations={k: v for k, v in ABBREVIATIONS.items() if k in words},
     )
     with replacing(file) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -118,30 +130,6 @@ def _counts(estimates: pd.DataFrame) -> dict[str, Any]:
         "has_intervals": bool(unmeasured["lower"].notna().any()),
         "wanted": wanted.to_dict("records"),
     }
-
-
-def _blend(weights: pd.DataFrame) -> dict[str, Any]:
-    """Return the candidates by weight and what letters mean."""
-    ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
-    named = methods.labelled(ordered)
-    words = set(re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])))
-    return {
-        "candidates": named.to_dict("records"),
-        "abbreviations": {k: v for k, v in ABBREVIATIONS.items() if k in words},
-    }
-
-
-def _figures(
-    estimates: pd.DataFrame,
-    spectra: tuple[npt.ArrayLike, Mapping[str, npt.NDArray]] | None,
-) -> dict[str, str]:
-    """Return the map, or what stands in for it where the samples have no place."""
-    if plots.has_coordinates(estimates):
-        return {"map": _inline(plots.plot_farm_map(estimates))}
-    figures = {"estimates": _inline(plots.plot_estimates(estimates))}
-    if spectra is not None:
-        figures["spectra"] = _inline(plots.plot_spectra(*spectra))
-    return figures
 
 
 def _inline(figure: Figure) -> str:
