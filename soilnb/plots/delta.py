@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ PAPER_TITLE = "from Table 3 of Shen et al. (2022)"
 PAPER_COLOURS = ("#444444", "#888888", "#BBBBBB")  # those of no site of ours
 MOST_BARS = 4  # sites; bars of more are too thin to be told apart
 LIMIT = 100.0  # percent; what is worse lies in a strip
-OFF_SCALE = 0.42  # width of the strip of what is off the scale, relative to the limit
+WITH_STRIP = 142.0  # percent, up to which the strip of what is off the scale goes
 
 
 def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Figure:
@@ -45,7 +44,10 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
         parts = {"This study": ours, PAPER_TITLE: theirs}
     n_bars = max(len(part.columns) for part in parts.values())
     row_height = 0.16 + 0.11 * (n_bars if n_bars <= MOST_BARS else 3)
-    scale = _delta_limits(np.hstack(list(parts.values())))
+    values = np.hstack(list(parts.values()))
+    low, high = 1.08 * np.nanmin(values), 1.08 * np.nanmax(values)
+    low = min(low, -0.2 * LIMIT) if np.nanmin(values) >= -LIMIT else -WITH_STRIP
+    scale = low, max(high, 0.2 * LIMIT)
     size = 2.2 + 3.6 * len(parts), 1.6 + row_height * len(ours)
     figure, panels = style.make_figure(*size, ncols=len(parts), squeeze=False)
     for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
@@ -56,15 +58,6 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
     for axes in panels[0][1:]:
         axes.set_yticklabels([])
     return figure
-
-
-def _delta_limits(values: npt.NDArray) -> tuple[float, float]:
-    """Return the limits of all panels; a strip is added for what is off the scale."""
-    high = max(1.08 * np.nanmax(values), 0.2 * LIMIT)
-    lowest = np.nanmin(values)
-    if lowest < -LIMIT:
-        return -LIMIT * (1 + OFF_SCALE), high
-    return min(1.08 * lowest, -0.2 * LIMIT), high
 
 
 def _draw_delta(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:

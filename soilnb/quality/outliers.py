@@ -130,7 +130,11 @@ class SpectralOutliers(BaseEstimator):
         self.t2_limit_fitted_ = float((n - 1) ** 2 / n * beta)
         f = stats.f.ppf(level, size, n - size)
         self.t2_limit_ = float(size * (n**2 - 1) / (n * (n - size)) * f)
-        self.q_limit_fitted_ = _q_limit(left_over, level)
+        first, second, third = (float((left_over**p).sum()) for p in (1, 2, 3))
+        degrees = second**3 / third**2  # of the chi-square with these three moments
+        quantile = float(stats.chi2.ppf(level, degrees))
+        apart = (quantile - degrees) * (second / degrees) ** 0.5
+        self.q_limit_fitted_ = first + apart
         wider = (n - 1) / (n - 1 - size) * (1 + (size + 1) / n)
         self.q_limit_ = wider * self.q_limit_fitted_
 
@@ -151,11 +155,3 @@ class SpectralOutliers(BaseEstimator):
         q_limit = self.q_limit_ if is_new else self.q_limit_fitted_
         found = pd.DataFrame({"t2": t2, "q": q})
         return found.assign(t2_outlier=t2 > t2_limit, q_outlier=q > q_limit)
-
-
-def _q_limit(eigenvalues: Floats, confidence: float) -> float:
-    """Return the quantile of the weighted sum of squared normals, by three moments."""
-    first, second, third = (float((eigenvalues**power).sum()) for power in (1, 2, 3))
-    degrees = second**3 / third**2
-    quantile = stats.chi2.ppf(confidence, degrees)
-    return first + (float(quantile) - degrees) * (second / degrees) ** 0.5

@@ -340,15 +340,6 @@ def _without_site_copies(
     return site.take(is_kept), notes
 
 
-def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
-    """Return a library without rows that have no SOC, and count them."""
-    is_measured = np.isfinite(library.soc)
-    if is_measured.all():
-        return library
-    note = f"{(~is_measured).sum()} library rows have no SOC and are left out."
-    return replace(library.take(is_measured), notes=(*library.notes, note))
-
-
 def _without_gaps(measured: Floats, grid: Floats) -> tuple[Floats, list[str]]:
     """Return the grid without its bands in a detector's gap; refuse wider ones."""
     edges = measured[(measured > grid[0]) & (measured < grid[-1])]
@@ -417,7 +408,10 @@ def prepare(
     is_measured = np.isfinite(site.soc).all()
     n_least = n_local + N_TEST_MIN if is_measured else N_LOCAL_MIN
     site, site_notes = _without_site_copies(site.on_grid(grid), n_least)
-    library = _measured_library(library)
+    is_known = np.isfinite(library.soc)
+    if not is_known.all():
+        note = f"{(~is_known).sum()} library rows have no SOC and are left out."
+        library = replace(library.take(is_known), notes=(*library.notes, note))
     independent, library_notes = independent_library(library, site)
     notes = [*library.notes, *gap_notes, *site_notes, *library_notes]
     if len(np.unique(soils_of(site))) < len(site):

@@ -55,12 +55,10 @@ def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for site, part in scores.groupby("site", sort=False):
         best, known = mean[site].idxmin(), texts[site].fillna("–")
-        columns[site] = {
-            label(name): _bold(known[name], name == best) for name in order
-        } | {
-            "test samples": _range(part["n_test"]),
-            "seeds": f"{part['seed'].nunique()}",
-        }
+        cells = {label(name): _bold(known[name], name == best) for name in order}
+        ends = sorted({part["n_test"].min(), part["n_test"].max()})
+        cells["test samples"] = "\N{EN DASH}".join(map(str, ends))
+        columns[site] = cells | {"seeds": f"{part['seed'].nunique()}"}
     return pd.DataFrame(columns).rename_axis("method")
 
 
@@ -306,9 +304,3 @@ def _bold(text: str, is_bold: bool) -> str:
     """Return a text, in bold or not; it is not broken into lines."""
     text = text.replace(" ", "\N{NO-BREAK SPACE}")
     return f"<b>{text}</b>" if is_bold else text
-
-
-def _range(counts: pd.Series) -> str:
-    """Return the lowest and highest number, or the only one."""
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low}\N{EN DASH}{high}"

@@ -47,7 +47,10 @@ def paired(
     tables = []
     for names, part in _groups(predictions, _APART):
         _check_pairs(part, reference)
-        means = _mean_square_over_seeds(part)
+        squared = part.assign(squared=(part["predicted"] - part["measured"]) ** 2)
+        of_sample = squared.groupby(["method", "sample_id"], as_index=False, sort=False)
+        means = of_sample.agg({"measured": "first", "squared": "mean"})
+        means["predicted"] = means["measured"] + np.sqrt(means["squared"])
         table = compare(means, reference=reference, seed=seed).reset_index()
         table["n_seeds"] = part["seed"].nunique()
         tables.append(table.assign(**names)[[*names, *table]])
@@ -97,15 +100,6 @@ def _check_pairs(part: pd.DataFrame, reference: str) -> None:
                 f"{len(set(pairs[reference]))}. Keep the seeds that all methods have."
             )
             raise ValueError(msg)
-
-
-def _mean_square_over_seeds(part: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and sample, its error the root mean square one."""
-    squared = part.assign(squared=(part["predicted"] - part["measured"]) ** 2)
-    means = squared.groupby(["method", "sample_id"], as_index=False, sort=False).agg(
-        measured=("measured", "first"), squared=("squared", "mean")
-    )
-    return means.assign(predicted=means["measured"] + np.sqrt(means["squared"]))
 
 
 def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFrame:
