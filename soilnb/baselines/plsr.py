@@ -26,19 +26,12 @@ def fit_plsr(
 ) -> PLS1:
     """Fit a partial least squares regression (PLSR) of cross-validated size.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra as the model shall see them, here SNV absorbance; not scaled.
-    y, folds : array-like of shape (n_samples,)
-        Soil property, and the fold (int) of each row.
-    max_components, rule : int, default 15, and str, default "lowest"
-        Largest number of components to try (25 is usual for a library), and how it is
-        chosen, as of `soilnb.pls.choose_n_components`. The model, of all rows, has it
-        as `n_components`.
+    `X` (n_samples, n_wavelengths) are spectra as the model shall see them, here SNV
+    absorbance, not scaled; `y` and `folds` (n_samples,) soil property and fold (int) of
+    each row; `max_components` is the largest number to try (25 is usual for a library),
+    `rule` how it is chosen, as of `soilnb.pls.choose_n_components`. The model, of all
+    rows, has it as `n_components`.
 
-    Examples
-    --------
     >>> X = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]
     >>> model = fit_plsr(X, [0.0, 1.0, 2.0, 3.0], [0, 1, 2, 3])
     >>> model.n_components, model.predict([[4.0, 1.0]]).round(6).tolist()

@@ -23,18 +23,11 @@ def fit_random_forest(
 ) -> RandomForestRegressor:
     """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 
-    Parameters
-    ----------
-    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
-        Spectra and soil property.
-    seed, n_trees : int, and int, default 500
-        Seed of the trees, at least 0, and their number.
-    max_features, weights : float, default 1, and array-like of shape (n_samples,)
-        Share of the columns that a split chooses from, and how much each sample counts;
-        everything else is as scikit-learn's defaults.
+    `X` (n_samples, n_wavelengths) are spectra, `y` (n_samples,) the soil property,
+    `seed`, at least 0, that of the trees, `n_trees` their number, `max_features` the
+    share of the columns that a split chooses from and `weights` (n_samples,) how much
+    each sample counts; everything else is as scikit-learn's defaults.
 
-    Examples
-    --------
     >>> forest = fit_random_forest([[0.0], [1.0]], [1.0, 1.0], seed=1, n_trees=5)
     >>> forest.predict([[0.5]]).tolist()
     [1.0]

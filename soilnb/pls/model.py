@@ -198,12 +198,11 @@ def cross_validated_rmse(
     max_components : int
         Largest number of components to try, at least 1.
 
-    Returns
-    -------
-    ndarray of shape (n_tried,)
-        RMSE of 1, 2, ... components, in the unit of the property; `max_components`, or
-        fewer where there are fewer wavelengths or where the smallest training set (of m
-        rows) allows only m - 1.
+    Notes
+    -----
+    It is of 1, 2, ... components, in the unit of the property: `max_components`, or
+    fewer where there are fewer wavelengths or where the smallest training set (of m
+    rows) allows only m - 1.
 
     Examples
     --------

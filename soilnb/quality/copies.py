@@ -24,21 +24,12 @@ Numbers = npt.NDArray[np.floating]
 def duplicated_spectra(reflectance: npt.ArrayLike) -> Rows:
     """Return, for each row, the first earlier row that holds the same spectrum.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured. A ValueError if it
-        is not 2D or has infinite values, or so many spectra are alike that they cannot
-        be told apart.
+    It is the row number, (n_samples,), of the first spectrum that differs by at most
+    1.5e-4 at any band, -1 where no earlier row does. `reflectance` (n_samples,
+    n_wavelengths) is a fraction, NaN where a row was not measured; a ValueError if it
+    is not 2D or has infinite values, or so many spectra are alike that they cannot be
+    told apart.
 
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Row number of the first spectrum that differs by at most 1.5e-4 at any band,
-        -1 where no earlier row does.
-
-    Notes
-    -----
     Rows are compared only if they are measured at the same bands. The result is exact:
     a few bands find the pairs that can be copies, and all bands decide. Two
     roundings of one spectrum to 4 decimals differ by at most 1e-4; a copy rounded to 3

@@ -91,11 +91,10 @@ def detectable_change(
     power : float, default 0.8
         Chance that it does, 0.5 to below 1.
 
-    Returns
-    -------
-    float
-        In the unit of `standard_deviation`: (t of level + t of power) times the
-        standard error, s sqrt(2 (1 - r) / n); t with n - 1, independent 2 (n - 1).
+    Notes
+    -----
+    It is, in the same unit, (t of level + t of power) times the standard error,
+    s sqrt(2 (1 - r) / n); t with n - 1, independent 2 (n - 1) degrees of freedom.
 
     Examples
     --------

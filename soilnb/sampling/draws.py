@@ -23,25 +23,14 @@ def draw_from_strata(
 ) -> pd.DataFrame:
     """Draw members of each stratum at random, without replacement.
 
-    Parameters
-    ----------
-    strata : array-like of int, shape (n_population,)
-        Stratum of each member, as of `make_strata`, with two members at least.
-    n_drawn : array-like of int, shape (n_strata,)
-        How many to draw of each, by increasing stratum, as of `allocate`; a ValueError
-        if a stratum gets more than it has.
-    seed : int, default 1
-        Seed of the draw, at least 0.
+    `strata` (n_population,) are the stratum of each member, as of `make_strata`, with
+    two members at least; `n_drawn` (n_strata,) how many to draw of each, by increasing
+    stratum, as of `allocate` (a ValueError if more than it has); `seed` is at least 0.
 
-    Returns
-    -------
-    DataFrame
-        One row per drawn member, in the order to measure: row (from 0), order (from 1),
-        stratum and inclusion_probability, n_h / N_h. All strata come once, in random
-        order, then each in proportion: who stops early has seen every stratum.
+    One row per drawn member, in the order to measure: row (from 0), order (from 1),
+    stratum and inclusion_probability, n_h / N_h. All strata come once, in random order,
+    then each in proportion: who stops early has seen every stratum.
 
-    Examples
-    --------
     >>> draw_from_strata([1, 1, 1, 1, 2, 2], [2, 2])["inclusion_probability"].tolist()
     [0.5, 1.0, 0.5, 1.0]
     """

@@ -124,21 +124,11 @@ def stratum_sd(
 ) -> Floats:
     """Return the standard deviation that a model expects in each stratum.
 
-    Parameters
-    ----------
-    strata, prediction : array-like of shape (n_population,)
-        Stratum of each member, and what a model expects.
-    spread : array-like of shape (n_population,), default 0
-        Standard deviation of the truth about the prediction, same unit.
+    By increasing stratum, the root of the variance of the predictions plus the mean
+    squared spread. `strata`, `prediction` and `spread` (n_population,) are the stratum
+    of each member, what a model expects, and the standard deviation of the truth about
+    that, same unit. Predictions alone vary less than the truth.
 
-    Returns
-    -------
-    ndarray of shape (n_strata,)
-        By increasing stratum: the root of the variance of the predictions plus the
-        mean squared spread. Predictions alone vary less than the truth.
-
-    Examples
-    --------
     >>> stratum_sd([1, 1, 2, 2], [4, 10, 5, 5], [4, 4, 2, 2]).tolist()
     [5.0, 2.0]
     """

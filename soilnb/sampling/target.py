@@ -142,25 +142,13 @@ def compare_designs(
 ) -> pd.DataFrame:
     """Return how many samples each design needs in a population that is known.
 
-    Parameters
-    ----------
-    strata : DataFrame
-        As of `describe_strata`.
-    target, level : float, default 20 and 0.95
-        Half-width that is asked for, percent of the mean, and level of the interval.
-    at : sequence of int, default ()
-        Numbers of samples whose relative error is wanted, too.
+    `strata` are as of `describe_strata`; `target` is the half-width that is asked for,
+    in percent of the mean, of the interval of `level`; `at` are numbers of samples
+    whose relative error is wanted, too. By design, of `SAMPLING_DESIGNS` ("neyman_model" is
+    allocated by `planned_sd`, "neyman_true" by the truth: a bound): n_needed, and the
+    expected relative error in percent at each number of `at`, NaN below two a stratum
+    and above the population.
 
-    Returns
-    -------
-    DataFrame
-        Index design, of `SAMPLING_DESIGNS` ("neyman_model" is allocated by
-        `planned_sd`, "neyman_true" by the truth: a bound); n_needed, and the expected
-        relative error in percent at each number of `at`, NaN below two a stratum
-        and above the population.
-
-    Examples
-    --------
     >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
     >>> compare_designs(table, target=60)["n_needed"].tolist()
     [5, 5, 5, 5]

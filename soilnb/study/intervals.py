@@ -67,13 +67,9 @@ def cv_plus(
     lowest : float, default 0
         What no value is below; minus infinity for a logarithm.
 
-    Returns
-    -------
-    lower, upper : array of shape (n_new,)
-        SOC (%), `lower` at least `lowest`; NaN where n is below `n_needed(level)`.
-
     Notes
     -----
+    Lower and upper ends (n_new,) are SOC (%), NaN where n is below `n_needed(level)`.
     CV+ (Barber et al. 2021, Annals of Statistics 49(1), 486-507): the ends are the
     k-th smallest of prediction minus |residual| and the k-th largest of prediction plus
     |residual|, each prediction by the model without that residual's fold, with

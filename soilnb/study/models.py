@@ -82,12 +82,11 @@ def fit_models(
     progress : callable, optional
         Called as progress(done, total, text), in percent of a model.
 
-    Returns
-    -------
-    Fits
-        Models in the order of `NINE_MODELS`. Its seconds are those of the method's own
-        training, NaN for a network that was handed in; what several methods share is
-        listed once, as "global" or "selection_global", wanted or not.
+    Notes
+    -----
+    Models are in the order of `NINE_MODELS`. Seconds are those of the method's own
+    training, NaN for a network that was handed in; what several methods share is listed
+    once, as "global" or "selection_global", wanted or not.
     """
     wanted = _check_methods(study, methods)
     for name in architectures:
