@@ -144,10 +144,10 @@ def compare_designs(
 
     `strata` are as of `describe_strata`; `target` is the half-width that is asked for,
     in percent of the mean, of the interval of `level`; `at` are numbers of samples
-    whose relative error is wanted, too. By design, of `SAMPLING_DESIGNS` ("neyman_model" is
-    allocated by `planned_sd`, "neyman_true" by the truth: a bound): n_needed, and the
-    expected relative error in percent at each number of `at`, NaN below two a stratum
-    and above the population.
+    whose relative error is wanted, too. By design, of `SAMPLING_DESIGNS`
+    ("neyman_model" is allocated by `planned_sd`, "neyman_true" by the truth: a bound):
+    n_needed, and the expected relative error in percent at each number of `at`, NaN
+    below two a stratum and above the population.
 
     >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
     >>> compare_designs(table, target=60)["n_needed"].tolist()
