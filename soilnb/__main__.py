@@ -1,7 +1,5 @@
 """The command ``soilnb``."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -30,81 +28,53 @@ def _parser() -> argparse.ArgumentParser:
         "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter"
     )
     computing = _Parser(add_help=False, parents=[given])
-    computing.add_argument("--library", default="farms", help="name or file")
-    computing.add_argument("--profile", default="quick", help="tiny, quick or full")
-    computing.add_argument(
-        "--scheduler",
-        default="",
-        help="where searches compute: local (processes) or tcp://HOST:PORT",
-    )
+    add = computing.add_argument
+    add("--library", default="farms", help="name or file")
+    add("--profile", default="quick", help="tiny, quick or full")
+    where = "where searches compute: local (processes) or tcp://HOST:PORT"
+    add("--scheduler", default="", help=where)
 
-    run = commands.add_parser(
-        "run", help="run steps; what is fresh is skipped", parents=[computing]
-    )
-    run.add_argument(
-        "steps",
-        nargs="*",
-        default=["all"],
-        metavar="STEP",
-        help="names, all (the default) or companions",
-    )
-    run.add_argument(
-        "--site", action="append", help="name or CSV/Parquet file; may be repeated"
-    )
-    run.add_argument("-j", type=int, default=2, metavar="N", help="steps at once (2)")
+    what = "run steps; what is fresh is skipped"
+    add = commands.add_parser("run", help=what, parents=[computing]).add_argument
+    names = "names, all (the default) or companions"
+    add("steps", nargs="*", default=["all"], metavar="STEP", help=names)
+    add("--site", action="append", help="name or CSV/Parquet file; may be repeated")
+    add("-j", type=int, default=2, metavar="N", help="steps at once (2)")
 
-    choose = commands.add_parser(
-        "choose", help="say which samples to send to the laboratory", parents=[given]
-    )
-    choose.add_argument("file", help="CSV/Parquet file of spectra")
-    choose.add_argument("-n", type=int, default=30, help="how many (30)")
-    choose.add_argument(
-        "--design", default="stratified", help="stratified, random or kennard_stone"
-    )
-    choose.add_argument("--seed", type=int, default=1, help="of the draw (1)")
-    choose.add_argument("-o", metavar="OUT.csv", help="FILE-chosen.csv by default")
+    what = "say which samples to send to the laboratory"
+    add = commands.add_parser("choose", help=what, parents=[given]).add_argument
+    add("file", help="CSV/Parquet file of spectra")
+    add("-n", type=int, default=30, help="how many (30)")
+    designs = "stratified, random or kennard_stone"
+    add("--design", default="stratified", help=designs)
+    add("--seed", type=int, default=1, help="of the draw (1)")
+    add("-o", metavar="OUT.csv", help="FILE-chosen.csv by default")
 
-    design = commands.add_parser(
-        "design", help="say which places to sample, and how sure the mean will be"
-    )
-    design.add_argument("file", help="CSV/Parquet file of candidate places")
-    design.add_argument("--budget", type=int, default=50, help="samples in all (50)")
-    design.add_argument(
-        "--by", default="", help="quantiles, cum_sqrt, space, both or column"
-    )
-    design.add_argument(
-        "--strata", type=int, default=0, metavar="N", help="number of strata"
-    )
-    design.add_argument(
-        "--allocation", default="", help="neyman, proportional or equal"
-    )
-    design.add_argument(
-        "--target", type=float, default=20, help="relative error asked for, %% (20)"
-    )
-    design.add_argument("--seed", type=int, default=1, help="of the draw (1)")
-    design.add_argument("-o", metavar="OUT.csv", help="FILE-design.csv by default")
+    what = "say which places to sample, and how sure the mean will be"
+    add = commands.add_parser("design", help=what).add_argument
+    add("file", help="CSV/Parquet file of candidate places")
+    add("--budget", type=int, default=50, help="samples in all (50)")
+    add("--by", default="", help="quantiles, cum_sqrt, space, both or column")
+    add("--strata", type=int, default=0, metavar="N", help="number of strata")
+    add("--allocation", default="", help="neyman, proportional or equal")
+    target = "relative error asked for, %% (20)"
+    add("--target", type=float, default=20, help=target)
+    add("--seed", type=int, default=1, help="of the draw (1)")
+    add("-o", metavar="OUT.csv", help="FILE-design.csv by default")
 
-    estimate = commands.add_parser(
-        "estimate",
-        help="estimate what is not measured, and the farm's mean",
-        parents=[computing],
-    )
-    estimate.add_argument("file", help="CSV/Parquet file, or the name of a site")
-    estimate.add_argument(
-        "--measured", default="", metavar="LAB.csv", help="values of the laboratory"
-    )
+    what = "estimate what is not measured, and the farm's mean"
+    add = commands.add_parser("estimate", help=what, parents=[computing]).add_argument
+    add("file", help="CSV/Parquet file, or the name of a site")
+    values = "values of the laboratory"
+    add("--measured", default="", metavar="LAB.csv", help=values)
 
-    book = commands.add_parser(
-        "book", help="build the book of one site", parents=[given]
-    )
-    book.add_argument("--site", default="skane")
-    book.add_argument("--library", default="farms")
-    book.add_argument(
-        "--student",
-        action="store_true",
-        help="without solutions; with notebooks whose answers are checked",
-    )
-    book.add_argument("--pdf", action="store_true", help="print it, too (Chromium)")
+    what = "build the book of one site"
+    add = commands.add_parser("book", help=what, parents=[given]).add_argument
+    add("--site", default="skane")
+    add("--library", default="farms")
+    edition = "without solutions; with notebooks whose answers are checked"
+    add("--student", action="store_true", help=edition)
+    add("--pdf", action="store_true", help="print it, too (Chromium)")
 
     data = commands.add_parser("data", help="what data there is; fetch or check a file")
     verbs = data.add_subparsers(dest="verb", required=True)
@@ -117,24 +87,16 @@ def _parser() -> argparse.ArgumentParser:
         description="-p: soc_column, soc_unit or another of the first step.",
         parents=[given],
     )
-    check.add_argument("file")
-    check.add_argument(
-        "--as-library", action="store_true", help="the file is a library, not a site"
-    )
-    check.add_argument(
-        "--verbose", action="store_true", help="also what is said of the library"
-    )
-    check.add_argument(
-        "--plot", default="", metavar="FILE.png", help="draw the spectra"
-    )
-    convert = verbs.add_parser(
-        "convert", help="make one table of a folder of spectra, one in each file"
-    )
-    convert.add_argument("folder", help="ASD, OPUS or text files, one spectrum each")
-    convert.add_argument(
-        "--table", default="", metavar="LAB.csv", help="values of the laboratory"
-    )
-    convert.add_argument("-o", required=True, metavar="FARM.csv", help="the table")
+    add = check.add_argument
+    add("file")
+    add("--as-library", action="store_true", help="the file is a library, not a site")
+    add("--verbose", action="store_true", help="also what is said of the library")
+    add("--plot", default="", metavar="FILE.png", help="draw the spectra")
+    told = "make one table of a folder of spectra, one in each file"
+    add = verbs.add_parser("convert", help=told).add_argument
+    add("folder", help="ASD, OPUS or text files, one spectrum each")
+    add("--table", default="", metavar="LAB.csv", help=values)
+    add("-o", required=True, metavar="FARM.csv", help="the table")
     return parser
 
 
@@ -171,10 +133,8 @@ def _design(arguments: argparse.Namespace) -> None:
 
     name = f"{stem(arguments.file)}-design.csv"
     out = Path(arguments.o or Path(arguments.file).with_name(name))
-    options = {
-        name: getattr(arguments, name)
-        for name in ("by", "allocation", "target", "seed")
-    }
+    names = ("by", "allocation", "target", "seed")
+    options = {name: getattr(arguments, name) for name in names}
     options["n_strata"] = arguments.strata
     print("\n".join(design_places(arguments.file, arguments.budget, out, **options)))
 
@@ -222,9 +182,8 @@ def _book(arguments: argparse.Namespace) -> None:
     given = parse_assignments(arguments.p, [step])[step]
     values = {"site": arguments.site, "library": arguments.library} | given
     folder = BUILD / "student" if arguments.student else BUILD
-    page = build_book(
-        check_parameters(step, values), folder, is_student=arguments.student
-    )
+    checked = check_parameters(step, values)
+    page = build_book(checked, folder, is_student=arguments.student)
     print(f"The book of {arguments.site} is at {page}")
     if arguments.student:
         print(f"The notebooks for students are in {folder / 'notebooks'}")
@@ -236,23 +195,29 @@ def _book(arguments: argparse.Namespace) -> None:
 
 def _data(arguments: argparse.Namespace) -> None:
     """List the data, fetch an open file, or check a user's."""
-    if arguments.verb == "list":
-        from soilnb.workflow.data import describe_data
-
-        print("\n".join(describe_data()))
-        return
-    if arguments.verb == "fetch":
-        from soilnb.workflow.data import fetch_file
-
-        print("\n".join(fetch_file(arguments.name)))
-        return
+    usable = True
     if arguments.verb == "convert":
         from soilnb.datasets import convert_folder
 
         table = Path(arguments.table) if arguments.table else None
         out = Path(arguments.o)
-        print("\n".join(convert_folder(Path(arguments.folder), out, table=table)))
-        return
+        lines = convert_folder(Path(arguments.folder), out, table=table)
+    else:
+        from soilnb.workflow import data
+
+        if arguments.verb == "check":
+            lines, usable = _check(arguments)
+        elif arguments.verb == "fetch":
+            lines = data.fetch_file(arguments.name)
+        else:
+            lines = data.describe_data()
+    print("\n".join(lines))
+    if not usable:
+        sys.exit(1)
+
+
+def _check(arguments: argparse.Namespace) -> tuple[list[str], bool]:
+    """Return what is understood of a file, and whether it can be used."""
     from soilnb.workflow.data import check_file, check_library
     from soilnb.workflow.params import check_parameters, parse_assignments
     from soilnb.workflow.steps import by_role
@@ -260,16 +225,9 @@ def _data(arguments: argparse.Namespace) -> None:
     step = by_role("prepares")
     given = parse_assignments(arguments.p, [step])[step]
     if arguments.as_library:
-        values = check_parameters(step, given)
-        lines, usable = check_library(arguments.file, values)
-    else:
-        values = check_parameters(step, given | {"site": arguments.file})
-        lines, usable = check_file(
-            values, verbose=arguments.verbose, plot=arguments.plot
-        )
-    print("\n".join(lines))
-    if not usable:
-        sys.exit(1)
+        return check_library(arguments.file, check_parameters(step, given))
+    values = check_parameters(step, given | {"site": arguments.file})
+    return check_file(values, verbose=arguments.verbose, plot=arguments.plot)
 
 
 def main() -> None:

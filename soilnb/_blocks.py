@@ -1,7 +1,5 @@
 """Matrices of many rows: which are large, and some of their rows at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 BLOCK_ROWS = 2048  # treated at once, so that a large table is not there twice

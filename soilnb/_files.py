@@ -1,7 +1,5 @@
 """Files that processes share: held, replaced whole, told apart by their content."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os
@@ -68,12 +66,8 @@ def digest_files(files: Iterable[Path], root: Path) -> str:
 
 def digest_code(*parts: str) -> str:
     """Return a digest of parts of the package (by default all) and its versions."""
-    places = [PACKAGE / part for part in sorted(parts)] or [PACKAGE]
-    files = [
-        file
-        for place in places
-        for file in (
-            place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
-        )
-    ]
+    files: list[Path] = []
+    for place in [PACKAGE / part for part in parts] or [PACKAGE]:
+        inside = [file for kind in ("py", "toml") for file in place.rglob(f"*.{kind}")]
+        files += inside if place.is_dir() else [place.with_suffix(".py")]
     return digest(digest_files(files, PACKAGE), *map(version, GIVES_NUMBERS))

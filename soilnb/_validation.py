@@ -1,13 +1,15 @@
 """Checks that all modules share, each with a message that says what to do."""
 
-from __future__ import annotations
-
 import difflib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+Progress = Callable[[int, int, str], object]  # done, total, what
 
 
 def suggestion(value: object, choices: Iterable[str]) -> str:
@@ -76,3 +78,12 @@ def check_rows(first: npt.NDArray, name: str, second: npt.NDArray, other: str) -
     if len(first) != len(second):
         msg = f"{name!r} has {len(first)} rows but {other!r} has {len(second)}."
         raise ValueError(msg)
+
+
+def check_xy(
+    X: npt.ArrayLike, y: npt.ArrayLike, X_name: str = "X", y_name: str = "y"
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return spectra and property, finite and of as many samples."""
+    spectra, values = check_matrix(X, X_name), check_vector(y, y_name)
+    check_rows(spectra, X_name, values, y_name)
+    return spectra, values

@@ -1,7 +1,5 @@
 """Every method, and every design of a draw: names in files, words for people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -60,9 +58,8 @@ METHODS = {
     )
 }
 # Made of a library alone, without any sample of the farm.
-FOREIGN = tuple(
-    kind + library for library in ("global", "country") for kind in ("plsr_", "rf_", "")
-)
+_KINDS = ("plsr_", "rf_", "")
+FOREIGN = tuple(kind + name for name in ("global", "country") for kind in _KINDS)
 # Made of the farm's own samples alone.
 LOCAL = (
     "plsr_local",

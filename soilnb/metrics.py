@@ -1,17 +1,13 @@
 """How well predictions agree with measurements: one definition of each score."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_vector
 
 
-def _check_pair(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _check_pair(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return measured and predicted values as finite vectors of one length."""
     measured = check_vector(y_true, "y_true")
     predicted = check_vector(y_pred, "y_pred")
@@ -145,9 +141,7 @@ def rpiq(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     return float((third - first) / error) if error > 0 else float("inf")
 
 
-def delta_rmse(
-    rmse_local: npt.ArrayLike, rmse_other: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
+def delta_rmse(rmse_local: npt.ArrayLike, rmse_other: npt.ArrayLike) -> Floats:
     """Return the improvement in RMSE over the local model, in percent.
 
     (local - other) / local x 100, Equation 1 of Shen et al. (2022), ISPRS Journal of

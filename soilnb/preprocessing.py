@@ -1,21 +1,17 @@
 """Steps that turn measured spectra into predictors; nothing here learns from data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from soilnb._blocks import is_large, row_blocks
-from soilnb._validation import check_int, check_matrix, check_vector
+from soilnb._validation import Floats, check_int, check_matrix, check_vector
 
 GRID_STEP_NM = 10  # spacing of the working grid, as in Shen et al. (2022)
 DEFAULT_RANGE_NM = (420, 2480)  # covered by every full-range farm
 MIN_GRID_BANDS = 20  # fewer carry no shape of a spectrum worth learning
 MAX_REFLECTANCE = 1.5  # above any noise, far below percent
-
-Floats = npt.NDArray[np.float64]
 
 
 def check_wavelengths(wavelengths: npt.ArrayLike) -> Floats:

@@ -1,7 +1,5 @@
 """Which samples to measure, and which to hold out: designs of a draw, and folds."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -13,26 +11,16 @@ from scipy.spatial.distance import cdist
 from soilnb._validation import check_choice, check_int, check_matrix, check_vector
 from soilnb.sampling import draw_from_strata
 
-# How samples may be drawn for the laboratory; the first is the default.
-DESIGNS = ("stratified", "random", "kennard_stone")
-# Components that strata are cut on: few enough that each still says something.
-_N_COMPONENTS = 5
-
-# Rows of the distance matrix held at once; 512 x 5,000 distances are 20 MB.
-_CHUNK_ROWS = 512
+DESIGNS = ("stratified", "random", "kennard_stone")  # of a draw; first, the default
+_N_COMPONENTS = 5  # that strata are cut on: few enough that each still says something
+_CHUNK_ROWS = 512  # of the distance matrix at once; 512 x 5,000 distances are 20 MB
 
 
 class Samples(NamedTuple):
-    """What a model learns from.
+    """What a model learns from: spectra as it sees them, soil property, folds.
 
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_wavelengths)
-        Spectra as models see them, SNV absorbance.
-    y : array of shape (n_samples,)
-        Soil property, in its own unit.
-    folds : array of int, shape (n_samples,)
-        Fold of each row.
+    `X`, SNV absorbance, is (n_samples, n_wavelengths); `y`, in its own unit, and
+    `folds` are (n_samples,).
     """
 
     X: npt.NDArray[np.float64]
@@ -43,37 +31,22 @@ class Samples(NamedTuple):
 def kennard_stone(X: npt.ArrayLike, n_samples: int) -> npt.NDArray[np.intp]:
     """Select samples that cover the spectra evenly, by Kennard-Stone.
 
-    The first two are the samples farthest apart. Each next one is the sample
-    whose nearest selected sample is farthest away.
+    The first two are the samples farthest apart, each next one that whose nearest
+    selected sample is farthest away (Kennard and Stone 1969, Technometrics 11(1),
+    137-148).
 
     Parameters
     ----------
     X : array-like of shape (n_rows, n_wavelengths)
-        Spectra, or scores on principal components, of any unit.
+        Spectra, or scores on principal components, finite, of any unit. Distances are
+        Euclidean; for Mahalanobis give scores divided by their standard deviations.
     n_samples : int
-        How many to select, from 2 to n_rows.
+        How many to select, from 2 to n_rows; else, a ValueError.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Row indices in order of selection.
-
-    Raises
-    ------
-    TypeError
-        If `n_samples` is not a whole number.
-    ValueError
-        If `X` is not 2D or not finite, or `n_samples` is out of range.
-
-    Notes
-    -----
-    Euclidean distance [1]_; for Mahalanobis distance give scores divided by
-    their standard deviations. Ties: lowest index first, so a rerun selects the
-    same rows. The distance matrix is never held in whole.
-
-    References
-    ----------
-    .. [1] Kennard and Stone (1969), Technometrics 11(1), 137-148.
+        Row indices in order of selection; of ties the lowest row first.
 
     Examples
     --------
@@ -117,31 +90,16 @@ def spectral_strata(X: npt.ArrayLike, n_strata: int) -> npt.NDArray[np.intp]:
     Parameters
     ----------
     X : array-like of shape (n_rows, n_wavelengths)
-        Spectra as models see them, SNV absorbance.
+        Spectra as models see them, SNV absorbance. Cuts are made on five principal
+        components (fewer if the data have fewer), centred, not scaled.
     n_strata : int
-        Number of strata, from 1 to n_rows.
+        Number of strata, from 1 to n_rows; else, a ValueError.
 
     Returns
     -------
     ndarray of int, shape (n_rows,)
-        Stratum of each row, 1 to n_strata. Sizes differ by at most one.
-
-    Raises
-    ------
-    TypeError
-        If `n_strata` is not a whole number.
-    ValueError
-        If `X` is not 2D or not finite, or `n_strata` is out of range.
-
-    See Also
-    --------
-    draw_samples : Draws two samples from each stratum.
-
-    Notes
-    -----
-    Five components (fewer if the data have fewer), centred, not scaled. Sizes are
-    fixed before the first cut: a group for H strata is cut into H // 2 and the rest,
-    and each part takes as many rows as its strata hold. Ties: lowest row first.
+        Stratum of each row, 1 to n_strata. Sizes differ by at most one and are fixed
+        before the first cut: a group for H strata is cut into H // 2 and the rest.
 
     Examples
     --------
@@ -201,41 +159,21 @@ def draw_samples(
     n_samples : int
         How many to draw, from 2 to n_rows; "stratified": even, from 4.
     design : str, default "stratified"
-        "stratified" (two at random from each of n_samples / 2 spectral strata),
-        "random" (a simple random draw) or "kennard_stone" (by spectra alone: it
-        covers them evenly, but its mean is not that of the farm).
+        "stratified" (two at random from each of n_samples / 2 spectral strata, the
+        fewest that tell the variance of the mean: Särndal, Swensson and Wretman 1992,
+        Model Assisted Survey Sampling), "random" (a simple random draw) or
+        "kennard_stone" (by spectra alone: its mean is not that of the farm).
     seed : int, default 1
-        Seed of the draw, at least 0; "kennard_stone" has no chance in it.
+        Seed of the draw, at least 0; "kennard_stone" has no chance in it. What is
+        out of range, here and above, is a ValueError.
 
     Returns
     -------
     DataFrame
         One row per drawn sample, in the order to measure: row (of `X`, from 0), order
         (from 1), design, stratum (from 1; NA unless "stratified") and
-        inclusion_probability (NaN if "kennard_stone").
-
-    Raises
-    ------
-    TypeError
-        If `n_samples` or `seed` is not a whole number.
-    ValueError
-        If `X` is not 2D or not finite, `n_samples` out of range or, if "stratified",
-        odd, `design` unknown, or `seed` negative.
-
-    See Also
-    --------
-    spectral_strata : How the strata are cut.
-    soilnb.sampling.estimate_mean : The farm's mean after the draw.
-
-    Notes
-    -----
-    Two samples per stratum are the fewest that tell the variance of the mean [1]_.
-    The first half of a stratified draw holds one sample of each stratum, in random
-    order, the second half the others: whoever stops halfway has covered all strata.
-
-    References
-    ----------
-    .. [1] Särndal, Swensson and Wretman (1992), Model Assisted Survey Sampling.
+        inclusion_probability (NaN if "kennard_stone"). The first half of a stratified
+        draw holds one sample of each stratum: whoever stops there has covered all.
 
     Examples
     --------
@@ -248,7 +186,13 @@ def draw_samples(
     check_int(n_samples, "n_samples", 2, len(spectra), " (rows of 'X')")
     check_int(seed, "seed", 0)
     if design == "stratified":
-        _check_pairs(n_samples)
+        if n_samples < 4 or n_samples % 2:
+            msg = (
+                "'n_samples' must be even and at least 4 for the design 'stratified' "
+                f"(two of each stratum), got {n_samples}. Give an even number, or use "
+                "the design 'random'."
+            )
+            raise ValueError(msg)
         strata = spectral_strata(spectra, n_samples // 2)
         two_each = np.full(n_samples // 2, 2)
         table = draw_from_strata(strata, two_each, seed=seed)
@@ -265,40 +209,18 @@ def draw_samples(
     return table.astype({"stratum": "Int64"})
 
 
-def _check_pairs(n_samples: int) -> None:
-    """Raise ValueError unless two samples from each of two strata or more fit."""
-    if n_samples < 4 or n_samples % 2:
-        msg = (
-            "'n_samples' must be even and at least 4 for the design 'stratified' (two "
-            f"of each stratum), got {n_samples}. Give an even number, or use the "
-            "design 'random'."
-        )
-        raise ValueError(msg)
-
-
 def random_folds(n_samples: int, n_folds: int, seed: int) -> npt.NDArray[np.intp]:
     """Assign samples to folds at random.
 
     Parameters
     ----------
-    n_samples : int
-        Number of samples, at least 2.
-    n_folds : int
-        Number of folds, from 2 to n_samples.
-    seed : int
-        Seed of the assignment, at least 0.
+    n_samples, n_folds, seed : int
+        At least 2; from 2 to n_samples; and at least 0: else, a ValueError.
 
     Returns
     -------
     ndarray of shape (n_samples,)
         Fold of each sample, 0 to n_folds - 1. Fold sizes differ by at most one.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a whole number.
-    ValueError
-        If `n_folds` is out of range or `seed` negative.
 
     Examples
     --------
@@ -318,12 +240,7 @@ def block_cells(
 ) -> npt.NDArray[np.intp]:
     """Return the cell of a grid of degrees that each site lies in, from 0.
 
-    Parameters
-    ----------
-    latitude, longitude : array-like of shape (n_sites,)
-        Degrees.
-    size : float, default 5
-        Width and height of a cell, degrees.
+    `latitude` and `longitude` of the sites, and the `size` of a cell, are in degrees.
 
     Examples
     --------
@@ -345,10 +262,8 @@ def stratified_folds(
 
     Parameters
     ----------
-    groups : array-like of shape (n_samples,)
-        Group of each sample, as from `block_cells`.
-    n_folds, seed : int
-        As for `random_folds`.
+    groups, n_folds, seed : array-like of shape (n_samples,), int, int
+        Group of each sample, as from `block_cells`; the others as of `random_folds`.
 
     Returns
     -------
@@ -379,10 +294,8 @@ def group_folds(groups: npt.ArrayLike, n_folds: int, seed: int) -> npt.NDArray[n
 
     Parameters
     ----------
-    groups : array-like of shape (n_samples,)
-        Group of each sample, at least `n_folds` different ones.
-    n_folds, seed : int
-        As for `random_folds`.
+    groups, n_folds, seed : array-like of shape (n_samples,), int, int
+        At least `n_folds` different ones; the others as of `random_folds`.
 
     Returns
     -------
@@ -394,9 +307,7 @@ def group_folds(groups: npt.ArrayLike, n_folds: int, seed: int) -> npt.NDArray[n
     >>> group_folds(["a", "a", "b", "c"], 2, seed=1).tolist()
     [0, 0, 1, 1]
     """
-    _, number, counts = np.unique(
-        np.asarray(groups), return_inverse=True, return_counts=True
-    )
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
     check_int(n_folds, "n_folds", 2, len(counts), " (the number of groups)")
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     of_group, sizes = np.empty(len(counts), np.intp), np.zeros(n_folds)
@@ -438,7 +349,7 @@ def adjacent_region(
     middle = np.radians(places.groupby(np.asarray(region, str)).mean())
     check_choice(of, "region", middle.index)
     here, others = middle.loc[of], middle.drop(of)
-    cosine = np.sin(here["lat"]) * np.sin(others["lat"]) + np.cos(here["lat"]) * np.cos(
-        others["lat"]
-    ) * np.cos(others["lon"] - here["lon"])
+    latitudes = np.sin(here["lat"]) * np.sin(others["lat"])
+    on_circles = np.cos(here["lat"]) * np.cos(others["lat"])
+    cosine = latitudes + on_circles * np.cos(others["lon"] - here["lon"])
     return str(cosine.idxmax())

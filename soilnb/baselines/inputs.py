@@ -1,17 +1,14 @@
 """Checks of what the methods that join library and local samples are given."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_xy
 from soilnb.pls import check_columns
 from soilnb.selection import Samples
 
-Floats = npt.NDArray[np.float64]
 Pair = Samples | tuple[Any, Any]
 
 
@@ -21,9 +18,7 @@ def check_pair(
     """Return (X, y) of library and local samples, checked against each other."""
     checked = []
     for part, name in ((library, "library"), (local, "local")):
-        X, y = check_matrix(part[0], f"X_{name}"), check_vector(part[1], f"y_{name}")
-        check_rows(X, f"X_{name}", y, f"y_{name}")
-        checked.append((X, y))
+        checked.append(check_xy(part[0], part[1], f"X_{name}", f"y_{name}"))
     check_columns(checked[1][0], "X_local", checked[0][0], "X_library")
     return checked[0], checked[1]
 

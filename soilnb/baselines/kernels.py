@@ -1,10 +1,7 @@
 """Kernel methods for few samples: a Gaussian process and support vectors."""
 
-from __future__ import annotations
-
 import warnings
 
-import numpy as np
 import numpy.typing as npt
 from sklearn import config_context
 from sklearn.compose import TransformedTargetRegressor
@@ -22,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import check_int, check_xy
 
 MAX_SCORES = 10  # principal components that the process sees
 _GRID = {
@@ -34,26 +31,18 @@ _GRID = {
 def fit_gaussian_process(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     """Fit a Gaussian process on the first principal components of the spectra.
 
-    Parameters
-    ----------
-    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
-        Spectra as the model shall see them, here SNV absorbance, and soil property.
-        Here and in all `fit_` functions, a ValueError if they are not finite or do not
-        match.
+    `X` are spectra as the model shall see them, here SNV absorbance, (n_samples,
+    n_wavelengths), `y` the soil property, (n_samples,). Here and in all `fit_`
+    functions, a ValueError if they are not finite or do not match. After the scaling of
+    the bands come at most 10 components, and the process, whose kernel is constant
+    times RBF, plus linear, plus white noise (Rasmussen and Williams 2006).
 
-    Returns
-    -------
-    Pipeline
-        Scaling of the bands, at most 10 components, and the process, whose kernel is
-        constant times RBF, plus linear, plus white noise (Rasmussen and Williams 2006).
-
-    Examples
-    --------
-    >>> X = np.arange(12.0).reshape(6, 2)
-    >>> fit_gaussian_process(X, X[:, 0]).predict([[5.0, 6.0]]).round(2).tolist()
+    >>> X = [[i, i + 1.0] for i in range(0, 12, 2)]
+    >>> y = [row[0] for row in X]
+    >>> fit_gaussian_process(X, y).predict([[5.0, 6.0]]).round(2).tolist()
     [5.0]
     """
-    X, y = _check(X, y)
+    X, y = check_xy(X, y)
     size = min(MAX_SCORES, len(X) - 1, X.shape[1])
     kernel = ConstantKernel() * RBF(10.0, (1e-1, 1e3)) + DotProduct() + WhiteKernel(0.1)
     process = GaussianProcessRegressor(kernel, normalize_y=True)
@@ -68,42 +57,21 @@ def fit_support_vectors(
 ) -> GridSearchCV:
     """Fit a support vector regression whose parameters are cross-validated.
 
-    Parameters
-    ----------
-    X, y
-        As of `fit_gaussian_process`; at least 5 rows.
-    seed : int, default 1
-        Seed of the five folds that choose penalty and width.
+    The kernel is RBF on standardised bands; the property is standardised, too. At least
+    5 rows; `seed` is that of the five folds that choose penalty and width.
 
-    Returns
-    -------
-    GridSearchCV
-        RBF kernel on standardised bands; the property is standardised, too.
-
-    Examples
-    --------
-    >>> X = np.arange(20.0).reshape(10, 2)
-    >>> model = fit_support_vectors(X, X[:, 0])
+    >>> X = [[i, i + 1.0] for i in range(0, 20, 2)]
+    >>> model = fit_support_vectors(X, [row[0] for row in X])
     >>> abs(model.predict([[9.0, 10.0]]).item() - 9) < 1
     True
     """
     check_int(seed, "seed", 0)
-    X, y = _check(X, y)
+    X, y = check_xy(X, y)
     steps = make_pipeline(StandardScaler(), SVR())
-    model = TransformedTargetRegressor(
-        steps, transformer=StandardScaler(), check_inverse=False
-    )
+    scaler = StandardScaler()
+    model = TransformedTargetRegressor(steps, transformer=scaler, check_inverse=False)
     folds = KFold(5, shuffle=True, random_state=seed)
     search = GridSearchCV(model, _GRID, scoring="neg_mean_squared_error", cv=folds)
     # 126 fits of milliseconds each: their checks would take as long, and ours is done.
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return search.fit(X, y)
-
-
-def _check(
-    X: npt.ArrayLike, y: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return spectra and property, checked against each other."""
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
-    return spectra, values

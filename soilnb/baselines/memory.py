@@ -1,8 +1,4 @@
-"""Memory-based methods: each sample is predicted from its own neighbours.
-
-The memory is a library and the local samples together. How many neighbours are best is
-found on the local samples, each predicted without itself.
-"""
+"""Memory-based methods: each sample is predicted from its own neighbours."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from soilnb._blocks import is_large, row_blocks
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import Rows, check_int, check_matrix, check_rows, check_vector
 from soilnb.baselines.inputs import Floats, Pair, check_pair
 from soilnb.pls import Products, add_up, check_columns, fit_path, products_by_fold
 from soilnb.pls.kernel import Block, fit_all
@@ -28,18 +24,18 @@ EXPLAINED_VARIANCE = 0.99  # by the principal components that are kept
 
 
 class _Memory(BaseEstimator, ABC):
-    """What the methods share: the memory, its validation, the prediction of rows."""
+    """What the methods share: the memory, its validation, the prediction of rows.
+
+    The memory is a library and the local samples together. How many neighbours are best
+    is found on the local samples, each predicted without itself.
+    """
 
     n_neighbours: Sequence[int]
     max_components: int
     n_neighbours_: int
 
     def fit(self, library: Pair, local: Pair) -> Self:
-        """Store library and local samples, and choose the sizes on the local ones.
-
-        Each a `Samples` (folds are not used) or a pair of spectra and property, one
-        unit.
-        """
+        """Store library and local samples (X, y); choose sizes by the latter."""
         check_int(self.max_components, "max_components", 1)
         self._check_parameters()
         (X_library, y_library), (X_local, y_local) = _check_memory(library, local)
@@ -79,13 +75,11 @@ class _Memory(BaseEstimator, ABC):
         """Return where other spectra lie."""
 
     @abstractmethod
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         """Return the n nearest rows of the memory, in order, ties lowest row first."""
 
     @abstractmethod
-    def _predict(
-        self, spectrum: Floats, rows: npt.NDArray[np.intp]
-    ) -> Floats | np.float64:
+    def _predict(self, spectrum: Floats, rows: Rows) -> Floats | np.float64:
         """Predict one spectrum from rows of the memory, in all variants at once."""
 
     @abstractmethod
@@ -104,14 +98,14 @@ class _Stack:
         self.parts = library, local
         self.shape = len(library) + len(local), local.shape[1]
 
-    def __getitem__(self, rows: npt.NDArray[np.intp] | int) -> Floats:
+    def __getitem__(self, rows: Rows | int) -> Floats:
         """Return some rows, or one of them, in double precision."""
         library, local = self.parts
         if np.ndim(rows) == 0:
             return self[np.array([rows])][0]
         rows = np.asarray(rows)
-        found = np.empty((len(rows), self.shape[1]))
         of_library = rows < len(library)
+        found = np.empty((len(rows), self.shape[1]))
         found[of_library] = library[rows[of_library]]
         found[~of_library] = local[rows[~of_library] - len(library)]
         return found
@@ -131,7 +125,7 @@ def _check_memory(
     return (X, y), of_local
 
 
-def _nearest(distances: Floats, n: int) -> npt.NDArray[np.intp]:
+def _nearest(distances: Floats, n: int) -> Rows:
     """Return the n lowest places of a vector, in order, ties lowest place first."""
     if n < len(distances):
         bound = np.partition(distances, n - 1)[n - 1]
@@ -158,10 +152,10 @@ class MemoryBasedLearner(_Memory):
 
     Neighbours are the rows nearest in the space of principal components, each divided
     by its standard deviation (Mahalanobis distance between scores); the fewest are kept
-    that explain 99 % of the variance of the memory. The number of
-    neighbours and of PLS components are chosen together: every local sample is
-    predicted from its neighbours without itself, and the pair with the lowest RMSE is
-    kept (ties: fewer neighbours, then fewer components).
+    that explain 99 % of the variance of the memory. The number of neighbours and of PLS
+    components are chosen together: every local sample is predicted from its neighbours
+    without itself, and the pair with the lowest RMSE is kept (ties: fewer neighbours,
+    then fewer components).
 
     Parameters
     ----------
@@ -210,33 +204,28 @@ class MemoryBasedLearner(_Memory):
             return self.pca_.fit_transform(np.vstack([X_library, X_local]))
         self.pca_ = _pca_of_large(X_library, X_local)
         blocks = [X_library[rows] for rows in row_blocks(len(X_library))]
-        return np.concatenate(
-            [self.pca_.transform(block) for block in (*blocks, X_local)]
-        )
+        places = [self.pca_.transform(block) for block in (*blocks, X_local)]
+        return np.concatenate(places)
 
     def _find_places(self, spectra: Floats) -> Floats:
         return self.pca_.transform(spectra)
 
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         return _nearest(cdist(place[np.newaxis], self._places)[0], n)
 
-    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+    def _predict(self, spectrum: Floats, rows: Rows) -> Floats:
         """Return the predictions with 1 to `max_components`."""
-        centre = self._X[rows].mean(axis=0)
-        coef, intercept, _ = fit_path(
-            self._X[rows] - centre, self._y[rows], self.max_components
-        )
+        centre, X = self._X[rows].mean(axis=0), self._X[rows]
+        coef, intercept, _ = fit_path(X - centre, self._y[rows], self.max_components)
         return coef @ (spectrum - centre) + intercept
 
     def _choose(self, sizes: list[int], rmse: Floats) -> None:
         best, component = np.unravel_index(np.argmin(rmse), rmse.shape)
         self.n_neighbours_ = sizes[int(best)]
         self.n_components_ = int(component) + 1
-        self.validation_rmse_ = pd.DataFrame(
-            rmse,
-            index=pd.Index(sizes, name="n_neighbours"),
-            columns=pd.RangeIndex(1, self.max_components + 1, name="n_components"),
-        )
+        tried = pd.RangeIndex(1, self.max_components + 1, name="n_components")
+        named = pd.Index(sizes, name="n_neighbours")
+        self.validation_rmse_ = pd.DataFrame(rmse, index=named, columns=tried)
 
     def _one(self, predicted: Floats | np.float64) -> float:
         return float(np.asarray(predicted)[self.n_components_ - 1])
@@ -261,11 +250,9 @@ class Local(_Memory):
 
     Attributes
     ----------
-    n_neighbours_ : int
-        Number of neighbours chosen.
-    validation_rmse_ : pandas.Series
-        RMSE of the local samples for each number of neighbours, in the unit of
-        the property.
+    n_neighbours_, validation_rmse_ : int, pandas.Series
+        Number of neighbours chosen; RMSE of the local samples for each number, in the
+        unit of the property.
 
     Notes
     -----
@@ -308,10 +295,10 @@ class Local(_Memory):
     def _find_places(self, spectra: Floats) -> Floats:
         return _shapes(spectra, "X")
 
-    def _neighbours(self, place: Floats, n: int) -> npt.NDArray[np.intp]:
+    def _neighbours(self, place: Floats, n: int) -> Rows:
         return _nearest(-(self._places @ place), n)
 
-    def _predict(self, spectrum: Floats, rows: npt.NDArray[np.intp]) -> np.float64:
+    def _predict(self, spectrum: Floats, rows: Rows) -> np.float64:
         """Return the weighted mean over the numbers of components."""
         block, n_fitted = fit_all(self._X[rows], self._y[rows], self.max_components)
         if n_fitted == 0:  # the neighbours do not vary: their mean
@@ -325,9 +312,8 @@ class Local(_Memory):
 
     def _choose(self, sizes: list[int], rmse: Floats) -> None:
         self.n_neighbours_ = sizes[int(np.argmin(rmse))]
-        self.validation_rmse_ = pd.Series(
-            rmse, index=pd.Index(sizes, name="n_neighbours"), name="rmse"
-        )
+        named = pd.Index(sizes, name="n_neighbours")
+        self.validation_rmse_ = pd.Series(rmse, index=named, name="rmse")
 
 
 class _Shapes:

@@ -1,7 +1,5 @@
 """PLSR of cross-validated size, on one data set or on a library spiked with a site."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,26 +26,12 @@ def fit_plsr(
 ) -> PLS1:
     """Fit a partial least squares regression (PLSR) of cross-validated size.
 
-    The model is fitted on all rows, with the number of components that is chosen.
+    `X` (n_samples, n_wavelengths) are spectra as the model shall see them, here SNV
+    absorbance, not scaled; `y` and `folds` (n_samples,) soil property and fold (int) of
+    each row; `max_components` is the largest number to try (25 is usual for a library),
+    `rule` how it is chosen, as of `soilnb.pls.choose_n_components`. The model, of all
+    rows, has it as `n_components`.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_wavelengths)
-        Spectra as the model shall see them, here SNV absorbance; not scaled.
-    y, folds : array-like of shape (n_samples,)
-        Soil property, and the fold (int) of each row.
-    max_components : int, default 15
-        Largest number of components to try; 25 is usual for a library.
-    rule : str, default "lowest"
-        How the number is chosen, as of `soilnb.pls.choose_n_components`.
-
-    Returns
-    -------
-    PLS1
-        Its `n_components` is the number chosen.
-
-    Examples
-    --------
     >>> X = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]
     >>> model = fit_plsr(X, [0.0, 1.0, 2.0, 3.0], [0, 1, 2, 3])
     >>> model.n_components, model.predict([[4.0, 1.0]]).round(6).tolist()
@@ -85,11 +69,6 @@ def fit_plsr_spiked(
         (Guerrero et al. 2014, ibid. 65(2), 248-263).
     max_components : int, default 25
         Largest number of components to try.
-
-    Returns
-    -------
-    PLS1
-        Fitted on the library and all copies.
 
     Examples
     --------
@@ -142,15 +121,9 @@ def fit_plsr_weighted(
     the other local samples; weight and number of components have the lowest RMSE
     together. So they suit the site, not the library.
 
-    Parameters
-    ----------
-    library, local, max_components
-        As of `fit_plsr_spiked`; the library's folds are not used.
-    weights : sequence of int
-        Copies of each local row to try.
+    `weights` are the copies of each local row to try; the others are as of
+    `fit_plsr_spiked`, but the library's folds are not used.
 
-    Examples
-    --------
     >>> library = Samples([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0], [0, 1, 0])
     >>> local = Samples([[4.0], [5.0]], [4.0, 5.0], [0, 1])
     >>> fit_plsr_weighted(library, local).predict([[3.0]]).round(6).tolist()
@@ -172,9 +145,8 @@ def _fit_spiked(
 ) -> PLS1:
     """Fit PLSR on a library and some local rows, each counted so many times.
 
-    A row that counts w times is its distance from the weighted mean, times the root of
-    w. Each is there a second time with the other sign, so that the mean is 0 and PLS1
-    takes none off; the fit is that of copies, and costs the same for any weight.
+    A row of w votes is its distance from the weighted mean, times the root of w; twice,
+    with either sign, so that the mean is 0 and PLS1 takes none off.
     """
     X = np.vstack([library[0], local[0][rows]])
     y = np.concatenate([library[1], local[1][rows]])
@@ -216,20 +188,10 @@ def spiked_local_rmse(
     stand for the site. With `n_components` chosen on all of them, as `fit_plsr_spiked`
     does, the result is slightly too low.
 
-    Parameters
-    ----------
-    library, local, weight
-        As of `fit_plsr_spiked`; the library's folds are not used.
-    n_components : int
-        Number of components, at least 1.
+    `library`, `local` and `weight` are as of `fit_plsr_spiked`, but the library's folds
+    are not used. The RMSE is pooled over the local samples, each counted once, in the
+    unit of the property.
 
-    Returns
-    -------
-    float
-        Pooled over the local samples, each counted once, in the unit of the property.
-
-    Examples
-    --------
     >>> library = Samples([[0.0], [1.0]], [0.0, 1.0], [0, 1])
     >>> local = Samples([[4.0], [5.0]], [4.0, 5.0], [0, 1])
     >>> round(spiked_local_rmse(library, local, n_components=1), 6)
@@ -238,5 +200,7 @@ def spiked_local_rmse(
     check_int(weight, "weight", 1)
     library = summarise(library)
     if isinstance(library, Summary):
-        return float(library.held_out_squares(local, weight, n_components)[-1] ** 0.5)
-    return float(_held_out_squares(library, local, weight, n_components)[-1] ** 0.5)
+        squares = library.held_out_squares(local, weight, n_components)
+    else:
+        squares = _held_out_squares(library, local, weight, n_components)
+    return float(squares[-1] ** 0.5)

@@ -1,7 +1,5 @@
 """Models of trees and rules: random forest and Cubist."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -9,7 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from soilnb._validation import check_int, check_matrix, check_rows, check_vector
+from soilnb._validation import check_int, check_xy
 
 N_COMMITTEES = 5  # models of Cubist whose predictions are averaged
 
@@ -25,34 +23,18 @@ def fit_random_forest(
 ) -> RandomForestRegressor:
     """Fit a random forest (Breiman 2001, Machine Learning 45(1), 5-32).
 
-    Parameters
-    ----------
-    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
-        Spectra and soil property.
-    seed : int
-        Seed of the trees, at least 0.
-    n_trees : int, default 500
-        Number of trees.
-    max_features : float, default 1
-        Share of the columns that a split chooses from.
-    weights : array-like of shape (n_samples,), optional
-        How much each sample counts.
+    `X` (n_samples, n_wavelengths) are spectra, `y` (n_samples,) the soil property,
+    `seed`, at least 0, that of the trees, `n_trees` their number, `max_features` the
+    share of the columns that a split chooses from and `weights` (n_samples,) how much
+    each sample counts; everything else is as scikit-learn's defaults.
 
-    Returns
-    -------
-    sklearn.ensemble.RandomForestRegressor
-        Fitted; everything else as scikit-learn's defaults.
-
-    Examples
-    --------
     >>> forest = fit_random_forest([[0.0], [1.0]], [1.0, 1.0], seed=1, n_trees=5)
     >>> forest.predict([[0.5]]).tolist()
     [1.0]
     """
     check_int(seed, "seed", 0)
     check_int(n_trees, "n_trees", 1)
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
+    spectra, values = check_xy(X, y)
     forest = RandomForestRegressor(
         n_estimators=n_trees, max_features=max_features, random_state=seed
     )
@@ -66,25 +48,12 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     leaf becomes a rule, and a linear model of a few wavelengths predicts the
     samples that it covers. Further models (a committee) correct the first.
 
-    Parameters
-    ----------
-    X, y : array-like of shape (n_samples, n_wavelengths) and (n_samples,)
-        Spectra and soil property of at least two samples.
-
-    Returns
-    -------
-    sklearn.pipeline.Pipeline
-        Names for the bands and a fitted `cubist.Cubist` (a ModuleNotFoundError where
-        that optional package is not installed), everything else as its defaults: no
-        correction by neighbours, predictions at most 5 % of the range beyond the values
-        seen. Nothing in it is random.
-
-    References
-    ----------
-    .. [1] Quinlan (1992), Proceedings of the 5th Australian Joint Conference on
-       Artificial Intelligence, 343-348.
-    .. [2] Viscarra Rossel and Webster (2012), European Journal of Soil Science
-       63(6), 848-860.
+    samples that it covers. Further models (a committee) correct the first (Quinlan
+    1992, Proceedings of the 5th Australian Joint Conference on Artificial Intelligence,
+    343-348; Viscarra Rossel and Webster 2012, European Journal of Soil Science 63(6),
+    848-860). A ModuleNotFoundError where the optional package `cubist` is not
+    installed. Everything is as its defaults: no correction by neighbours, predictions
+    at most 5 % of the range beyond the values seen. Nothing in it is random.
 
     Examples
     --------
@@ -93,8 +62,7 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
     >>> model.predict([[4.5]]).round(3).tolist()  # doctest: +SKIP
     [9.0]
     """
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
+    spectra, values = check_xy(X, y)
     try:
         from cubist import Cubist
     except ModuleNotFoundError as missing:
@@ -103,10 +71,8 @@ def fit_cubist(X: npt.ArrayLike, y: npt.ArrayLike) -> Pipeline:
             "installed. Install it: pip install cubist."
         )
         raise ModuleNotFoundError(msg, name="cubist") from missing
-    model = make_pipeline(
-        FunctionTransformer(_named), Cubist(n_committees=N_COMMITTEES)
-    )
-    return model.fit(spectra, values)
+    cubist = Cubist(n_committees=N_COMMITTEES)
+    return make_pipeline(FunctionTransformer(_named), cubist).fit(spectra, values)
 
 
 def _named(spectra: npt.ArrayLike) -> pd.DataFrame:

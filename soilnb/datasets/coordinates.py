@@ -1,14 +1,10 @@
 """Where samples were taken: degrees on Earth, metres on a map."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import utm
 
-from soilnb._validation import check_int
-
-Floats = npt.NDArray[np.float64]
+from soilnb._validation import Floats, check_int
 
 RADIUS_M, FLATTENING = 6_378_137.0, 1 / 298.257223563  # the ellipsoid WGS 84
 N_ZONES = 60

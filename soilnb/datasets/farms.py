@@ -1,15 +1,12 @@
 """The farms of LimeSoDa, real fields with laboratory carbon and measured spectra."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.coordinates import degrees_from_utm, metres_from_degrees
 from soilnb.datasets.library import SOM_PER_SOC, SpectralLibrary, concatenate
 from soilnb.preprocessing import MAX_REFLECTANCE
@@ -56,21 +53,11 @@ def load_farm(set_name: str) -> SpectralLibrary:
     LimeSoDa (Schmidinger et al. 2025, Geoderma) gives reflectance in percent, and for
     some farms soil organic matter (% by loss on ignition), which is divided by 1.724.
 
-    Parameters
-    ----------
-    set_name : str
-        Name of the data set, one of those in `FARMS`.
+    `set_name` is one of those in `FARMS`. All rows are one group. Where the farm's
+    place is public, `info` has latitude and longitude in degrees (WGS 84); where the
+    source has moved the farm to hide it, easting and northing in metres from its own
+    corner; of the other farms nothing.
 
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction and SOC in %; all rows are one group. Where the
-        farm's place is public, `info` has latitude and longitude in degrees (WGS 84);
-        where the source has moved the farm to hide it, easting and northing in metres
-        from its own corner; of the other farms nothing.
-
-    Examples
-    --------
     >>> farm = load_farm("CV.98")
     >>> len(farm), farm.wavelengths[[0, -1]], farm.info["sample_id"][0]
     (98, array([ 350., 2500.]), 'CV.98-001')
@@ -91,8 +78,11 @@ def load_farm(set_name: str) -> SpectralLibrary:
             f"{set_name}: {int(unusable.sum())} reflectances that are no fraction "
             "above 0 count as not measured."
         )
-    soc, carbon_kind = _soc(table)
-    if carbon_kind != "organic carbon":
+    if "SOC_target" in table:
+        soc, carbon_kind = table["SOC_target"].to_numpy(np.float64), "organic carbon"
+    else:
+        soc = table["SOM_target"].to_numpy(np.float64) / SOM_PER_SOC
+        carbon_kind = f"organic matter / {SOM_PER_SOC}"
         notes.append(
             f"{set_name}: organic matter by loss on ignition was divided by "
             f"{SOM_PER_SOC} to give organic carbon."
@@ -128,15 +118,7 @@ def _read_limesoda(set_name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return parts["Dataset"], parts["Coordinates"] if known else pd.DataFrame()
 
 
-def _soc(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Return SOC in % and what it was computed from."""
-    if "SOC_target" in table:
-        return table["SOC_target"].to_numpy(np.float64), "organic carbon"
-    organic_matter = table["SOM_target"].to_numpy(np.float64)
-    return organic_matter / SOM_PER_SOC, f"organic matter / {SOM_PER_SOC}"
-
-
-def _place(coordinates: pd.DataFrame) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
+def _place(coordinates: pd.DataFrame) -> tuple[dict[str, Floats], str]:
     """Return the columns that say where samples were taken, and what was converted."""
     if coordinates.empty:
         return {}, ""
@@ -151,9 +133,8 @@ def _place(coordinates: pd.DataFrame) -> tuple[dict[str, npt.NDArray[np.float64]
     utm = UTM_COLUMN.fullmatch(system)
     if not utm:
         return {}, f"coordinates named {system!r} are not known and were left out."
-    latitude, longitude = degrees_from_utm(
-        x, y, int(utm["zone"]), is_south=utm["half"] == "7"
-    )
+    zone, is_south = int(utm["zone"]), utm["half"] == "7"
+    latitude, longitude = degrees_from_utm(x, y, zone, is_south=is_south)
     columns = {"latitude": latitude, "longitude": longitude}
     return columns, "UTM coordinates were converted to degrees (WGS 84)."
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_vector
 from soilnb.preprocessing import (
     GRID_STEP_NM,
     MAX_REFLECTANCE,
@@ -27,28 +27,15 @@ INFO_COLUMNS = ("sample_id", "source", "group", "country", "carbon_kind", "licen
 class SpectralLibrary:
     """Spectra with their soil organic carbon (SOC): a library, or one site.
 
-    A ValueError says if shapes do not match, a value is outside its range or a sample
-    id is repeated within its source.
+    `reflectance` (n_samples, n_wavelengths) is a fraction, float32, NaN where a row was
+    not measured; `wavelengths` are in nm, float64, strictly increasing; `soc`
+    (n_samples,) in % of mass, float64, NaN where not measured. `info` has one row per
+    sample: sample_id (unique within its source), source, group (library rows that share
+    a group with the site are left out), country ("" where unknown), carbon_kind,
+    licence; further columns are kept. `notes` are sentences: what was understood,
+    converted or ignored. A ValueError says if shapes do not match, a value is outside
+    its range or a sample id is repeated within its source.
 
-    Attributes
-    ----------
-    name : str
-        Name of the library or site.
-    reflectance : ndarray of shape (n_samples, n_wavelengths)
-        Reflectance, fraction, float32; NaN where a row was not measured.
-    wavelengths : ndarray of shape (n_wavelengths,)
-        Wavelengths in nm, float64, strictly increasing.
-    soc : ndarray of shape (n_samples,)
-        Soil organic carbon, % of mass, float64; NaN where not measured.
-    info : DataFrame
-        One row per sample: sample_id (unique within its source), source, group
-        (library rows that share a group with the site are left out), country (""
-        where unknown), carbon_kind, licence; further columns are kept.
-    notes : tuple of str
-        Sentences: what was understood, converted or ignored.
-
-    Examples
-    --------
     >>> info = pd.DataFrame({column: ["a", "b"] for column in INFO_COLUMNS})
     >>> library = SpectralLibrary("two", [[0.1, 0.2], [0.3, 0.4]], [400, 500],
     ...                           [1.0, 2.0], info)
@@ -58,8 +45,8 @@ class SpectralLibrary:
 
     name: str
     reflectance: npt.NDArray[np.float32]
-    wavelengths: npt.NDArray[np.float64]
-    soc: npt.NDArray[np.float64]
+    wavelengths: Floats
+    soc: Floats
     info: pd.DataFrame
     notes: tuple[str, ...] = ()
 
@@ -94,12 +81,8 @@ class SpectralLibrary:
         if rows.dtype == bool and rows.all():
             return self  # a large library is not there twice
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
-        return replace(
-            self,
-            reflectance=self.reflectance[rows],
-            soc=self.soc[rows],
-            info=self.info.iloc[rows],
-        )
+        parts = {"reflectance": self.reflectance[rows], "soc": self.soc[rows]}
+        return replace(self, info=self.info.iloc[rows], **parts)  # type: ignore[arg-type]
 
     def on_grid(self, grid: npt.ArrayLike) -> SpectralLibrary:
         """Return the library on a grid (nm, increasing), without rows not on all of it.
@@ -116,7 +99,7 @@ class SpectralLibrary:
 
 
 def _check_reflectance(
-    reflectance: npt.NDArray[np.float32], wavelengths: npt.NDArray[np.float64]
+    reflectance: npt.NDArray[np.float32], wavelengths: Floats
 ) -> None:
     """Raise ValueError unless there is one column per wavelength, of fractions."""
     if reflectance.ndim != 2 or reflectance.shape[1] != len(wavelengths):
@@ -137,7 +120,7 @@ def _check_reflectance(
             raise ValueError(msg)
 
 
-def _check_soc(soc: npt.NDArray[np.float64]) -> None:
+def _check_soc(soc: Floats) -> None:
     """Raise ValueError unless `soc` is a vector of percentages, or NaN."""
     if soc.ndim != 1:
         msg = f"'soc' must be 1D, got shape {soc.shape}."
@@ -192,7 +175,7 @@ def concatenate(libraries: Sequence[SpectralLibrary], name: str) -> SpectralLibr
     )
 
 
-def own_grid(wavelengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def own_grid(wavelengths: Floats) -> Floats:
     """Return the multiples of 10 nm within some wavelengths."""
     first, last = wavelengths[[0, -1]] / GRID_STEP_NM
     return GRID_STEP_NM * np.arange(np.ceil(first), np.floor(last) + 1)
@@ -210,15 +193,5 @@ def describe(soc: npt.ArrayLike) -> pd.Series:
     [3.0, 1.0, 1.5]
     """
     values = pd.Series(check_vector(soc, "soc"))
-    q1, median, q3 = values.quantile([0.25, 0.5, 0.75])
-    statistics = {
-        "n": float(len(values)),
-        "mean": values.mean(),
-        "sd": values.std(ddof=1),
-        "min": values.min(),
-        "q1": q1,
-        "median": median,
-        "q3": q3,
-        "max": values.max(),
-    }
-    return pd.Series(statistics, name="soc")
+    found = values.describe().rename({"count": "n", "std": "sd", "50%": "median"})
+    return found.rename({"25%": "q1", "75%": "q3"}).rename("soc")

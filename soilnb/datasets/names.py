@@ -1,13 +1,11 @@
 """Libraries and sites by name or path, and what their results are called."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from soilnb._validation import suggestion
+from soilnb._validation import Progress, suggestion
 from soilnb.datasets.farms import FARM_SITES, FARMS, load_farm, load_farms
 from soilnb.datasets.files import LISTED, is_table, read_file, stem
 from soilnb.datasets.library import SpectralLibrary, concatenate
@@ -37,121 +35,60 @@ def place_label(name: str) -> str:
 
 
 def load_library(
-    name_or_path: str | Path = "farms",
-    *,
-    progress: Callable[[int, int, str], object] | None = None,
-    **told: str,
+    name_or_path: str | Path = "farms", *, progress: Progress | None = None, **told: str
 ) -> SpectralLibrary:
     """Return a soil spectral library, by its name or from a file.
 
     "farms" are the farms of LimeSoDa, "open" the files of `open_files`, "farms+open"
-    both, "twin" a synthetic library of 50,422 rows. Of a file, rows without SOC are
-    left out.
+    both, "twin" a synthetic library of 50,422 rows; of a file, rows without SOC are
+    left out. `progress` and `told` are for a file only, as for `read_file`. A
+    ValueError if the name is unknown, an option is given with a name, or the file has a
+    problem; a FileNotFoundError if there is none.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        One of `LIBRARIES`, or the path of a file.
-    progress, **told
-        For a file only, as for `read_file`.
-
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction, soil organic carbon in %.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, an option is given with a name, or the file has a
-        problem.
-    FileNotFoundError
-        If the file does not exist.
-
-    Examples
-    --------
     >>> len(load_library("farms"))
     1301
     """
     if _is_built_in(name_or_path, "library", told):
-        return _built_in_library(str(name_or_path))
+        return _BUILT_IN[str(name_or_path)]()
     return read_file(name_or_path, soc_required=False, progress=progress, **told)
 
 
-def _built_in_library(name: str) -> SpectralLibrary:
-    """Return one of `LIBRARIES`."""
-    if name == "twin":
-        return make_library()
-    if name == "farms":
-        return load_farms()
-    if name == "open":
-        return load_open_files()
-    return concatenate([load_farms(), load_open_files()], name)
+_BUILT_IN: dict[str, Callable[[], SpectralLibrary]] = {
+    "farms": load_farms,
+    "open": load_open_files,
+    "farms+open": lambda: concatenate([load_farms(), load_open_files()], "farms+open"),
+    "twin": make_library,
+}
 
 
 def load_site(
-    name_or_path: str | Path,
-    *,
-    measured: str | Path = "",
-    **told: str,
+    name_or_path: str | Path, *, measured: str | Path = "", **told: str
 ) -> SpectralLibrary:
     """Return the samples of one site, by its name or from a file.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        One of `SITES`, or the path of a file.
-    measured, **told
-        For a file only, as for `read_file`. A file may have no SOC; `measured` is a
-        table with that of the samples that were sent to the laboratory.
+    `measured` and `told` are for a file only, as for `read_file`: it may have no SOC,
+    and `measured` is a table with that of the samples that were sent to the laboratory.
+    The spectra are at the wavelengths of measurement; soil organic carbon is NaN in the
+    rows of a file that have none; with `measured`, info has design, stratum and
+    inclusion_probability. Errors are those of `load_library`.
 
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction, at the wavelengths of measurement; soil organic
-        carbon in %, NaN in the rows of a file that have none. With `measured`, info
-        has design, stratum and inclusion_probability.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As `load_library`.
-
-    Examples
-    --------
     >>> len(load_site("skane"))
     125
     """
     if _is_built_in(name_or_path, "site", told | {"measured": str(measured)}):
-        return _built_in_site(str(name_or_path))
+        name = str(name_or_path)
+        if name in TWIN_SITES:
+            return make_site(name)
+        return load_open(name) if name in OPEN_SITES else load_farm(FARM_SITES[name])
     return read_file(name_or_path, measured=measured, **told)  # type: ignore[arg-type]
-
-
-def _built_in_site(name: str) -> SpectralLibrary:
-    """Return one of `SITES`."""
-    if name in TWIN_SITES:
-        return make_site(name)
-    if name in OPEN_SITES:
-        return load_open(name)
-    return load_farm(FARM_SITES[name])
 
 
 def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
     """Return the range of the working grid that suits a site and a library, in nm.
 
-    Parameters
-    ----------
-    site, library : str or Path
-        A built-in name, or the path of a file.
+    That of the paper for the twin and its sites; otherwise what every full-range farm
+    covers.
 
-    Returns
-    -------
-    tuple of two int
-        That of the paper for the twin and its sites; otherwise what every full-range
-        farm covers.
-
-    Examples
-    --------
     >>> wavelength_range("twin-usa", "twin"), wavelength_range("twin-usa", "farms")
     ((400, 2500), (420, 2480))
     """
@@ -162,13 +99,6 @@ def wavelength_range(site: str | Path, library: str | Path) -> tuple[int, int]:
 def describe_origin(name: str) -> str:
     """Return what identifies a built-in library or site: version, digest or seed.
 
-    Parameters
-    ----------
-    name : str
-        One of `LIBRARIES` or `SITES`.
-
-    Examples
-    --------
     >>> describe_origin("twin")
     'synthetic, seed 1'
     """
@@ -182,29 +112,13 @@ def describe_origin(name: str) -> str:
 
 
 def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
-    """Return the name of the folder for the results of a site or library.
+    """Return the name of the folder for the results of a site or library (`kind`).
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A built-in name, or the path of a file.
-    kind : str, default "site"
-        "site" or "library".
+    It is the name itself, or the file's name without its suffix, in which characters
+    other than letters, digits, "-", "_" and "." are replaced by "-". A ValueError if
+    the name is unknown, or the file is called like a built-in site or library, or has
+    no letter or digit in its name.
 
-    Returns
-    -------
-    str
-        The name itself, or the file's name without its suffix, in which characters
-        other than letters, digits, "-", "_" and "." are replaced by "-".
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the file is called like a built-in site or
-        library, or has no letter or digit in its name.
-
-    Examples
-    --------
     >>> folder_name("skane"), folder_name("soils/my farm.csv")
     ('skane', 'my-farm')
     """
@@ -230,10 +144,7 @@ def folder_name(name_or_path: str | Path, kind: str = "site") -> str:
 def _is_built_in(
     value: str | Path, kind: str, options: Mapping[str, str] | None = None
 ) -> bool:
-    """Return whether `value` is a built-in name, for which no option is allowed.
-
-    Raise ValueError where it is neither that nor a path or file name.
-    """
+    """Return whether `value` is a built-in name, for which no option is allowed."""
     names, others = (LIBRARIES, SITES) if kind == "library" else (SITES, LIBRARIES)
     if value not in names:
         _check_path(value, kind, names, others)

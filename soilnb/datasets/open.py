@@ -1,7 +1,5 @@
 """Four open files of soil spectra: downloaded once, and read only if unchanged."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 import warnings
@@ -11,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import digest_file
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.files.quantities import LIMITS
 from soilnb.datasets.library import INFO_COLUMNS, SpectralLibrary, concatenate
 
@@ -24,7 +21,6 @@ FOLDER_VARIABLE = "SOILNB_DATA"
 OPEN_SITES = ("wheatbelt", "csiro")
 TIMEOUT_S = (3, 15)  # to connect, and between two parts of the answer
 
-Floats = npt.NDArray[np.float64]
 Content = tuple[Floats, Floats, pd.DataFrame]  # spectra, wavelengths, rows
 
 # The three matrices of the moisture series; "drying" is wet soil after a day in air.
@@ -110,10 +106,7 @@ def fetch(name: str) -> Path:
 
 
 def fetch_remote(remote: Remote, otherwise: str) -> Path:
-    """Return the path of a file, downloaded where it is missing: `fetch` inside.
-
-    `otherwise` ends the sentence that says why it cannot be had.
-    """
+    """Return the path of a file, downloaded if missing; `otherwise` ends a refusal."""
     path = data_folder() / remote.file
     if not path.exists():
         _download(remote, path, otherwise)
@@ -128,18 +121,12 @@ def load_open(name: str) -> SpectralLibrary:
     measured, rows without carbon are left out; both are counted in the notes. If the
     file cannot be had, see `fetch`.
 
-    Returns
-    -------
-    SpectralLibrary
-        Reflectance as a fraction and SOC in %; info has clay_percent, silt_percent and
-        sand_percent where the file has them. All rows are one group; the files of the
-        wheat-belt share one, as their soils are the same. For the moisture series
-        (Minasny et al. 2011), info has soil_id, the same for the three spectra of a
-        soil, and moisture: air-dry, wet, or drying, which is wet soil after a day in
-        air.
+    Reflectance is a fraction and SOC in %; info has clay_percent, silt_percent and
+    sand_percent where the file has them. All rows are one group; the files of the
+    wheat-belt share one, as their soils are the same. For the moisture series (Minasny
+    et al. 2011), info has soil_id, the same for the three spectra of a soil, and
+    moisture: air-dry, wet, or drying, which is wet soil after a day in air.
 
-    Examples
-    --------
     >>> load_open("wheatbelt").soc.mean().round(2)  # doctest: +SKIP
     1.17
     """
@@ -252,9 +239,8 @@ def _read_r(path: Path) -> dict[str, Any]:
         # The list of left-out rows that na.omit adds, of which there is no need.
         warnings.filterwarnings("ignore", 'Missing constructor for R class "omit"')
         # A column may be a matrix, which a DataFrame of pandas cannot hold.
-        return rdata.read_rda(
-            path, constructor_dict={"data.frame": lambda columns, _: columns}
-        )
+        as_it_is: Any = {"data.frame": lambda columns, _: columns}
+        return rdata.read_rda(path, constructor_dict=as_it_is)
 
 
 def _wheatbelt(contents: dict[str, Any]) -> Content:

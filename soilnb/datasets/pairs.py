@@ -1,7 +1,5 @@
 """Places that are seen in two ways: RaCA, Edgeroi, and a user's own two tables."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.profiles import edgeroi_windows, load_profiles
 from soilnb.datasets.regions import load_sites
 from soilnb.datasets.sets import read_own
 
-Floats = npt.NDArray[np.float64]
 Views = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 WINDOW = 16  # cells of a side, 1.44 km
@@ -31,25 +28,12 @@ PLACES = (("latitude", "longitude"), ("northing", "easting"))
 class Pairs:
     """Places with two views of each, and a property that some of them have.
 
-    Attributes
-    ----------
-    name : str
-        Of the data set, or of the first file.
-    views : pair of arrays of shape (n_places, ...)
-        As `soilnb.cnn.contrastive.build_encoder` takes them: features, series or
-        images.
-    names : pair of str
-        What the views are.
-    y : array of shape (n_places,)
-        The property, as a logarithm where `label` says so; NaN where it is not known.
-    label : str
-        The property and its unit.
-    block : array of int, shape (n_places,), or None
-        The block of a map that a place lies in; None where places are not known.
-    facts : dict of str to array of shape (n_places,)
-        What the first view knows, to be read out of its embedding: text or numbers.
-    notes : tuple of str
-        What was done to the data, sentences.
+    `name` is that of the data set, or of the first file. The two `views`, (n_places,
+    ...), called `names`, are features, series or images. `y` (n_places,) is the
+    property, as a logarithm where its `label` says so, NaN where it is not known;
+    `block` (n_places,) the block of a map that a place lies in, None where places are
+    not known; `facts` what the first view knows, to be read out of its embedding: text
+    or numbers; `notes` what was done to the data, in sentences.
     """
 
     name: str
@@ -78,8 +62,7 @@ class Pairs:
     def plain(self) -> Floats:
         """Return a few features of both views, a row for each place.
 
-        Features as they are; of a series mean, sd, lowest and highest; of an image the
-        middle cell, mean and sd of each band.
+        Of a series mean, sd, lowest and highest; of an image, middle cell, mean and sd.
         """
         return np.concatenate([_plain(view) for view in self.views], axis=1)
 
@@ -114,25 +97,13 @@ def load_pairs(
         with the key, the property (it may have gaps) and numeric features. Its
         `latitude` and `longitude`, or `northing` and `easting`, are what blocks are
         made of.
-    second_view : str or Path
-        Of a file of one's own: the CSV file with the same key and other features.
-    key, target : str, default "id" and "soc"
-        Columns of files of one's own.
+    second_view, key, target : str or Path, str, str
+        Of a file of one's own: the CSV file with the same key and other features, and
+        the columns of key ("id") and property ("soc"). A ValueError says what is wrong
+        with them, an OSError that a file is not there, or not to be downloaded.
     n_places : int, optional
         Of a data set: so many at random, where they are more; of "edgeroi" beside the
         profiles.
-
-    Returns
-    -------
-    Pairs
-
-    Raises
-    ------
-    ValueError
-        If a file lacks a column, a key is there twice, a feature has gaps, or too few
-        places are in both files or labelled.
-    OSError
-        If a data set cannot be downloaded, or there is no such file.
     """
     is_set = str(name_or_path) in ("raca", "edgeroi")
     if is_set and str(second_view):
@@ -142,11 +113,8 @@ def load_pairs(
         )
         raise ValueError(msg)
     if is_set:
-        return (
-            _load_raca(n_places)
-            if str(name_or_path) == "raca"
-            else _load_edgeroi(n_places)
-        )
+        load = _load_raca if str(name_or_path) == "raca" else _load_edgeroi
+        return load(n_places)
     if not str(second_view):
         msg = (
             "'second_view' must be a CSV file with the key of 'data', got none. Give "
@@ -187,6 +155,8 @@ def _load_raca(n_places: int) -> Pairs:
 
 def _load_edgeroi(n_places: int) -> Pairs:
     """Return windows of image and terrain, of profiles and of the whole district."""
+    from soilnb.selection import block_cells
+
     profiles = load_profiles("edgeroi", window=WINDOW + 1)
     others, _ = edgeroi_windows(None, WINDOW + 1, step=UNLABELLED_STEP)
     others = others[np.isfinite(others).all(axis=(1, 2, 3))]
@@ -197,8 +167,7 @@ def _load_edgeroi(n_places: int) -> Pairs:
     y = np.concatenate([np.log(profiles.soc[:, 0]), np.full(n_others, np.nan)])
     block = np.full(len(y), -1)
     if profiles.places is not None:
-        corners = np.floor(profiles.places / BLOCK_M)
-        numbers = np.unique(corners, axis=0, return_inverse=True)[1].ravel()
+        numbers = block_cells(*profiles.places.T, size=BLOCK_M)
         block[: len(numbers)] = numbers
     size = f"{WINDOW} x {WINDOW}"
     note = f"Edgeroi: {n_others} windows of {size} cells have no profile, no label."
@@ -222,13 +191,9 @@ def _read_pair(path: Path, second_view: str | Path, key: str, target: str) -> Pa
     both = first.index.intersection(other.index, sort=False)
     n_labelled = int(first.loc[both, target].notna().sum())
     if len(both) < MIN_PAIRS or n_labelled < MIN_LABELLED:
-        rule = (
-            f"must share {MIN_PAIRS} keys or more, {MIN_LABELLED} of them with "
-            f"{target!r}"
-        )
-        _refuse(
-            f"'{path.name}' and '{second.name}'", rule, f"{len(both)}, {n_labelled}"
-        )
+        least = f"{MIN_PAIRS} keys or more, {MIN_LABELLED} of them with {target!r}"
+        names = f"'{path.name}' and '{second.name}'"
+        _refuse(names, f"must share {least}", f"{len(both)}, {n_labelled}")
     first, other = first.loc[both], other.loc[both]
     y = first.pop(target)
     if not pd.api.types.is_numeric_dtype(y):
@@ -239,9 +204,8 @@ def _read_pair(path: Path, second_view: str | Path, key: str, target: str) -> Pa
     for file, table in ((path, first), (second, other)):
         numeric = table.select_dtypes("number")
         if numeric.empty or (gaps := numeric.isna().sum()).any():
-            got = (
-                f"{gaps.max()} gaps in {gaps.idxmax()!r}" if len(numeric.T) else "none"
-            )
+            has_some = not numeric.empty
+            got = f"{gaps.max()} gaps in {gaps.idxmax()!r}" if has_some else "none"
             _refuse(f"'{file.name}'", "must have numeric features without gaps", got)
         views.append(numeric.to_numpy(np.float32))
         left_out = [name for name in table if name not in numeric]
@@ -268,10 +232,8 @@ def _read_view(path: Path, parameter: str, key: str) -> pd.DataFrame:
     if key not in table:
         check_choice(key, f"column of '{path.name}', which has no", table)
     if (twice := table[key].duplicated() | table[key].isna()).any():
-        rule = "must have each key once"
-        _refuse(
-            f"Column {key!r} of '{path.name}'", rule, repr(table[key][twice].iloc[0])
-        )
+        what, got = f"Column {key!r} of '{path.name}'", repr(table[key][twice].iloc[0])
+        _refuse(what, "must have each key once", got)
     return table.set_index(key)
 
 

@@ -1,7 +1,5 @@
 """Soil profiles with covariates at every depth: Edgeroi, and a user's own table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, check_int
 from soilnb.datasets.sets import fetch_set, read_own
 
-Floats = npt.NDArray[np.float64]
 Layers = Sequence[tuple[float, float]]
 
 # Upper and lower depths of GlobalSoilMap, cm (Arrouays et al. 2014, Advances in
@@ -33,26 +30,12 @@ MIN_PROFILES = 30  # of five folds, four with 20 at least
 class Profiles:
     """Soil profiles: carbon by layer, and what is known around each.
 
-    Attributes
-    ----------
-    name : str
-        Of the data set, or of the file.
-    ids : array of str, shape (n_profiles,)
-        Names of the profiles.
-    soc : array of shape (n_profiles, n_layers)
-        Mean carbon of each layer, above 0; NaN where it is not known.
-    layers : tuple of (float, float)
-        Upper and lower depths of the layers, cm.
-    windows : array of shape (n_profiles, size, size, n_covariates)
-        Covariates of the cells around each profile; size 1 where there is no raster.
-    covariates : tuple of str
-        Their names.
-    places : array of shape (n_profiles, 2), or None
-        Easting and northing, m.
-    unit : str
-        Of `soc`.
-    notes : tuple of str
-        What was done to the data, sentences.
+    `name` is that of the data set or file, `ids` those of the profiles. `soc`
+    (n_profiles, n_layers), in its `unit`, is the mean carbon of each layer, above 0,
+    NaN where it is not known; `layers` are upper and lower depths, cm. `windows`
+    (n_profiles, size, size, n_covariates) are the `covariates` of the cells around each
+    profile; size 1 where there is no raster. `places` (n_profiles, 2) are easting and
+    northing, m, or None; `notes` say what was done to the data, in sentences.
     """
 
     name: str
@@ -104,22 +87,15 @@ def equal_area_spline(
     array of shape (n_layers,)
         A layer that reaches below the last horizon has the mean of what is known of
         it; one that begins there is NaN, as is one that ends above the first horizon.
-
-    Raises
-    ------
-    ValueError
-        If a horizon has no thickness or value or overlaps another.
+        A ValueError if a horizon has no thickness or value or overlaps another.
 
     Notes
     -----
     The curve f minimises the mean squared difference of its horizon means from the
-    values plus `smoothing` times the integral of f'^2 [1]_. So f' is continuous, linear
-    within horizons, constant in gaps and 0 at both ends: its values where horizons meet
-    and the level of f are found by linear equations.
-
-    References
-    ----------
-    .. [1] Bishop, McBratney and Laslett (1999), Geoderma 91(1-2), 27-45.
+    values plus `smoothing` times the integral of f'^2 (Bishop, McBratney and Laslett
+    1999, Geoderma 91(1-2), 27-45). So f' is continuous, linear within horizons,
+    constant in gaps and 0 at both ends: its values where horizons meet and the level of
+    f are found by linear equations.
 
     Examples
     --------
@@ -177,32 +153,15 @@ def _check_horizons(top: Floats, bottom: Floats, values: Floats) -> None:
 def load_profiles(name_or_path: str | Path = "edgeroi", *, window: int = 3) -> Profiles:
     """Return the profiles of a data set or of a user's table.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        "edgeroi", or the path of a CSV file with one row per horizon: `profile` (its
-        id), `top` and `bottom` (cm), `soc` (above 0, any unit) and numeric covariates,
-        of which each profile has one value; `easting` and `northing` (m) where known.
-    window : int, default 3
-        Cells of a side of the windows, odd; of "edgeroi" only, a cell is 90 m.
-
-    Returns
-    -------
-    Profiles
-        Of a file: horizons become the layers of `LAYERS_CM` by `equal_area_spline`,
-        text columns are left out and named in the notes.
-
-    Raises
-    ------
-    ValueError
-        If a file lacks a column or profiles, or a value cannot be used.
-    OSError
-        If the data set cannot be downloaded, or there is no such file.
-
-    References
-    ----------
-    .. [1] Malone, McBratney, Minasny and Laslett (2009), Geoderma 154(1-2), 138-152:
-       the profiles of Edgeroi and their carbon density.
+    `name_or_path` is "edgeroi" (Malone, McBratney, Minasny and Laslett 2009, Geoderma
+    154(1-2), 138-152), or the path of a CSV file with one row per horizon: `profile`
+    (its id), `top` and `bottom` (cm), `soc` (above 0, any unit) and numeric covariates,
+    of which each profile has one value; `easting` and `northing` (m) where known. Its
+    horizons become the layers of `LAYERS_CM` by `equal_area_spline`, text columns are
+    left out and named in the notes. `window`, odd, are the cells of a side of the
+    windows, of "edgeroi" only, where a cell is 90 m. A ValueError if a file lacks a
+    column or profiles, or a value cannot be used; an OSError if the data set cannot be
+    downloaded, or there is no such file.
     """
     check_int(window, "window", 1)
     if window % 2 == 0:
@@ -238,25 +197,11 @@ def load_profiles(name_or_path: str | Path = "edgeroi", *, window: int = 3) -> P
 def edgeroi_windows(
     places: npt.ArrayLike | None = None, window: int = 3, *, step: int = 1
 ) -> tuple[npt.NDArray[np.float32], Floats]:
-    """Return the covariates around some places of the district of Edgeroi.
+    """Return windows of the district of Edgeroi around places, and these.
 
-    Parameters
-    ----------
-    places : array-like of shape (n_places, 2), optional
-        Easting and northing, m (UTM zone 55 south); by default the middles of every
-        `step`-th cell in both directions.
-    window : int, default 3
-        Cells of a side, odd.
-    step : int, default 1
-
-    Returns
-    -------
-    windows : array of shape (n_places, window, window, 8)
-        Elevation (m), wetness index, radiometric potassium (%), Landsat bands 3 and 4,
-        and derived from them: log slope (1 + percent), topographic position (m above
-        the mean of 21 x 21 cells) and NDVI. NaN beyond the rasters.
-    places : array of shape (n_places, 2)
-        Easting and northing, m.
+    `places` (n_places, 2) are easting and northing, m (UTM zone 55 south), by default
+    the middles of every `step`-th cell. Of the windows' eight covariates five are read,
+    three derived (log slope, position, NDVI); NaN beyond the rasters.
     """
     stack, (west, north), size = _read_rasters()
     if places is None:

@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice
+from soilnb._validation import Floats, check_choice
 from soilnb.datasets.files.columns import COORDINATES
 from soilnb.datasets.sets import fetch_set, read_own
-
-Floats = npt.NDArray[np.float64]
 
 # TerraClimate stores whole numbers; the unit of each variable after this factor.
 CLIMATE = {
@@ -48,26 +46,13 @@ MIN_SITES = 40  # of a region that is studied: half of them are its test
 class Sites:
     """Soil sites with covariates, each in a region.
 
-    Attributes
-    ----------
-    name : str
-        Of the data set, or of the file.
-    X : array of shape (n_sites, n_covariates)
-        Covariates, of any unit, with latitude and longitude among them.
-    y : array of shape (n_sites,)
-        Natural logarithm of the property; the property itself where `is_log` is False.
-    covariates : tuple of str
-        Names of the columns of `X`.
-    info : DataFrame
-        latitude, longitude (degrees, WGS 84), region (text), and what else is known.
-    unit : str
-        The property and its unit before the logarithm.
-    is_log : bool
-        Whether `y` is a logarithm.
-    monthly : array of shape (n_sites, n_months, n_variables), or None
-        Climate series in the order of time, variables in the order of `CLIMATE`.
-    notes : tuple of str
-        What was done to the data, sentences.
+    `name` is that of the data set or file. `X` (n_sites, n_covariates) are the
+    `covariates`, of any unit, with latitude and longitude among them; `y` (n_sites,) is
+    the natural logarithm of the property, or itself where `is_log` is False, and `unit`
+    the property and its unit before the logarithm. `info` has latitude, longitude
+    (degrees, WGS 84), region (text), and what else is known; `monthly` (n_sites,
+    n_months, n_variables), or None, climate series in the order of time, variables in
+    that of `CLIMATE`; `notes` say what was done to the data, in sentences.
     """
 
     name: str
@@ -125,28 +110,13 @@ def load_sites(
 ) -> Sites:
     """Return the sites of a data set or of a user's table.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        "raca", or the path of a CSV file with a column for the property, `latitude`
-        and `longitude` (degrees), the region, and numeric covariates.
-    target, region : str, default "soc" and "region"
-        The columns of the property and of the regions, of a file only.
-    progress : callable, optional
-        Called as progress(done, total) while files are downloaded.
-
-    Returns
-    -------
-    Sites
-        Of a file, text columns beside the region are left out and named in the notes;
-        the property is taken as its logarithm where all its values are above 0.
-
-    Raises
-    ------
-    ValueError
-        If a file lacks a column, or a value is missing, no number or out of range.
-    OSError
-        If the data set cannot be downloaded, or there is no such file.
+    `name_or_path` is "raca", or the path of a CSV file with a column for the property
+    (`target`), `latitude` and `longitude` (degrees), the `region`, and numeric
+    covariates. Of a file, text columns beside the region are left out and named in the
+    notes; the property is taken as its logarithm where all its values are above 0.
+    `progress` is called as progress(done, total) while files are downloaded. A
+    ValueError if a file lacks a column, or a value is missing, no number or out of
+    range; an OSError if the data set cannot be downloaded, or there is no such file.
     """
     if str(name_or_path) == "raca":
         return _load_raca(progress)
@@ -227,21 +197,9 @@ def _climate(
 def climate_features(
     monthly: npt.NDArray[np.floating], months: list[int]
 ) -> pd.DataFrame:
-    """Return the mean, winter, summer and range of each climate variable.
+    """Return the mean, winter, summer and range of each climate variable, 52 columns.
 
-    Parameters
-    ----------
-    monthly : array of shape (n_sites, n_months, 13)
-        Series, variables in the order of `CLIMATE`.
-    months : list of int
-        Calendar month, 1 to 12, of each of the series' months.
-
-    Returns
-    -------
-    DataFrame of shape (n_sites, 52)
-        Of the mean year, so that a month that is there once more weighs no more:
-        its mean, the means of December to February and of June to August, and its
-        highest less its lowest month.
+    Of the mean year, so that a month that is there once more weighs no more.
     """
     calendar = np.asarray(months)
     year = np.stack([monthly[:, calendar == m].mean(axis=1) for m in range(1, 13)], 1)

@@ -1,7 +1,5 @@
 """Data sets of the companion chapters: files downloaded together and checked."""
 
-from __future__ import annotations
-
 import csv
 import tomllib
 from collections.abc import Callable
@@ -44,8 +42,6 @@ class DataSet:
 def data_sets() -> dict[str, DataSet]:
     """Return what the registry says of the data sets, by name and in its order.
 
-    Examples
-    --------
     >>> len(data_sets()["raca"].files)
     15
     """
@@ -59,26 +55,12 @@ def data_sets() -> dict[str, DataSet]:
 def fetch_set(
     name: str, progress: Callable[[int, int], object] | None = None
 ) -> dict[str, Path]:
-    """Return the files of a data set, after downloading those that are missing.
+    """Return the files of a data set by name, after downloading those that are missing.
 
-    Parameters
-    ----------
-    name : str
-        One of `data_sets`.
-    progress : callable, optional
-        Called as progress(done, total), in files, where one is missing.
-
-    Returns
-    -------
-    dict of str to Path
-        By the name in the registry; each has the SHA-256 of the registry.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or a file is another one, see `soilnb.datasets.fetch`.
-    OSError
-        If a file cannot be downloaded (ConnectionError) or written.
+    `progress` is called as progress(done, total), in files, where one is missing. A
+    ValueError if the name is unknown or a file is another one, see
+    `soilnb.datasets.fetch`; an OSError if a file cannot be downloaded (ConnectionError)
+    or written.
     """
     sets = data_sets()
     check_choice(name, "data set", sets)

@@ -1,7 +1,5 @@
 """Figures that compare methods: over sites, over local samples, before a choice."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -11,18 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb import methods
-from soilnb.plots.style import (
-    RMSE_LABEL,
-    SITE_COLOURS,
-    apart,
-    beside,
-    legend_below,
-    make_figure,
-    method_rows,
-    name_sides,
-    plain_numbers,
-    site_marker,
-)
+from soilnb.plots import style
 
 
 def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
@@ -44,23 +31,23 @@ def plot_sites(scores: pd.DataFrame, *, summary: pd.DataFrame) -> Figure:
         )
         raise ValueError(msg)
     means = summary.set_index("method").reindex(ratios.index)[["low", "ratio", "high"]]
-    figure, axes = make_figure(6.5, 1.3 + 0.34 * len(ratios))
+    figure, axes = style.make_figure(6.5, 1.3 + 0.34 * len(ratios))
     rows = np.arange(len(ratios))
-    for step, (_, values) in zip(apart(ratios), ratios.items(), strict=True):
+    for step, (_, values) in zip(style.apart(ratios), ratios.items(), strict=True):
         axes.scatter(values, rows + step, s=16, color="#56B4E9", lw=0)
     axes.axvline(1, color="#D55E00", lw=1, ls="--")
     axes.set_xscale("log")
     low, high = _ratio_axis(axes, ratios.to_numpy())
     _draw_means(axes, means, low, high)
-    method_rows(axes, list(ratios.index))
-    name_sides(axes, 1, "better", "worse")
-    beside(axes, -0.5, "better at")
+    style.method_rows(axes, list(ratios.index))
+    style.name_sides(axes, 1, "better", "worse")
+    style.beside(axes, -0.5, "better at")
     for row, values in enumerate(ratios.to_numpy()):
         text = f"{(values < 1).sum()} of {np.isfinite(values).sum()}"
         n_equal = (values == 1).sum()
-        beside(axes, row, f"{text}, {n_equal} equal" if n_equal else text)
+        style.beside(axes, row, f"{text}, {n_equal} equal" if n_equal else text)
     axes.set_xlabel("RMSE / RMSE of CNN local (logarithmic axis)")
-    legend_below(axes, 2)
+    style.legend_below(axes, 2)
     return figure
 
 
@@ -83,9 +70,8 @@ def _site_ratios(scores: pd.DataFrame) -> pd.DataFrame:
 def _draw_means(axes: Axes, means: pd.DataFrame, low: float, high: float) -> None:
     """Draw means and intervals; an interval that leaves the axis ends in an arrow."""
     rows = np.arange(len(means))
-    label = "mean of the sites" + (
-        ", 95 % interval" if means["low"].notna().any() else ""
-    )
+    label = "mean of the sites"
+    label += ", 95 % interval" if means["low"].notna().any() else ""
     axes.plot(means["ratio"], rows, "D", ms=5, color="black", label=label)
     axes.plot([], [], "o", ms=4, color="#56B4E9", label="one site")
     axes.hlines(rows, means["low"], means["high"], color="black", lw=1.6)
@@ -102,7 +88,7 @@ def _ratio_axis(axes: Axes, ratios: npt.NDArray) -> tuple[float, float]:
     low = float(min(np.nanmin(ratios), 0.9) / 1.25)
     high = float(max(np.nanmax(ratios), 1.1) * 1.25)
     axes.set_xlim(low, high)
-    plain_numbers(axes.xaxis, ticks[(ticks >= low) & (ticks <= high)].tolist())
+    style.plain_numbers(axes.xaxis, ticks[(ticks >= low) & (ticks <= high)].tolist())
     return low, high
 
 
@@ -113,20 +99,21 @@ def plot_learning_curve(table: pd.DataFrame) -> Figure:
     set), a row for each run. Lines join the means over the seeds; dots are the runs,
     the band is their range.
     """
-    figure, axes = make_figure(6.2, 3.8)
+    figure, axes = style.make_figure(6.2, 3.8)
     for place, method in enumerate(methods.in_order(table["method"])):
         runs = table[table["method"] == method]
         over = runs.groupby("n_local")["rmse"].agg(["mean", "min", "max"])
-        style: dict[str, Any] = {"color": SITE_COLOURS[place % len(SITE_COLOURS)]}
-        axes.fill_between(
-            over.index, over["min"], over["max"], alpha=0.15, lw=0, **style
-        )
-        axes.scatter(runs["n_local"], runs["rmse"], s=7, lw=0, **style)
-        style |= {"marker": site_marker(place), "label": methods.label(method)}
-        axes.plot(over.index, over["mean"], **style)
+        look: dict[str, Any] = {
+            "color": style.SITE_COLOURS[place % len(style.SITE_COLOURS)]
+        }
+        ends = over.index, over["min"], over["max"]
+        axes.fill_between(*ends, alpha=0.15, lw=0, **look)
+        axes.scatter(runs["n_local"], runs["rmse"], s=7, lw=0, **look)
+        look |= {"marker": style.site_marker(place), "label": methods.label(method)}
+        axes.plot(over.index, over["mean"], **look)
     axes.set_xticks(sorted(table["n_local"].unique()))
-    axes.set(xlabel="local samples for modelling", ylabel=RMSE_LABEL)
-    legend_below(axes, 3)
+    axes.set(xlabel="local samples for modelling", ylabel=style.RMSE_LABEL)
+    style.legend_below(axes, 3)
     return figure
 
 
@@ -152,7 +139,7 @@ def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     base = rows.loc["local", "rmse"]
     needed = (1 - margin) * base
     place = rows.index.get_loc(chosen)
-    figure, axes = make_figure(6.5, 1.5 + 0.34 * len(rows))
+    figure, axes = style.make_figure(6.5, 1.5 + 0.34 * len(rows))
     axes.axvspan(needed, base, color="#EEEEEE", lw=0, zorder=0)
     axes.axvline(base, color="black", lw=1, label="CNN local, nested")
     label = f"needed: {100 * margin:g} percent lower"
@@ -163,21 +150,15 @@ def plot_choice(table: pd.DataFrame, *, chosen: str, margin: float) -> Figure:
     label = f"chosen: {methods.label(chosen)}"
     axes.plot(rows["rmse"].iloc[place], place, label=label, **dots)
     if "test_rmse" in rows:
-        label = "RMSE of the test samples, not used"
-        axes.plot(
-            rows["test_rmse"], range(len(rows)), "x", color="#D55E00", label=label
-        )
+        red, label = {"color": "#D55E00"}, "RMSE of the test samples, not used"
+        axes.plot(rows["test_rmse"], range(len(rows)), "x", label=label, **red)
         label = "CNN local, test samples"
-        axes.axvline(
-            rows.loc["local", "test_rmse"], color="#D55E00", lw=0.8, label=label
-        )
-    method_rows(axes, list(rows.index))
+        axes.axvline(rows.loc["local", "test_rmse"], lw=0.8, label=label, **red)
+    style.method_rows(axes, list(rows.index))
     columns = [name for name in ("rmse", "test_rmse") if name in rows]
     shown = np.append(rows[columns].to_numpy(dtype=np.float64), needed)
-    shown = shown[np.isfinite(shown)]
-    axes.set_xlim(
-        shown.min() - 0.08 * np.ptp(shown), shown.max() + 0.08 * np.ptp(shown)
-    )
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    axes.set_xlim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     axes.set_xlabel("RMSE / % SOC")
-    legend_below(axes, 2)
+    style.legend_below(axes, 2)
     return figure

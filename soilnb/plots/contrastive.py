@@ -1,7 +1,5 @@
 """Pre-training without labels: its loss, what it finds, and what that is worth."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb.datasets import place_label
-from soilnb.plots.style import SITE_COLOURS, legend_below, make_figure, plain_numbers
+from soilnb.plots import style
 
 CONTRASTIVE_MODELS = {  # label, colour, line
     "pretrained": ("pre-trained, linear", "#D55E00", "-"),
@@ -39,7 +37,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 def _wide(table: pd.DataFrame, width: float, height: float, n_rows: int = 1) -> Any:
     """Return a figure with a column for each data set."""
     n = len(_names(table))
-    return make_figure(width * n, height, ncols=n, nrows=n_rows, squeeze=False)
+    return style.make_figure(width * n, height, ncols=n, nrows=n_rows, squeeze=False)
 
 
 def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
@@ -50,12 +48,12 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
     figure, panels = _wide(epochs, 4.2, 3.4)
     for axes, name in zip(panels[0], _names(epochs), strict=True):
         own = epochs[epochs["data"] == name]
-        for place, (column, label) in enumerate(
-            (("loss", "training"), ("validation_loss", "validation"))
+        lines = {"loss": "training", "validation_loss": "validation"}
+        for colour, (column, label) in zip(
+            style.SITE_COLOURS, lines.items(), strict=False
         ):
             for number, (_, part) in enumerate(own.groupby("seed")):
                 text = label if not number else None
-                colour = SITE_COLOURS[place]
                 axes.plot(part["epoch"], part[column], color=colour, label=text)
         for column, text in (("floor", "lowest possible"), ("chance", "chance")):
             axes.axhline(own[column].iloc[0], color="black", lw=1, ls="--")
@@ -64,9 +62,7 @@ def plot_contrastive_loss(epochs: pd.DataFrame) -> Figure:
         axes.set(title=f"{place_label(name)}, batches of {own['batch_size'].iloc[0]}")
         axes.set_xlabel("epoch of pre-training")
     panels[0][0].set_ylabel("NT-Xent")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8.5)
-    return figure
+    return style.legend_under(figure, panels[0][0], 2)
 
 
 def plot_retrieval_and_use(epochs: pd.DataFrame) -> Figure:
@@ -76,10 +72,10 @@ def plot_retrieval_and_use(epochs: pd.DataFrame) -> Figure:
     """
     figure, panels = _wide(epochs, 4.2, 3.6)
     shown = {
-        "top1": ("place found among {batch_size}", SITE_COLOURS[0], "-"),
-        "top1_large": ("place found among {large_batch}", SITE_COLOURS[0], ":"),
-        "r2_random": ("R² of log SOC, random folds", SITE_COLOURS[4], "-"),
-        "r2_blocked": ("R² of log SOC, blocked folds", SITE_COLOURS[4], "--"),
+        "top1": ("place found among {batch_size}", style.SITE_COLOURS[0], "-"),
+        "top1_large": ("place found among {large_batch}", style.SITE_COLOURS[0], ":"),
+        "r2_random": ("R² of log SOC, random folds", style.SITE_COLOURS[4], "-"),
+        "r2_blocked": ("R² of log SOC, blocked folds", style.SITE_COLOURS[4], "--"),
     }
     for axes, name in zip(panels[0], _names(epochs), strict=True):
         own = epochs[epochs["data"] == name]
@@ -91,7 +87,7 @@ def plot_retrieval_and_use(epochs: pd.DataFrame) -> Figure:
             axes.plot(mean.index, mean, color=colour, ls=line, marker="o", label=text)
         axes.axhline(0, color="black", lw=0.8)
         axes.set(title=place_label(name), xlabel="epoch of pre-training")
-        legend_below(axes, 1)
+        style.legend_below(axes, 1)
     panels[0][0].set_ylabel("share found, or R²")
     return figure
 
@@ -112,9 +108,7 @@ def plot_label_curves(scores: pd.DataFrame) -> Figure:
             axes.set_title(f"{place_label(name)}, {SPLITS[split]}", fontsize=9)
             axes.set_ylabel("R²" if column == 0 else "")
         axes.set_xlabel("labels")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8.5)
-    return figure
+    return style.legend_under(figure, panels[0][0], 4)
 
 
 def _draw_curves(axes: Axes, own: pd.DataFrame) -> None:
@@ -123,12 +117,12 @@ def _draw_curves(axes: Axes, own: pd.DataFrame) -> None:
         found = own[own["model"] == model].groupby("n")["r2"]
         mean = found.mean()
         spread = np.abs([mean - found.min(), found.max() - mean])
-        style: dict[str, Any] = {"color": colour, "ls": line, "marker": "o", "ms": 3.5}
+        look: dict[str, Any] = {"color": colour, "ls": line, "marker": "o", "ms": 3.5}
         at = mean.index * 1.02 ** (place - 3.5)
-        axes.errorbar(at, mean, spread, label=label, elinewidth=0.7, lw=1.4, **style)
+        axes.errorbar(at, mean, spread, label=label, elinewidth=0.7, lw=1.4, **look)
     axes.axhline(0, color="black", lw=0.8)
     axes.set_xscale("log")
-    plain_numbers(axes.xaxis, sorted(own["n"].unique()))
+    style.plain_numbers(axes.xaxis, sorted(own["n"].unique()))
     means = own.groupby(["n", "model"])["r2"].mean()
     axes.set_ylim(max(means.min(), -0.5) - 0.05, own["r2"].max() + 0.05)
 
@@ -139,11 +133,11 @@ def plot_readouts(facts: pd.DataFrame) -> Figure:
     `facts` is of `soilnb.study.contrastive.study_pairs`. Bars are means over seeds.
     """
     names = list(facts["fact"].unique())
-    figure, axes = make_figure(2.6 + 2.2 * len(names), 3.4)
+    figure, axes = style.make_figure(2.6 + 2.2 * len(names), 3.4)
+    colours = ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB")
     for place, (view, label) in enumerate(VIEWS.items()):
         own = facts[facts["view"] == view].groupby("fact")["score"].mean()
-        heights = own.reindex(names)
-        colour = ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB")[place]
+        heights, colour = own.reindex(names), colours[place]
         x = np.arange(len(names)) + 0.2 * (place - 1.5)
         bars = axes.bar(x, heights, 0.19, color=colour, label=label)
         texts = ["" if np.isnan(v) else f"{v:.2f}" for v in heights]
@@ -151,7 +145,7 @@ def plot_readouts(facts: pd.DataFrame) -> Figure:
     axes.set_xticks(range(len(names)), names)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("share right, or R²")
-    legend_below(axes, 2)
+    style.legend_below(axes, 2)
     return figure
 
 
@@ -163,17 +157,16 @@ def plot_paired(scores: pd.DataFrame, than: str = "untrained") -> Figure:
     """
     own = scores[scores["n"] == scores["n"].max()]
     splits = [name for name in SPLITS if name in set(own["split"])]
-    figure, panels = make_figure(
-        4.0 * len(splits) + 1, 3.2, ncols=len(splits), sharey=True, squeeze=False
-    )
+    shape: dict[str, Any] = {"ncols": len(splits), "sharey": True, "squeeze": False}
+    figure, panels = style.make_figure(4.0 * len(splits) + 1, 3.2, **shape)
     models = [name for name in CONTRASTIVE_MODELS if name != than]
     for axes, split in zip(panels[0], splits, strict=True):
         part = own[own["split"] == split].pivot_table("r2", "seed", "model")
         gains = part.sub(part[than], axis=0)[models]
         for row, model in enumerate(models):
-            style: dict[str, Any] = {"color": CONTRASTIVE_MODELS[model][1]}
-            axes.plot(gains[model], [row] * len(gains), "o", ms=5, alpha=0.6, **style)
-            axes.vlines(gains[model].mean(), row - 0.3, row + 0.3, lw=2.5, **style)
+            look: dict[str, Any] = {"color": CONTRASTIVE_MODELS[model][1]}
+            axes.plot(gains[model], [row] * len(gains), "o", ms=5, alpha=0.6, **look)
+            axes.vlines(gains[model].mean(), row - 0.3, row + 0.3, lw=2.5, **look)
         axes.axvline(0, color="black", lw=1)
         axes.set(title=SPLITS[split])
         axes.set_xlabel(f"R² less that of: {CONTRASTIVE_MODELS[than][0]}")

@@ -1,12 +1,9 @@
 """Change in RMSE against local modelling, beside what the paper reports (Fig. 4a)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -14,22 +11,13 @@ from matplotlib.figure import Figure
 
 from soilnb import methods
 from soilnb.datasets import place_label
-from soilnb.plots.style import (
-    SITE_COLOURS,
-    apart,
-    beside,
-    legend_below,
-    make_figure,
-    method_rows,
-    name_sides,
-    site_marker,
-)
+from soilnb.plots import style
 
 PAPER_TITLE = "from Table 3 of Shen et al. (2022)"
 PAPER_COLOURS = ("#444444", "#888888", "#BBBBBB")  # those of no site of ours
 MOST_BARS = 4  # sites; bars of more are too thin to be told apart
 LIMIT = 100.0  # percent; what is worse lies in a strip
-OFF_SCALE = 0.42  # width of the strip of what is off the scale, relative to the limit
+WITH_STRIP = 142.0  # percent, up to which the strip of what is off the scale goes
 
 
 def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Figure:
@@ -56,15 +44,14 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
         parts = {"This study": ours, PAPER_TITLE: theirs}
     n_bars = max(len(part.columns) for part in parts.values())
     row_height = 0.16 + 0.11 * (n_bars if n_bars <= MOST_BARS else 3)
-    scale = _delta_limits(np.hstack(list(parts.values())))
-    figure, panels = make_figure(
-        2.2 + 3.6 * len(parts),
-        1.6 + row_height * len(ours),
-        ncols=len(parts),
-        squeeze=False,
-    )
+    values = np.hstack(list(parts.values()))
+    low, high = 1.08 * np.nanmin(values), 1.08 * np.nanmax(values)
+    low = min(low, -0.2 * LIMIT) if np.nanmin(values) >= -LIMIT else -WITH_STRIP
+    scale = low, max(high, 0.2 * LIMIT)
+    size = 2.2 + 3.6 * len(parts), 1.6 + row_height * len(ours)
+    figure, panels = style.make_figure(*size, ncols=len(parts), squeeze=False)
     for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
-        colours = PAPER_COLOURS if title == PAPER_TITLE else SITE_COLOURS
+        colours = PAPER_COLOURS if title == PAPER_TITLE else style.SITE_COLOURS
         _draw_delta(axes, part, colours)
         _finish_delta(axes, part, scale)
         axes.set_title(title, pad=20, fontsize=11)
@@ -73,48 +60,39 @@ def plot_delta(table: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Fig
     return figure
 
 
-def _delta_limits(values: npt.NDArray) -> tuple[float, float]:
-    """Return the limits of all panels; a strip is added for what is off the scale."""
-    high = max(1.08 * np.nanmax(values), 0.2 * LIMIT)
-    lowest = np.nanmin(values)
-    if lowest < -LIMIT:
-        return -LIMIT * (1 + OFF_SCALE), high
-    return min(1.08 * lowest, -0.2 * LIMIT), high
-
-
 def _draw_delta(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw the sites of one panel and their means, where there are several sites."""
     draw = _bars if len(wide.columns) <= MOST_BARS else _points
     draw(axes, wide, colours)
     outline = [patheffects.withStroke(linewidth=3.5, foreground="white")]
-    style: dict[str, Any] = {"color": "black", "lw": 2}
-    style |= {"path_effects": outline} if draw is _bars else {"zorder": 1.5}
+    look: dict[str, Any] = {"color": "black", "lw": 2}
+    look |= {"path_effects": outline} if draw is _bars else {"zorder": 1.5}
     has_means = len(wide.columns) > 1
     for row, values in enumerate(wide.to_numpy()):
         known = values[np.isfinite(values)]
         if not len(known):
-            beside(axes, row, "–")
+            style.beside(axes, row, "–")
             continue
         if (mean := known.mean()) >= -LIMIT and has_means:
-            axes.plot([mean, mean], [row - 0.43, row + 0.43], **style)
+            axes.plot([mean, mean], [row - 0.43, row + 0.43], **look)
         count = f" ({len(known)})" if len(known) < len(values) else ""
-        beside(axes, row, f"{mean:+.1f}{count}")
-    beside(axes, -0.5, "mean" if has_means else "value")
+        style.beside(axes, row, f"{mean:+.1f}{count}")
+    style.beside(axes, -0.5, "mean" if has_means else "value")
     if has_means:
         axes.plot([], [], color="black", lw=2, label="mean of the sites")
 
 
 def _finish_delta(axes: Axes, wide: pd.DataFrame, scale: tuple[float, float]) -> None:
     """Give one panel its rows, scale, strip, headings and legend."""
-    method_rows(axes, list(wide.index))
+    style.method_rows(axes, list(wide.index))
     axes.axvline(0, color="black", lw=0.8)
-    name_sides(axes, 0, "worse", "better")
+    style.name_sides(axes, 0, "worse", "better")
     axes.set_xlim(scale)
     if scale[0] < -LIMIT:
         axes.axvspan(scale[0], -LIMIT, color="#EEEEEE", lw=0, zorder=0)
         axes.set_xticks(np.arange(-LIMIT, scale[1], LIMIT / 4))
     axes.set_xlabel("ΔRMSE against CNN local / percent")
-    legend_below(axes, 4 if len(wide.columns) < MOST_BARS else 3)
+    style.legend_below(axes, 4 if len(wide.columns) < MOST_BARS else 3)
 
 
 def _off_scale(axes: Axes, row: float, values: Sequence[float]) -> None:
@@ -131,13 +109,8 @@ def _bars(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     white = {"facecolor": "white", "lw": 0, "pad": 0.5}
     for place, (site, values) in enumerate(wide.items()):
         rows = np.arange(len(wide)) - 0.4 + height * (place + 0.5)
-        axes.barh(
-            rows,
-            values.clip(lower=-LIMIT),
-            0.9 * height,
-            color=colours[place],
-            label=place_label(site),
-        )
+        look: Any = {"color": colours[place], "label": place_label(site)}
+        axes.barh(rows, values.clip(lower=-LIMIT), 0.9 * height, **look)
         for row, value, some in zip(rows, values, has_method, strict=True):
             if np.isnan(value) and some:
                 axes.text(2, row, "not run", bbox=white, va="center", fontsize=7)
@@ -147,18 +120,12 @@ def _bars(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
 
 def _points(axes: Axes, wide: pd.DataFrame, colours: Sequence[str]) -> None:
     """Draw a point for each method and site, a little apart in their row."""
-    steps = apart(wide)
+    steps = style.apart(wide)
     for place, (site, values) in enumerate(wide.items()):
-        axes.scatter(
-            values.where(values >= -LIMIT),
-            np.arange(len(wide)) + steps[place],
-            s=24,
-            lw=0,
-            color=colours[place % len(colours)],
-            marker=site_marker(place),
-            zorder=2,
-            label=place_label(site),
-        )
+        look: dict[str, Any] = {"color": colours[place % len(colours)], "s": 24}
+        look |= {"marker": style.site_marker(place), "label": place_label(site)}
+        at = np.arange(len(wide)) + steps[place]
+        axes.scatter(values.where(values >= -LIMIT), at, lw=0, zorder=2, **look)
     for row, values in enumerate(wide.to_numpy()):
         if (values < -LIMIT).any():
             _off_scale(axes, row, values[values < -LIMIT])

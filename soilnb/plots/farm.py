@@ -1,7 +1,5 @@
 """Figures of a farm's answer: a map, the estimates, the means, what made them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -14,22 +12,14 @@ from matplotlib.figure import Figure
 
 from soilnb import methods
 from soilnb.datasets import place_label
+from soilnb.plots import style
 from soilnb.plots.maps import lay_out
-from soilnb.plots.style import (
-    COLOURS,
-    MANY_POINTS,
-    SOC_LABEL,
-    beside,
-    legend_below,
-    make_figure,
-    method_rows,
-)
 
 POPULATIONS = {"scans": "scanned samples", "field": "whole field"}
 # From a column of the table of the farm's means to what it is called.
 SOURCES = {"lab_": "laboratory alone", "": "with spectra"}
-SOURCE_COLOURS = {"lab_": "#E69F00", "": COLOURS["site"]}
-DRAW_COLOURS = {"random": "#E69F00", "stratified": COLOURS["site"]}
+SOURCE_COLOURS = {"lab_": "#E69F00", "": style.COLOURS["site"]}
+DRAW_COLOURS = {"random": "#E69F00", "stratified": style.COLOURS["site"]}
 MEASURED, TRUE, MISSED = "#E69F00", "#444444", "#D55E00"
 RING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00", "lw": 1.3}
 GREY: dict[str, Any] = {"s": 8, "color": "#BBBBBB", "lw": 0}
@@ -40,12 +30,12 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
 
     Three panels; the first two share one scale of colours. Distances are from the
     western and southern edge of the samples. A ring: outside the domain. A number: the
-    place in the order of the samples to be measured next. `estimates` has a row per
-    sample: soc, estimate, lower, upper (% SOC, NaN where there is none), in_domain
-    (bool), next (NA of those not to be measured next), and longitude and latitude in
-    degrees or easting and northing in metres (at least one sample has them).
+    place in the order to be measured next. `estimates` has a row per sample: soc,
+    estimate, lower, upper (% SOC, NaN where there is none), in_domain (bool), next (NA
+    of those not to be measured next), and longitude and latitude in degrees or easting
+    and northing in metres (at least one sample has them).
     """
-    figure, panels = make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
+    figure, panels = style.make_figure(9.6, 4.0, ncols=3, sharex=True, sharey=True)
     for axes in panels:
         rows, x, y = lay_out(axes, estimates)
     height = 2.85 * np.ptp(y) / max(np.ptp(x), 1e-9)
@@ -59,13 +49,14 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
     known = bool(half_width.notna().any())
     bar: dict[str, Any] = {"location": "bottom", "pad": 0.03, "shrink": 0.7}
     under = panels[:2] if known else panels
-    figure.colorbar(points, ax=under, label=SOC_LABEL, aspect=36, **bar)
+    figure.colorbar(points, ax=under, label=style.SOC_LABEL, aspect=36, **bar)
     if known:
         label = "half-width of the interval / % SOC"
         figure.colorbar(widths, ax=panels[2], label=label, aspect=18, **bar)
     _ring_and_number(panels, x, y, rows)
+    has_place = f" ({len(rows)} of {len(estimates)} have a place)"
     panels[0].set_title(f"measured in the laboratory (n = {rows['soc'].count()})")
-    panels[1].set_title(f"estimated{_share(len(rows), len(estimates))}")
+    panels[1].set_title("estimated" + has_place * (len(rows) < len(estimates)))
     panels[2].set_title("uncertainty" if known else "no intervals")
     for axes in panels:
         axes.title.set_size(10)
@@ -76,20 +67,15 @@ def plot_farm_map(estimates: pd.DataFrame) -> Figure:
     return figure
 
 
-def _share(n_shown: int, n_all: int) -> str:
-    """Return how many samples a map shows, or nothing where it shows all."""
-    return "" if n_shown == n_all else f" ({n_shown} of {n_all} have a place)"
-
-
 def _draw_values(
     axes: Axes, x: npt.NDArray, y: npt.NDArray, values: pd.Series, **options: Any
 ) -> ScalarMappable:
     """Draw samples in the colour of their value, those without one small and grey."""
     known = values.notna().to_numpy()
-    style: dict[str, Any] = {"rasterized": len(values) > MANY_POINTS}
-    axes.scatter(x[~known], y[~known], **GREY, **style)
-    style |= {"s": 24, "lw": 0.4, "edgecolor": "#666666", "zorder": 2}
-    return axes.scatter(x[known], y[known], c=values[known], **style, **options)
+    look: dict[str, Any] = {"rasterized": len(values) > style.MANY_POINTS}
+    axes.scatter(x[~known], y[~known], **GREY, **look)
+    look |= {"s": 24, "lw": 0.4, "edgecolor": "#666666", "zorder": 2}
+    return axes.scatter(x[known], y[known], c=values[known], **look, **options)
 
 
 def _ring_and_number(
@@ -107,21 +93,11 @@ def _ring_and_number(
     panels[0].plot([], [], ls="", marker="$1$", color="black", label="measure next")
     places = np.column_stack([x[wanted], y[wanted]])
     halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
-    for number, place, side in zip(
-        rows["next"][wanted], places, _free_sides(places), strict=True
-    ):
-        panels[2].annotate(
-            f"{number:.0f}",
-            place,
-            xytext=side * [7, 6],
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold",
-            path_effects=halo,
-            zorder=4,
-        )
+    look: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "zorder": 4}
+    look |= {"ha": "center", "va": "center", "path_effects": halo}
+    sides = _free_sides(places)
+    for number, at, side in zip(rows["next"][wanted], places, sides, strict=True):
+        style.write_at(panels[2], f"{number:.0f}", at, side * [7, 6], **look)
 
 
 def _free_sides(places: npt.NDArray) -> npt.NDArray[np.float64]:
@@ -144,42 +120,35 @@ def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> F
     """
     rows = estimates.sort_values("estimate", kind="stable").reset_index(drop=True)
     rows.index += 1
-    figure, axes = make_figure(7.6, 3.8)
+    figure, axes = style.make_figure(7.6, 3.8)
     measured = rows["soc"].notna()
     bars = rows[rows["lower"].notna() & ~measured]
     if len(bars):
         label = f"{100 * bars['level'].iloc[0]:.0f} % interval"
         limits = bars["lower"], bars["upper"]
         axes.vlines(bars.index, *limits, color="#56B4E9", lw=1.6, label=label)
+    look: dict[str, Any] = {
+        "s": 16,
+        "lw": 0,
+        "zorder": 3,
+        "color": style.COLOURS["site"],
+    }
     for marker, label, chosen in (
         ("o", "estimate", ~measured & rows["in_domain"]),
         ("^", "estimate, outside the domain", ~measured & ~rows["in_domain"]),
     ):
         if chosen.any():
-            style: dict[str, Any] = {"marker": marker, "s": 16, "lw": 0, "label": label}
-            axes.scatter(
-                rows.index[chosen],
-                rows.loc[chosen, "estimate"],
-                color=COLOURS["site"],
-                zorder=3,
-                **style,
-            )
-    axes.scatter(
-        rows.index[measured],
-        rows.loc[measured, "soc"],
-        marker="s",
-        s=20,
-        lw=0.5,
-        color=MEASURED,
-        edgecolor="black",
-        zorder=3,
-        label="measured in the laboratory",
-    )
+            at = rows.index[chosen], rows.loc[chosen, "estimate"]
+            axes.scatter(*at, marker=marker, label=label, **look)
+    look |= {"s": 20, "lw": 0.5, "color": MEASURED, "edgecolor": "black"}
+    label = "measured in the laboratory"
+    at = rows.index[measured], rows.loc[measured, "soc"]
+    axes.scatter(*at, marker="s", label=label, **look)
     if truth is not None:
         _draw_truth(axes, rows[~measured], truth)
-    axes.set(xlabel="samples, in the order of their estimates", ylabel=SOC_LABEL)
+    axes.set(xlabel="samples, in the order of their estimates", ylabel=style.SOC_LABEL)
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    legend_below(axes, 3)
+    style.legend_below(axes, 3)
     return figure
 
 
@@ -192,10 +161,9 @@ def _draw_truth(axes: Axes, rows: pd.DataFrame, truth: pd.Series) -> None:
         (missed, MISSED, "true value outside the interval"),
     ):
         if chosen.any():
-            style: dict[str, Any] = {"marker": "x", "s": 14, "lw": 0.9, "zorder": 4}
-            axes.scatter(
-                rows.index[chosen], values[chosen], color=colour, label=label, **style
-            )
+            look: dict[str, Any] = {"marker": "x", "s": 14, "lw": 0.9, "zorder": 4}
+            look |= {"color": colour, "label": label}
+            axes.scatter(rows.index[chosen], values[chosen], **look)
 
 
 def plot_farm_mean(farm: pd.DataFrame) -> Figure:
@@ -205,17 +173,17 @@ def plot_farm_mean(farm: pd.DataFrame) -> Figure:
     lab_mean, lab_lower, lab_upper (% SOC, NaN where there is none) and design, how the
     measured samples were chosen. A mean without an interval is the point alone.
     """
-    figure, axes = make_figure(5.4, 2.7)
+    figure, axes = style.make_figure(5.4, 2.7)
     names = []
     for row in farm.to_dict("records"):
         for source, name in SOURCES.items():
             names.append(f"{POPULATIONS[row['population']]},\n{name}")
             _draw_mean(axes, len(names) - 1, row, source)
-    method_rows(axes, names)
+    style.method_rows(axes, names)
     low, high = axes.dataLim.intervalx
     room = max(0.15 * (high - low), 0.05 * high)  # points alone are no axis
     axes.set_xlim(low - room, high + room)
-    axes.set_xlabel("mean " + SOC_LABEL)
+    axes.set_xlabel("mean " + style.SOC_LABEL)
     return figure
 
 
@@ -228,14 +196,8 @@ def _draw_mean(axes: Axes, place: int, row: dict[Any, Any], source: str) -> None
         axes.hlines(place, lower, upper, color=colour, lw=2.5)
         return
     known = methods.DESIGNS.get(row["design"])
-    axes.annotate(
-        f"no interval: {known.label if known else row['design']}",
-        (mean, place),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-    )
+    text = f"no interval: {known.label if known else row['design']}"
+    style.write_at(axes, text, (mean, place), (8, 0), va="center")
 
 
 def plot_blend_weights(weights: pd.DataFrame) -> Figure:
@@ -244,15 +206,14 @@ def plot_blend_weights(weights: pd.DataFrame) -> Figure:
     `weights` has the columns candidate, weight (share, they sum to 1) and nested_rmse
     (% SOC), which stands beside the bars.
     """
-    rows = weights.sort_values(
-        ["weight", "nested_rmse"], ascending=[False, True], ignore_index=True
-    )
-    figure, axes = make_figure(6, 1.1 + 0.3 * len(rows))
-    axes.barh(rows.index, rows["weight"], height=0.6, color=COLOURS["site"])
-    method_rows(axes, rows["candidate"].tolist())
-    beside(axes, -0.5, "nested RMSE / % SOC")
+    by = ["weight", "nested_rmse"]
+    rows = weights.sort_values(by, ascending=[False, True], ignore_index=True)
+    figure, axes = style.make_figure(6, 1.1 + 0.3 * len(rows))
+    axes.barh(rows.index, rows["weight"], height=0.6, color=style.COLOURS["site"])
+    style.method_rows(axes, rows["candidate"].tolist())
+    style.beside(axes, -0.5, "nested RMSE / % SOC")
     for place, rmse in enumerate(rows["nested_rmse"]):
-        beside(axes, place, "–" if np.isnan(rmse) else f"{rmse:.2f}")
+        style.beside(axes, place, "–" if np.isnan(rmse) else f"{rmse:.2f}")
     axes.set_xlim(0, 1.05 * max(rows["weight"].max(), 0.05))
     axes.set_xlabel("weight in the estimates (all sum to 1)")
     return figure
@@ -270,7 +231,9 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
     rmse = draws.pivot_table("rmse", ["site", "design", "draw"], "method").dropna()
     ratios = rmse["blend"] / rmse["local"]
     sites = list(ratios.index.unique("site"))
-    figure, panels = make_figure(9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True)
+    figure, panels = style.make_figure(
+        9.5, 1.4 + 0.36 * len(sites), ncols=3, sharey=True
+    )
     blended = draws[draws["method"] == "blend"]
     plain = draws[draws["method"] == "plsr_one_se"]
     for place, (design, colour) in enumerate(DRAW_COLOURS.items()):
@@ -296,7 +259,7 @@ def plot_draws(draws: pd.DataFrame) -> Figure:
         axes.set_xlabel(title)
     panels[0].set_yticks(range(len(sites)), map(place_label, sites))
     panels[0].invert_yaxis()
-    legend_below(panels[0], 2)
+    style.legend_below(panels[0], 2)
     return figure
 
 

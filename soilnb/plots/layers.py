@@ -1,13 +1,11 @@
 """Soil layers: how they go together, what teaches a sparse one, leaks, and a map."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilnb.plots.style import legend_below, make_figure
+from soilnb.plots.style import legend_below, legend_under, make_figure
 
 LAYER_MODELS = {  # label, colour, line
     "forest": ("forest, layer alone", "#999999", "--"),
@@ -25,10 +23,7 @@ R2_LABEL = "R² of log SOC, out of fold"
 def plot_layer_correlations(table: pd.DataFrame) -> Figure:
     """Plot how the logarithms of SOC of all pairs of layers correlate.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A column per layer, named by its depths in cm, and a row for each, in order.
+    `table` has a column per layer, named by its depths in cm, and a row for each.
     """
     values = table.to_numpy(dtype=np.float64)
     figure, axes = make_figure(5.6, 4.6)
@@ -48,17 +43,13 @@ def plot_layer_correlations(table: pd.DataFrame) -> Figure:
 def plot_sparse_layers(scores: pd.DataFrame) -> Figure:
     """Plot R2 against the profiles at which a layer is known, a panel per layer.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `soilnb.transfer.layers.score`; the setting "sparse" is drawn. Points are
-        means over the repeats, bars their range.
+    `scores` is of `soilnb.transfer.layers.score`; the setting "sparse" is drawn. Points
+    are means over the repeats, bars their range.
     """
     sparse = scores[scores["setting"] == "sparse"]
     layers = list(sparse["layer"].unique())
-    figure, panels = make_figure(
-        4.2 * len(layers), 4.4, ncols=len(layers), sharey=True, squeeze=False
-    )
+    shape = {"ncols": len(layers), "sharey": True, "squeeze": False}
+    figure, panels = make_figure(4.2 * len(layers), 4.4, **shape)
     sizes = sorted(sparse["n"].unique())
     for axes, layer in zip(panels[0], layers, strict=True):
         of_layer = sparse[sparse["layer"] == layer]
@@ -75,20 +66,15 @@ def plot_sparse_layers(scores: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(sizes)), [str(n) for n in sizes])
         axes.set(title=f"{layer} cm", xlabel="profiles with this layer")
     panels[0][0].set_ylabel(R2_LABEL)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8.5)
-    return figure
+    return legend_under(figure, panels[0][0], 4)
 
 
 def plot_layer_leaks(scores: pd.DataFrame) -> Figure:
     """Plot what a leak feigns beside the honest value of the same model.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `soilnb.transfer.layers.score`. Left the models that see all layers, when
-        they see those of the test profiles, too; right the pooled forest, by how its
-        folds were dealt. Means over the layers of the setting "leak_layers".
+    `scores` is of `soilnb.transfer.layers.score`. Left the models that see all layers,
+    when they see those of the test profiles, too; right the pooled forest, by how its
+    folds were dealt. Means over the layers of the setting "leak_layers".
     """
     leaky = scores[scores["setting"] == "leak_layers"]
     scores = scores[scores["layer"].isin(leaky["layer"])]
@@ -111,13 +97,11 @@ def plot_layer_leaks(scores: pd.DataFrame) -> Figure:
         "rows\nat random": forest[forest["setting"] == "leak_rows"],
         "whole\nprofiles": forest[forest["setting"] == "all"],
     }
-    blocked = forest[forest["setting"] == "blocked"]
-    for km, part in blocked.groupby("block_km"):
+    for km, part in forest[forest["setting"] == "blocked"].groupby("block_km"):
         kinds[f"blocks of\n{km:g} km"] = part
-    means = np.array([part["r2_log"].mean() for part in kinds.values()])
-    colours = [LEAKY, *[HONEST] * (len(kinds) - 1)]
-    for place, (value, colour) in enumerate(zip(means, colours, strict=True)):
-        _bars(right, np.array([place]), np.array([value]), colour, "", 0.6)
+    for place, part in enumerate(kinds.values()):
+        mean = np.array([part["r2_log"].mean()])
+        _bars(right, np.array([place]), mean, HONEST if place else LEAKY, "", 0.6)
     right.set_xticks(range(len(kinds)), kinds, fontsize=8.5)
     right.set(title="forest, all layers: folds dealt by")
     return figure
@@ -143,12 +127,7 @@ def _bars(
 def plot_layer_map(table: pd.DataFrame, label: str) -> Figure:
     """Plot the estimates of one layer by two models, and where they may not be trusted.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of `soilnb.transfer.layers.map_layer`.
-    label : str
-        What the values are, with their unit.
+    `table` is of `soilnb.transfer.layers.map_layer`; `label` says what the values are.
     """
     figure, panels = make_figure(9.6, 4.2, ncols=2, sharex=True, sharey=True)
     inside = table[table["is_inside"]]
@@ -162,15 +141,9 @@ def plot_layer_map(table: pd.DataFrame, label: str) -> Figure:
     for axes, name in zip(panels, ("forest", "transfer"), strict=True):
         outside = place[~table["is_inside"]]
         axes.scatter(*outside.T.to_numpy(), s=size**2, color="#DDDDDD", **shared)
-        points = axes.scatter(
-            *place[table["is_inside"]].T.to_numpy(),
-            c=inside[name],
-            s=size**2,
-            cmap="cividis",
-            vmin=low,
-            vmax=high,
-            **shared,
-        )
+        style = {"s": size**2, "cmap": "cividis", "vmin": low, "vmax": high, **shared}
+        at = place[table["is_inside"]].T.to_numpy()
+        points = axes.scatter(*at, c=inside[name], **style)
         known = place[table["is_known"]]
         ring = {"facecolor": "none", "edgecolor": "#D55E00", "lw": 1.0}
         axes.scatter(*known.T.to_numpy(), s=22, label="layer known here", **ring)

@@ -1,7 +1,5 @@
 """Maps: where libraries and sites lie, and what is estimated where on a site."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -14,15 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from soilnb._validation import Floats
 from soilnb.datasets import place_label
-from soilnb.plots.style import (
-    MANY_POINTS,
-    SITE_COLOURS,
-    SOC_LABEL,
-    legend_below,
-    make_figure,
-    make_panels,
-)
+from soilnb.plots import style
 
 DEGREES = ["longitude", "latitude"]
 METRES = ["easting", "northing"]
@@ -49,35 +41,29 @@ def plot_map(
     """
     known = _with(library, DEGREES)
     located = {name: _with(table, DEGREES) for name, table in sites.items()}
-    stars = {
-        name: table[DEGREES].mean().to_numpy()
-        for name, table in located.items()
-        if len(table)
-    }
+    stars = {n: t[DEGREES].mean().to_numpy() for n, t in located.items() if len(t)}
     if known.empty and not stars:
         msg = (
             "No sample of 'library' or 'sites' has coordinates (columns longitude and "
             "latitude, degrees). Leave the map out."
         )
         raise ValueError(msg)
-    figure, axes = make_figure(9, 4.8)
+    figure, axes = style.make_figure(9, 4.8)
     if len(known):
         _draw_discs(axes, known, known[colour_by])
     for name, place in stars.items():
         axes.plot(*place, "*", ms=13, mfc="#D55E00", mec="white", zorder=3)
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-        style: dict[str, Any] = {"textcoords": "offset points", "path_effects": halo}
-        axes.annotate(
-            place_label(name), place, xytext=(6, 4), fontsize=9, zorder=4, **style
-        )
+        look: dict[str, Any] = {"fontsize": 9, "zorder": 4, "path_effects": halo}
+        style.write_at(axes, place_label(name), place, (6, 4), **look)
     _graticule(axes, np.array([*known[DEGREES].to_numpy(), *stars.values()]))
     for outline in _outlines():
-        style = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
-        axes.plot(*outline.T, scalex=False, scaley=False, **style)
+        look = {"color": "#888888", "lw": 0.6, "zorder": 0.9}
+        axes.plot(*outline.T, scalex=False, scaley=False, **look)
     without = [place_label(name) for name in sites if name not in stars]
     axes.set_xlabel(_count(len(known), len(library), without), fontsize=9)
     if len(known):
-        legend_below(axes, 3)
+        style.legend_below(axes, 3)
     return figure
 
 
@@ -94,31 +80,23 @@ def has_coordinates(table: pd.DataFrame) -> bool:
 
 def _with(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Return the rows that have all of some coordinates."""
-    return table.reindex(columns=list(dict.fromkeys([*table, *names]))).dropna(
-        subset=list(names)
-    )
+    columns = dict.fromkeys([*table, *names])
+    return table.reindex(columns=list(columns)).dropna(subset=list(names))
 
 
 def _draw_discs(axes: Axes, known: pd.DataFrame, values: pd.Series) -> None:
     """Draw the samples of a library, a colour for each of the commonest values."""
     own = values.value_counts().index[:N_COLOURS]
     groups = values.where(values.isin(own), "other")
-    colours = (*SITE_COLOURS[:4], SITE_COLOURS[5], "#999999")  # stars have the fifth
-    for name, colour in zip(
-        [*own, "other"], [*colours[: len(own)], colours[-1]], strict=True
-    ):
+    colours = (*style.SITE_COLOURS[:4], style.SITE_COLOURS[5])  # stars have the fifth
+    palette = dict(zip(own, colours, strict=False)) | {"other": "#999999"}
+    size = 10 if len(known) > style.MANY_POINTS else 22
+    for name, colour in palette.items():
         rows = known[groups == name]
         if len(rows):
-            axes.scatter(
-                rows["longitude"],
-                rows["latitude"],
-                s=10 if len(known) > MANY_POINTS else 22,
-                lw=0,
-                alpha=0.6,
-                color=colour,
-                label=f"{name} ({len(rows):,})",
-                rasterized=len(rows) > MANY_POINTS,
-            )
+            look = {"color": colour, "label": f"{name} ({len(rows):,})", "s": size}
+            look |= {"rasterized": len(rows) > style.MANY_POINTS, "lw": 0, "alpha": 0.6}
+            axes.scatter(rows["longitude"], rows["latitude"], **look)
 
 
 def _graticule(axes: Axes, places: npt.NDArray) -> None:
@@ -142,7 +120,7 @@ def _graticule(axes: Axes, places: npt.NDArray) -> None:
     axes.spines[["top", "right"]].set_visible(True)
 
 
-def _outlines() -> Iterator[npt.NDArray[np.float64]]:
+def _outlines() -> Iterator[Floats]:
     """Yield longitude and latitude along the outlines of all countries."""
     if not find_spec("countryinfo"):
         return
@@ -177,17 +155,18 @@ def plot_fields(sites: Mapping[str, pd.DataFrame]) -> Figure:
 
     `sites` are tables by name, with longitude and latitude in degrees and soc in %.
     """
-    figure, panels = make_figure(3.3 * len(sites), 3, ncols=len(sites), squeeze=False)
+    figure, panels = style.make_figure(
+        3.3 * len(sites), 3, ncols=len(sites), squeeze=False
+    )
     for axes, (name, table) in zip(panels[0], sites.items(), strict=True):
-        points = axes.scatter(
-            table["longitude"], table["latitude"], c=table["soc"], cmap="cividis", s=14
-        )
+        at = table["longitude"], table["latitude"]
+        points = axes.scatter(*at, c=table["soc"], cmap="cividis", s=14)
         # A degree of longitude is shorter than one of latitude.
         axes.set_aspect(1 / np.cos(np.radians(table["latitude"].mean())))
         axes.set(title=place_label(name), xlabel="longitude / °", ylabel="latitude / °")
         axes.ticklabel_format(useOffset=False)
         axes.locator_params(nbins=3)
-        figure.colorbar(points, ax=axes, label=SOC_LABEL, shrink=0.7)
+        figure.colorbar(points, ax=axes, label=style.SOC_LABEL, shrink=0.7)
     return figure
 
 
@@ -195,7 +174,7 @@ def plot_point_map(
     tables: Mapping[str, pd.DataFrame] | pd.DataFrame,
     *,
     value: str = "predicted",
-    label: str = "estimated " + SOC_LABEL,
+    label: str = "estimated " + style.SOC_LABEL,
 ) -> Figure:
     """Plot the estimate of each sample where it was taken, a panel per site (Fig. 4c).
 
@@ -208,19 +187,16 @@ def plot_point_map(
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}
     size = (7.4, 5.2) if len(tables) == 1 else (3.6, 3.1)
-    figure, panels = make_panels(len(tables), *size)
+    figure, panels = style.make_panels(len(tables), *size)
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
         rows, x, y = lay_out(axes, table, name)
         points = axes.scatter(x, y, c=rows[value], cmap="cividis", s=22, lw=0)
         if "is_local" in rows:
             ringed = rows["is_local"].to_numpy(dtype=bool)
-            ring: dict[str, Any] = {
-                "s": 42,
-                "facecolor": "none",
-                "edgecolor": "#D55E00",
-            }
-            axes.scatter(x[ringed], y[ringed], label="used for modelling", **ring)
-            legend_below(axes, 1)
+            ring: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00"}
+            ring |= {"s": 42, "label": "used for modelling"}
+            axes.scatter(x[ringed], y[ringed], **ring)
+            style.legend_below(axes, 1)
         title = name = place_label(name)
         if len(rows) < len(table):
             title = f"{name} ({len(rows)} of {len(table)} samples)".strip()
@@ -231,7 +207,7 @@ def plot_point_map(
 
 def lay_out(
     axes: Axes, table: pd.DataFrame, name: str = ""
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[pd.DataFrame, Floats, Floats]:
     """Give a panel a map's axes; return the rows with coordinates and their x and y."""
     rows, places = _distances(table, name)
     unit, factor = ("km", 1000) if np.ptp(places) > LARGE_M else ("m", 1)
@@ -242,9 +218,7 @@ def lay_out(
     return rows, x, y
 
 
-def _distances(
-    table: pd.DataFrame, name: str
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+def _distances(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Floats]:
     """Return the rows with coordinates and how far (m) east and north they lie."""
     columns = METRES if set(METRES) <= set(table) else DEGREES
     rows = _with(table, columns)

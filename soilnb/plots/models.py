@@ -1,8 +1,7 @@
 """Figures of models: selections, errors, predictions, gains."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +59,8 @@ def plot_rmse(scores: pd.DataFrame, reference: str | None = None) -> Figure:
     axes.bar_label(bars, fmt="%.2f", padding=3, bbox=white)
     if reference is not None:
         value = scores.loc[scores["method"] == reference, "rmse"].iloc[0]
-        axes.axvline(
-            value, color="#D55E00", ls="--", lw=1, label=methods.label(reference)
-        )
+        line = {"color": "#D55E00", "ls": "--", "lw": 1}
+        axes.axvline(value, label=methods.label(reference), **line)
         axes.legend(loc="upper right")
     axes.set(xlabel=RMSE_LABEL)
     axes.grid(axis="y", visible=False)
@@ -79,7 +77,9 @@ def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figu
     for name in names:
         check_choice(name, "method", predictions["method"].unique())
     shown = predictions[predictions["method"].isin(names)]
-    limits = _equal_limits(shown)
+    values = shown[["measured", "predicted"]].to_numpy()
+    pad = 0.05 * np.ptp(values) or 0.1
+    limits = float(values.min() - pad), float(values.max() + pad)
     figure, panels = make_panels(len(names), 3, 3.3)
     for axes, name in zip(panels, names, strict=True):
         rows = shown[shown["method"] == name]
@@ -90,17 +90,9 @@ def plot_measured_predicted(predictions: pd.DataFrame, names: list[str]) -> Figu
         axes.set(xlabel="measured " + SOC_LABEL, ylabel="predicted " + SOC_LABEL)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
-        axes.text(
-            0.04, 0.96, _scores(rows), transform=axes.transAxes, va="top", fontsize=8
-        )
+        place: Any = {"transform": axes.transAxes, "va": "top", "fontsize": 8}
+        axes.text(0.04, 0.96, _scores(rows), **place)
     return figure
-
-
-def _equal_limits(predictions: pd.DataFrame) -> tuple[float, float]:
-    """Return limits for both axes that hold all measured and predicted values."""
-    values = predictions[["measured", "predicted"]].to_numpy()
-    pad = 0.05 * np.ptp(values) or 0.1
-    return float(values.min() - pad), float(values.max() + pad)
 
 
 def _scores(rows: pd.DataFrame) -> str:
@@ -124,11 +116,8 @@ def plot_frequency(frequency: npt.NDArray, n_selected: int) -> Figure:
     axes.step(np.arange(1, len(ordered) + 1), ordered, where="mid", color="#D55E00")
     axes.axvline(n_selected, color="black", lw=0.8, ls="--")
     axes.text(n_selected, 1.0, " one search selects this many", va="top", fontsize=9)
-    axes.set(
-        xlabel="library samples, most often selected first",
-        ylabel="share of the searches",
-        ylim=(0, 1.05),
-    )
+    axes.set(xlabel="library samples, most often selected first", ylim=(0, 1.05))
+    axes.set_ylabel("share of the searches")
     return figure
 
 
@@ -177,9 +166,8 @@ def plot_gain(gains: pd.DataFrame) -> Figure:
     figure, axes = make_figure(6.5, 0.8 + 0.34 * len(ordered))
     spread = np.abs(ordered[["low", "high"]].sub(ordered["gain"], axis=0)).to_numpy().T
     names = ordered.index.map(methods.label)
-    axes.errorbar(
-        ordered["gain"], names, xerr=spread, fmt="o", ms=4, color="#0072B2", capsize=3
-    )
+    style = {"fmt": "o", "ms": 4, "color": "#0072B2", "capsize": 3}
+    axes.errorbar(ordered["gain"], names, xerr=spread, **style)
     axes.axvline(0, color="black", lw=0.8)
     name_sides(axes, 0, "worse", "better")
     axes.set(xlabel="RMSE of CNN local minus RMSE / % SOC")
@@ -194,9 +182,8 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
     """
     kinds = list(dict.fromkeys(runs["kind"]))
     figure, axes = make_figure(6.5, 1 + 0.4 * len(kinds))
-    sns.stripplot(
-        runs, x="rmse", y="kind", order=kinds, ax=axes, color="#0072B2", jitter=0.15
-    )
+    style = {"color": "#0072B2", "jitter": 0.15}
+    sns.stripplot(runs, x="rmse", y="kind", order=kinds, ax=axes, **style)
     axes.axvline(reference, color="#D55E00", ls="--", lw=1, label="local samples alone")
     axes.margins(x=0.08)
     axes.set(xlabel=RMSE_LABEL, ylabel="")
@@ -216,9 +203,8 @@ def plot_weights(sweep: pd.DataFrame, reference: float) -> Figure:
     for colour, (name, rmse) in zip(palette, sweep.items(), strict=True):
         axes.plot(rmse.index, rmse, ".-", color=colour, label=name)
         axes.plot(rmse.idxmin(), rmse.min(), "o", color=colour)
-    axes.axhline(
-        reference, color="#D55E00", ls="--", lw=1, label="local samples alone, test"
-    )
+    line = {"color": "#D55E00", "ls": "--", "lw": 1}
+    axes.axhline(reference, label="local samples alone, test", **line)
     axes.set(xlabel="weight of each local sample", ylabel="RMSE / % SOC", xscale="log")
     axes.set_xticks(sweep.index, labels=[f"{weight:g}" for weight in sweep.index])
     axes.minorticks_off()

@@ -1,7 +1,5 @@
 """Figures of networks: training, search, what they look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from soilnb import methods
-from soilnb.plots.style import COLOURS, make_figure, mark_features, plain_numbers
+from soilnb.plots import style
 
 # Of a logarithmic axis of SOC errors.
 TICKS = [m * 10.0**e for e in range(-3, 3) for m in (1, 1.5, 2, 3, 5, 7)]
@@ -25,27 +23,22 @@ def plot_training(histories: Mapping[str, npt.NDArray]) -> Figure:
     line is the mean over the folds of each fold's lowest RMSE so far. The axis holds
     that line and nine folds of ten; one fold far off may leave it.
     """
-    figure, panels = make_figure(
-        3.2 * len(histories), 3, ncols=len(histories), squeeze=False
-    )
+    n = len(histories)
+    figure, panels = style.make_figure(3.2 * n, 3, ncols=n, squeeze=False)
     for axes, (name, rmse) in zip(panels[0], histories.items(), strict=True):
         epochs = np.arange(1, len(rmse) + 1)
         axes.plot(epochs, rmse, color="#0072B2", alpha=0.3, lw=0.7)
         best_so_far = np.fmin.accumulate(rmse)
         axes.plot(epochs, best_so_far.mean(axis=1), color="#0072B2", lw=2)
         axes.set(title=methods.label(name), xlabel="epoch", yscale="log")
-        low, high = _training_limits(rmse, best_so_far.mean(axis=1))
+        low, high = np.nanquantile(rmse, [0.05, 0.95])  # one fold may be far off
+        low = 0.9 * min(low, best_so_far.mean(axis=1).min())
+        high = 1.1 * max(high, best_so_far.mean(axis=1).max())
         axes.set_ylim(low, high)
         shown = [tick for tick in TICKS if low <= tick <= high]
-        plain_numbers(axes.yaxis, shown or [low, high])
+        style.plain_numbers(axes.yaxis, shown or [low, high])
         axes.set_ylabel("validation RMSE / % SOC")
     return figure
-
-
-def _training_limits(rmse: npt.NDArray, mean: npt.NDArray) -> tuple[float, float]:
-    """Return limits that one fold far off the others cannot stretch."""
-    low, high = np.nanquantile(rmse, [0.05, 0.95])
-    return 0.9 * min(low, mean.min()), 1.1 * max(high, mean.max())
 
 
 def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
@@ -56,9 +49,8 @@ def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
     as it is, a square (or, where it is off the scale, an arrow and its number); the
     lowest RMSE of the others has a ring.
     """
-    figure, panels = make_figure(
-        0.6 + 3.4 * len(depths), 3.9, ncols=len(depths), sharey=True, squeeze=False
-    )
+    shape = {"ncols": len(depths), "sharey": True, "squeeze": False}
+    figure, panels = style.make_figure(0.6 + 3.4 * len(depths), 3.9, **shape)
     everything = pd.concat(depths.values())
     trained = everything["rmse"][everything["n_trained"] > 0]
     highest = 1.3 * trained.max()
@@ -66,10 +58,7 @@ def plot_depths(depths: Mapping[str, pd.DataFrame]) -> Figure:
         _draw_depths(axes, table, highest)
         axes.set(title=methods.label(name), xlabel="frozen, up to and including")
     panels[0][0].set_ylabel("cross-validated RMSE / % SOC")
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4
-    )
-    return figure
+    return style.legend_under(figure, panels[0][0], 4, fontsize=None)
 
 
 def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
@@ -85,9 +74,9 @@ def _draw_depths(axes: Any, table: pd.DataFrame, highest: float) -> None:
         grey = {"color": "#555555", "label": "all frozen: the library's network"}
         axes.plot(row.n_frozen, min(row.rmse, highest), "^" if is_off else "s", **grey)
         if is_off:
+            place = {"ha": "right", "va": "center", "fontsize": None}
             at = (row.n_frozen, highest)
-            place = {"xytext": (-8, 0), "textcoords": "offset points"}
-            axes.annotate(f"{row.rmse:.2f}", at, ha="right", va="center", **place)
+            style.write_at(axes, f"{row.rmse:.2f}", at, (-8, 0), **place)
     names = [row.frozen if row.n_frozen else "none" for row in table.itertuples()]
     axes.set_xticks(table["n_frozen"], names, rotation=40, ha="right", fontsize=8)
 
@@ -97,16 +86,11 @@ def plot_trials(trials: pd.DataFrame) -> Figure:
 
     `trials` are those of `soilnb.cnn.search`: number, score, status and best (% SOC).
     """
-    figure, axes = make_figure(6.5, 3.4)
+    figure, axes = style.make_figure(6.5, 3.4)
     ended = trials["status"] == "completed"
     axes.scatter(trials["number"][ended], trials["score"][ended], s=18, color="#0072B2")
-    axes.step(
-        trials["number"],
-        trials["best"],
-        where="post",
-        color="#D55E00",
-        label="best so far",
-    )
+    best = {"where": "post", "color": "#D55E00", "label": "best so far"}
+    axes.step(trials["number"], trials["best"], **best)
     if not ended.all():
         at = trials["number"][~ended]
         floor = np.full(len(at), trials["best"].min())
@@ -121,18 +105,15 @@ def plot_band_importance(changes: Mapping[str, pd.DataFrame]) -> Figure:
 
     `changes` are tables of `soilnb.cnn.explain.band_importance` by name, in % SOC.
     """
-    figure, axes = make_figure(7, 3.6)
+    figure, axes = style.make_figure(7, 3.6)
     palette = sns.color_palette("colorblind", len(changes))
     for colour, (name, table) in zip(palette, changes.items(), strict=True):
         edges = np.append(table["first_nm"], table["last_nm"].iloc[-1])
-        colour = COLOURS.get(name, colour)
-        axes.stairs(
-            table["change"], edges, color=colour, lw=1.6, label=methods.label(name)
-        )
-    mark_features(axes, edges)
-    axes.set(
-        xlabel="wavelength / nm", ylabel="change of the prediction / % SOC", ylim=0
-    )
+        look = {"color": style.COLOURS.get(name, colour), "label": methods.label(name)}
+        axes.stairs(table["change"], edges, lw=1.6, **look)
+    style.mark_features(axes, edges)
+    axes.set(xlabel="wavelength / nm", ylim=0)
+    axes.set_ylabel("change of the prediction / % SOC")
     axes.legend(loc="best")
     return figure
 
@@ -143,15 +124,14 @@ def plot_filters(filters: pd.DataFrame) -> Figure:
     `filters` are those of `soilnb.cnn.explain.first_filters`, with wavelengths (nm) in
     columns; drawn by the wavelength of their maximum, each divided by it.
     """
-    figure, axes = make_figure(7, 4)
+    figure, axes = style.make_figure(7, 4)
     peaks = filters.max(axis=1)
     shown = filters[peaks > 0].div(peaks[peaks > 0], axis=0)
     shown = shown.iloc[np.argsort(shown.to_numpy().argmax(axis=1), kind="stable")]
     nm = shown.columns.to_numpy(dtype=np.float64)
-    mesh = axes.pcolormesh(
-        nm, np.arange(len(shown)), shown, cmap="cividis", shading="nearest", vmin=0
-    )
-    mark_features(axes, nm)
+    look = {"cmap": "cividis", "shading": "nearest", "vmin": 0}
+    mesh = axes.pcolormesh(nm, np.arange(len(shown)), shown, **look)
+    style.mark_features(axes, nm)
     axes.grid(visible=False)
     axes.set(xlabel="wavelength / nm", ylabel="filters, sorted by their maximum")
     figure.colorbar(mesh, label="spread between samples / its maximum")

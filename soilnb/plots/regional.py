@@ -1,7 +1,5 @@
 """Figures of regions: what a global model is worth there, and how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,17 +48,10 @@ def plot_regions(cells: pd.DataFrame, label: str) -> Figure:
     """
     figure, axes = make_figure(7.2, 4.2)
     low, high = cells["y"].quantile([0.02, 0.98])
-    dots = axes.scatter(
-        cells["longitude"],
-        cells["latitude"],
-        c=cells["y"],
-        s=8 + 3 * np.sqrt(cells["sites"]),
-        marker="s",
-        cmap="cividis_r",
-        vmin=low,
-        vmax=high,
-        lw=0,
-    )
+    style: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "cividis_r", "lw": 0}
+    style |= {"s": 8 + 3 * np.sqrt(cells["sites"]), "marker": "s"}
+    places = cells["longitude"], cells["latitude"]
+    dots = axes.scatter(*places, c=cells["y"], **style)
     for name, part in cells.groupby("region"):
         middle = part[["longitude", "latitude"]].median()
         box: dict[str, Any] = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 1}
@@ -81,10 +72,7 @@ def plot_schemes(folds: pd.DataFrame, claimed: str = "stratified") -> Figure:
     schemes = [name for name in SCHEMES if name in set(folds["scheme"])]
     for place, (model, label) in enumerate(FOLD_MODELS.items()):
         own = folds[folds["model"] == model].set_index("scheme")["r2"].reindex(schemes)
-        style: dict[str, Any] = {
-            "color": SITE_COLOURS[place],
-            "marker": site_marker(place),
-        }
+        style = {"color": SITE_COLOURS[place], "marker": site_marker(place)}
         axes.plot(range(len(schemes)), own, label=label, **style)
     at = schemes.index(claimed)
     axes.axvspan(at - 0.3, at + 0.3, color="#999999", alpha=0.15, lw=0)
@@ -108,11 +96,9 @@ def plot_gains(means: pd.DataFrame, models: Sequence[str]) -> Figure:
         is_line = model == "global_network"
         colour = "black" if is_line else SITE_COLOURS[place % len(SITE_COLOURS)]
         shifted = own["n"] * 1.02 ** (place - len(models) / 2)
-        style: dict[str, Any] = (
-            {"ls": "--"} if is_line else {"marker": site_marker(place), "ms": 5}
-        )
-        label = REGIONAL[model]
-        axes.plot(shifted, own["change"], color=colour, label=label, **style)
+        dots: dict[str, Any] = {"marker": site_marker(place), "ms": 5}
+        style = {"ls": "--"} if is_line else dots
+        axes.plot(shifted, own["change"], color=colour, label=REGIONAL[model], **style)
         axes.vlines(shifted, own["low"], own["high"], color=colour, lw=1, alpha=0.6)
     axes.set_xscale("log")
     plain_numbers(axes.xaxis, sizes)
@@ -162,17 +148,12 @@ def plot_paths(path: pd.DataFrame, *, n_panels: int = 3) -> Figure:
         axes.plot(mean.index, mean, color=SITE_COLOURS[0])
         stopped = own[own["epoch"] == own["stop"]]
         picked = own.loc[own.groupby(keys)["ratio"].idxmin()]
-        marks = (
-            (stopped, "o", 1, "honest stop"),
-            (picked, "X", 4, "picked on the test"),
-        )
-        for part, marker, colour, label in marks:
+        for part, marker, colour, label in (
+            (stopped, "o", SITE_COLOURS[1], "honest stop"),
+            (picked, "X", SITE_COLOURS[4], "picked on the test"),
+        ):
             place = (part["epoch"].mean(), part["ratio"].mean())
-            style: dict[str, Any] = {
-                "ms": 9,
-                "color": SITE_COLOURS[colour],
-                "ls": "none",
-            }
+            style: dict[str, Any] = {"ms": 9, "color": colour, "ls": "none"}
             axes.plot(*place, marker=marker, label=label, **style)
         axes.set_title(f"n = {n}", fontsize=9)
         axes.set_xlabel("epochs of ten steps")
@@ -187,17 +168,12 @@ def plot_ensemble_weights(weights: pd.DataFrame) -> Figure:
     `weights` has n, ensemble_out_of_fold and ensemble_in_sample, a row for each fit.
     """
     figure, axes = make_figure(4.6, 4.2)
+    style: dict[str, Any] = {"s": 14, "alpha": 0.7, "lw": 0}
     for place, (n, part) in enumerate(weights.groupby("n")):
         jitter = np.random.default_rng(int(n)).uniform(-0.012, 0.012, (2, len(part)))
-        axes.scatter(
-            part["ensemble_in_sample"] + jitter[0],
-            part["ensemble_out_of_fold"] + jitter[1],
-            s=14,
-            color=SITE_COLOURS[place % len(SITE_COLOURS)],
-            alpha=0.7,
-            lw=0,
-            label=f"n = {n}",
-        )
+        at = part[["ensemble_in_sample", "ensemble_out_of_fold"]].to_numpy().T + jitter
+        colour = SITE_COLOURS[place % len(SITE_COLOURS)]
+        axes.scatter(*at, color=colour, label=f"n = {n}", **style)
     axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.set(xlabel="weight fitted in sample", ylabel="weight fitted out of fold")
@@ -224,13 +200,10 @@ def plot_coverage(coverage: pd.DataFrame, *, level: float = 0.9) -> Figure:
         _draw_range(panels[0], at, own, place, label)
     panels[0].set_xscale("log")
     plain_numbers(panels[0].xaxis, sorted(within["n"].unique()))
-    panels[0].set(
-        xlabel="samples of the region", ylabel="intervals that hold the truth"
-    )
-    names = {
-        "shift": "no sample\nof the region",
-        "mended": "20 samples\nto calibrate",
-    }
+    panels[0].set(xlabel="samples of the region")
+    panels[0].set_ylabel("intervals that hold the truth")
+    shift, mended = "no sample\nof the region", "20 samples\nto calibrate"
+    names = {"shift": shift, "mended": mended}
     for place, method in enumerate(INTERVALS):
         own = coverage[coverage["setting"].isin(names) & (coverage["method"] == method)]
         own = own.set_index("setting").reindex(list(names))

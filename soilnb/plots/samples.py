@@ -1,8 +1,7 @@
 """Figures of samples: spectra, SOC, quality."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilnb.datasets import place_label
-from soilnb.plots.style import (
-    COLOURS,
-    MANY_POINTS,
-    SOC_LABEL,
-    make_figure,
-)
+from soilnb.plots.style import COLOURS, MANY_POINTS, SOC_LABEL, make_figure
 from soilnb.quality import DETECTOR_JUMPS_NM
 
 N_GROUPS = 7  # of a library that have a colour of their own
@@ -47,13 +41,8 @@ def plot_spectra(
         axes.fill_between(wavelengths, low, high, color=colour, alpha=0.22, lw=0)
         for edge in (low, high):
             axes.plot(wavelengths, edge, color=colour, lw=0.6, alpha=0.7)
-        mean = np.mean(spectra, axis=0)
-        axes.plot(
-            wavelengths,
-            mean,
-            color=colour,
-            label=f"{place_label(name)} (n = {len(spectra):,})",
-        )
+        mean, title = np.mean(spectra, axis=0), f"{place_label(name)} (n = "
+        axes.plot(wavelengths, mean, color=colour, label=f"{title}{len(spectra):,})")
     axes.set(xlabel="wavelength / nm", ylabel=label)
     axes.set_xlim(np.min(wavelengths), np.max(wavelengths))
     if label == "reflectance":
@@ -82,16 +71,10 @@ def plot_curves(
 def plot_soc(sets: Mapping[str, npt.NDArray]) -> Figure:
     """Plot the distribution of SOC (%) of each set, by name, as a density (Fig. 3a)."""
     figure, axes = make_figure(6, 3.4)
+    style = {"fill": True, "alpha": 0.2, "cut": 0}
     for name, soc in sets.items():
-        sns.kdeplot(
-            x=soc,
-            ax=axes,
-            color=COLOURS[name],
-            fill=True,
-            alpha=0.2,
-            cut=0,
-            label=f"{name} (n = {len(soc)})",
-        )
+        own = {"color": COLOURS[name], "label": f"{name} (n = {len(soc)})"}
+        sns.kdeplot(x=soc, ax=axes, **own, **style)
     axes.set(xlabel=SOC_LABEL, ylabel="density / (1 / %)")
     axes.legend()
     return figure
@@ -118,10 +101,9 @@ def plot_scores_pairs(
                 _draw_set(axes, *points, name, name)
         labels = [f"PC{i + 1} ({explained[i]:.0%})" for i in (first, second)]
         axes.set(xlabel=labels[0], ylabel=labels[1])
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=5, markerscale=1.6, fontsize=9
-    )
+    handles = panels[0].get_legend_handles_labels()
+    style = {"ncols": 5, "markerscale": 1.6, "fontsize": 9}
+    figure.legend(*handles, loc="outside lower center", **style)
     return figure
 
 
@@ -135,15 +117,13 @@ def _draw_groups(
     palette = dict(zip(own, sns.color_palette("pastel", len(own)), strict=True))
     for name in [*own, "others of the library"]:
         if (rows := kind == name).any():
-            axes.scatter(
-                x[rows],
-                y[rows],
-                s=9,
-                lw=0,
-                color=palette.get(name, COLOURS["library"]),
-                label=f"library: {place_label(name)}" if name in palette else name,
-                rasterized=rows.sum() > MANY_POINTS,
-            )
+            label = f"library: {place_label(name)}" if name in palette else name
+            style: Any = {
+                "color": palette.get(name, COLOURS["library"]),
+                "label": label,
+            }
+            style |= {"rasterized": rows.sum() > MANY_POINTS, "s": 9, "lw": 0}
+            axes.scatter(x[rows], y[rows], **style)
 
 
 def _draw_set(
@@ -151,16 +131,13 @@ def _draw_set(
 ) -> None:
     """Draw the samples of a set as points, those of a library small and pale."""
     is_many = name in ("library", "country")
-    axes.scatter(
-        x,
-        y,
-        s=8 if is_many else 18,
-        color=COLOURS[name],
-        alpha=0.5 if is_many else 0.9,
-        label=label,
-        lw=0,
-        rasterized=np.size(x) > MANY_POINTS,
-    )
+    size = {"s": 8, "alpha": 0.5} if is_many else {"s": 18, "alpha": 0.9}
+    style: Any = {
+        "color": COLOURS[name],
+        "rasterized": np.size(x) > MANY_POINTS,
+        **size,
+    }
+    axes.scatter(x, y, label=label, lw=0, **style)
 
 
 def plot_outliers(
@@ -184,12 +161,9 @@ def plot_outliers(
             _draw_set(axes, *points, name, f"{name} (n = {len(rows)})")
     axes.axvline(t2_limit, color="black", lw=0.8, ls="--", label="limits")
     axes.axhline(q_limit, color="black", lw=0.8, ls="--")
-    axes.set(
-        xlabel="T²: how far out among the components",
-        ylabel="Q: what they leave over / (SNV absorbance)²",
-        xscale="log",
-        yscale="log",
-    )
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel("T²: how far out among the components")
+    axes.set_ylabel("Q: what they leave over / (SNV absorbance)²")
     figure.legend(loc="outside lower center", ncols=3, markerscale=1.6, fontsize=9)
     return figure
 

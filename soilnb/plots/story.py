@@ -1,6 +1,6 @@
 """Figures of the first page: what all farms say, one turn of the plot in each."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,15 +35,8 @@ def plot_by_farm(
     rows = np.arange(len(table))
     axes.hlines(rows, table.min(axis=1), table.max(axis=1), color="#BBBBBB", lw=1.2)
     for place, (name, values) in enumerate(table.items()):
-        axes.plot(
-            values,
-            rows,
-            ls="",
-            marker=site_marker(place),
-            ms=7,
-            color=SITE_COLOURS[place],
-            label=str(name),
-        )
+        style = {"color": SITE_COLOURS[place], "label": str(name), "ls": "", "ms": 7}
+        axes.plot(values, rows, marker=site_marker(place), **style)
     if line is not None:
         axes.axvline(line, color="#666666", lw=1, ls="--", zorder=0)
     axes.set_yticks(rows, [place_label(name) for name in table.index])
@@ -70,16 +63,10 @@ def plot_curve_over_farms(curve: pd.DataFrame) -> Figure:
     for place, name in enumerate(names):
         rows = curve[curve["method"] == name].sort_values("n_local")
         ends = np.abs(rows[["low", "high"]].sub(rows["ratio"], axis=0)).to_numpy().T
-        axes.errorbar(
-            rows["n_local"] + 0.7 * (place - (len(names) - 1) / 2),
-            rows["ratio"],
-            yerr=ends,
-            marker=site_marker(place),
-            ms=6,
-            capsize=3,
-            color=SITE_COLOURS[place],
-            label=methods.label(name),
-        )
+        style: Any = {"color": SITE_COLOURS[place], "label": methods.label(name)}
+        style |= {"marker": site_marker(place), "ms": 6, "capsize": 3}
+        at = rows["n_local"] + 0.7 * (place - (len(names) - 1) / 2)
+        axes.errorbar(at, rows["ratio"], yerr=ends, **style)
     axes.axhline(1, color="#666666", lw=1, ls="--", zorder=0)
     axes.set_xticks(sorted(curve["n_local"].unique()))
     axes.set(xlabel="local samples", ylabel="RMSE / RMSE of CNN local")

@@ -1,10 +1,4 @@
-"""One style for all figures, and colours that all readers can tell apart.
-
-The colours are those of Okabe and Ito (2008); a set of samples has the same colour in
-every figure.
-"""
-
-from __future__ import annotations
+"""One style for all figures; a set of samples has one colour (Okabe and Ito 2008)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -96,15 +90,16 @@ def method_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def beside(axes: Axes, row: float, text: str) -> None:
     """Write a number right of a row, or at row -0.5 a heading above them."""
-    axes.annotate(
-        text.replace("-", "−"),
-        (1, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(6, 3 if row < 0 else 0),
-        textcoords="offset points",
-        va="bottom" if row < 0 else "center",
-        fontsize=8,
-    )
+    style: Any = {"xycoords": ("axes fraction", "data")}
+    style |= {"va": "bottom" if row < 0 else "center"}
+    offset = (6, 3 if row < 0 else 0)
+    write_at(axes, text.replace("-", "−"), (1, row), offset, **style)
+
+
+def write_at(axes: Axes, text: str, at: Any, offset: Any, **style: Any) -> None:
+    """Write a text some points away from a place."""
+    options: Any = {"textcoords": "offset points", "fontsize": 8} | style
+    axes.annotate(text, at, xytext=offset, **options)
 
 
 def apart(wide: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -121,31 +116,24 @@ def site_marker(place: int) -> str:
 
 def name_sides(axes: Axes, at: float, left: str, right: str) -> None:
     """Write above a vertical line at `at` what lies left and right of it."""
-    for text, side, offset in ((f"← {left}", "right", -4), (f"{right} →", "left", 4)):
-        axes.annotate(
-            text,
-            (at, 1),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(offset, 3),
-            textcoords="offset points",
-            ha=side,
-            va="bottom",
-            fontsize=8,
-        )
+    style = {"xycoords": axes.get_xaxis_transform(), "va": "bottom"}
+    write_at(axes, f"← {left}", (at, 1), (-4, 3), ha="right", **style)
+    write_at(axes, f"{right} →", (at, 1), (4, 3), ha="left", **style)
 
 
 def legend_below(axes: Axes, n_columns: int) -> None:
     """Put the legend below the axis label, so that it covers no data."""
     down = ScaledTranslation(0, -38 / 72, axes.figure.dpi_scale_trans)
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=axes.transAxes + down,
-        ncols=n_columns,
-        fontsize=8.5,
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
+    style = {"columnspacing": 1.2, "handletextpad": 0.5, "fontsize": 8.5}
+    place = {"bbox_to_anchor": (0.5, 0), "bbox_transform": axes.transAxes + down}
+    axes.legend(loc="upper center", ncols=n_columns, **place, **style)
+
+
+def legend_under(figure: Figure, axes: Axes, n_columns: int, **style: Any) -> Figure:
+    """Put the legend of one panel below all of them; return the figure."""
+    options: Any = {"loc": "outside lower center", "fontsize": 8.5} | style
+    figure.legend(*axes.get_legend_handles_labels(), ncols=n_columns, **options)
+    return figure
 
 
 def plain_numbers(axis: Axis, ticks: Sequence[float]) -> None:
@@ -161,13 +149,6 @@ def mark_features(axes: Any, wavelengths: npt.ArrayLike) -> None:
     for name, nm in FEATURES_NM.items():
         if low <= nm <= high:
             axes.axvline(nm, color="black", lw=0.7, ls=":")
-            axes.annotate(
-                name.strip(),
-                (nm, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                rotation=60,
-                va="bottom",
-                fontsize=7,
-            )
+            style = {"xycoords": ("data", "axes fraction"), "rotation": 60}
+            style |= {"va": "bottom", "fontsize": 7}
+            write_at(axes, name.strip(), (nm, 1), (0, 2), **style)

@@ -1,11 +1,8 @@
-"""The compiled fit of PLS1.
+"""The compiled fit of PLS1: one gives the regression for every number of components.
 
-One fit gives the regression for every number of components. The algorithm is
-the Golub-Kahan bidiagonalisation of the centred spectra, started from their
-covariance with the property, which spans the same components as NIPALS.
+The algorithm is the Golub-Kahan bidiagonalisation of the centred spectra, started from
+their covariance with the property, which spans the same components as NIPALS.
 """
-
-from __future__ import annotations
 
 from typing import Any, NamedTuple
 
@@ -271,14 +268,10 @@ def fit_all(X, y, n_components):
 def fit_path(X, y, n_components):
     """Fit PLS1 once and return the regression for every number of components.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_wavelengths), float32 or float64
-        Spectra; a centred copy is fitted.
-    y : ndarray of shape (n_samples,), dtype of `X`
-        Soil property; centred in the same way.
-    n_components : int
-        Largest number of components, at least 1.
+    `X` are spectra (n_samples, n_wavelengths), float32 or float64, of which a centred
+    copy is fitted, `y` the soil property, (n_samples,), of the same dtype;
+    `n_components`, at least 1, is the largest number. No input is checked or modified;
+    NaN or infinite input gives NaN.
 
     Returns
     -------
@@ -292,15 +285,11 @@ def fit_path(X, y, n_components):
 
     Notes
     -----
-    Golub-Kahan bidiagonalisation, with the right vectors orthogonalised
-    against all earlier ones [1]_. A direction shorter than ten rounding errors of
-    the spectra ends the fit: constant spectra or a constant property give no
-    component, one sample neither, and duplicate samples add none. No input is
-    checked or modified; NaN or infinite input gives NaN.
-
-    References
-    ----------
-    .. [1] Eldén (2004), Computational Statistics & Data Analysis 46(1), 11-31.
+    Golub-Kahan bidiagonalisation, with the right vectors orthogonalised against all
+    earlier ones (Eldén 2004, Computational Statistics & Data Analysis 46(1), 11-31). A
+    direction shorter than ten rounding errors of the spectra ends the fit: constant
+    spectra or a constant property give no component, one sample neither, and duplicate
+    samples add none.
 
     Examples
     --------

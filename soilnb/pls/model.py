@@ -19,6 +19,7 @@ from soilnb._validation import (
     check_matrix,
     check_rows,
     check_vector,
+    check_xy,
 )
 from soilnb.pls.kernel import fit_all
 from soilnb.pls.products import Products, add_up, cross_validated, products_by_fold
@@ -76,8 +77,7 @@ class PLS1(
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> PLS1:
         """Fit the regression for 1 to `n_components` components.
 
-        Raises TypeError or ValueError if `n_components`, `X` (n_samples,
-        n_wavelengths), at least two rows, or `y` (n_samples,) are unfit.
+        A TypeError or ValueError if what is given, of two rows at least, is unfit.
         """
         check_int(self.n_components, "n_components", 1)
         if is_large(getattr(X, "shape", ())):
@@ -112,9 +112,8 @@ class PLS1(
 
     def _take(self, products: Products) -> PLS1:
         """Fit to the products of samples."""
-        self.coef_path_, self.intercept_path_, self.rotations_ = products.fit(
-            self.n_components
-        )
+        found = products.fit(self.n_components)
+        self.coef_path_, self.intercept_path_, self.rotations_ = found
         self.X_mean_ = products.mean[:-1].copy()
         self.n_components_fitted_ = self._n_features_out = len(self.rotations_)
         self.n_features_in_ = len(self.X_mean_)
@@ -123,19 +122,13 @@ class PLS1(
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return predictions (n_samples,) with all components, in the unit of y.
-
-        Raises ValueError if `X` does not match the spectra fitted.
-        """
+        """Return predictions (n_samples,) with all components, in the unit of y."""
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
         return spectra @ self.coef_path_[-1] + self.intercept_path_[-1]
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the scores (n_samples, n_components_fitted_) of all components.
-
-        Those of the samples fitted have mean 0 and are orthogonal.
-        """
+        """Return the scores (n_samples, n_components_fitted_), orthogonal, mean 0."""
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
         return (spectra - self.X_mean_) @ self.rotations_.T
@@ -205,12 +198,11 @@ def cross_validated_rmse(
     max_components : int
         Largest number of components to try, at least 1.
 
-    Returns
-    -------
-    ndarray of shape (n_tried,)
-        RMSE of 1, 2, ... components, in the unit of the property. `n_tried` is
-        `max_components`, or fewer where there are fewer wavelengths or where
-        the smallest training set (of m rows) allows only m - 1.
+    Notes
+    -----
+    It is of 1, 2, ... components, in the unit of the property: `max_components`, or
+    fewer where there are fewer wavelengths or where the smallest training set (of m
+    rows) allows only m - 1.
 
     Examples
     --------
@@ -246,8 +238,7 @@ def _squared_errors(
     X: npt.ArrayLike, y: npt.ArrayLike, folds: npt.ArrayLike, max_components: int
 ) -> npt.NDArray[np.float64]:
     """Return the squared cross-validated error of each size (row) and sample."""
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
+    spectra, values = check_xy(X, y)
     check_int(max_components, "max_components", 1)
     labels = _check_folds(folds, len(values))
     fold_names, sizes = np.unique(labels, return_counts=True)
@@ -279,12 +270,8 @@ def choose_n_components(
     rule : str, default "lowest"
         "lowest": that of the lowest RMSE. "one_se": the smallest number whose mean
         squared error is within one standard error of the lowest, which is fairer to
-        few samples (Breiman et al. 1984, Classification and Regression Trees).
-
-    Returns
-    -------
-    int
-        Between 1 and `max_components`; the smallest number among ties.
+        few samples (Breiman et al. 1984, Classification and Regression Trees). Of ties
+        the smallest number.
 
     Examples
     --------

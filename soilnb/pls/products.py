@@ -1,10 +1,8 @@
 """PLS1 of very many samples, from their sums of squares and products.
 
-A fit needs of the samples no more than the covariance of their bands and property: a
-matrix of p + 1 rows, which is made in one pass over the spectra, some rows at a time.
-The training sets of a cross-validation are sums of such matrices, so that ten folds
-cost what one does. Squares double the digits that rounding takes: hence only for large
-matrices, in double precision, whatever that of the spectra.
+The training sets of a cross-validation are sums of such matrices, made in one pass, so
+that ten folds cost what one does. Squares double the digits that rounding takes: hence
+only for large matrices, in double precision, whatever that of the spectra.
 """
 
 from __future__ import annotations
@@ -17,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
+from soilnb._validation import Floats
 
 _ROWS_AT_ONCE = 16_384  # a tenth of them, one fold, makes a product that is not small
 _ROUNDING = 1e-14  # of the squares, relative: a smaller direction is noise
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +55,8 @@ class Products:
     def fit(self, n_components: int) -> tuple[Floats, Floats, Floats]:
         """Return coefficients (a, p), intercepts (a,) by size, and the rotations.
 
-        The improved kernel algorithm of Dayal and MacGregor (1997), Journal of
-        Chemometrics 11(1), 73-85, their second. Components that the data do not allow
-        repeat the last one.
+        The second improved kernel algorithm of Dayal and MacGregor (1997), Journal of
+        Chemometrics 11(1), 73-85. Components beyond the data repeat the last one.
         """
         squares, covariance = self.sums[:-1, :-1], self.sums[:-1, -1].copy()
         p, least = len(covariance), _ROUNDING * np.trace(self.sums[:-1, :-1])

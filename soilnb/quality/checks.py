@@ -1,16 +1,12 @@
 """Checks of spectra that may have gaps, with messages that say what to do."""
 
-from __future__ import annotations
-
 import numbers
 
 import numpy as np
 import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
-from soilnb._validation import check_vector
-
-Floats = npt.NDArray[np.float64]
+from soilnb._validation import Floats, check_vector
 
 
 def check_share(value: object, name: str) -> None:

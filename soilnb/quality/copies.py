@@ -1,7 +1,5 @@
 """Spectra that are in a library more than once."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numba
@@ -10,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import row_blocks
+from soilnb._validation import Floats, Rows
 from soilnb.quality.checks import check_measured
 
 # Two copies rounded to 4 decimals differ by 0 or 1e-4: halfway to the next, 2e-4.
@@ -19,28 +18,18 @@ _PREFILTER_BANDS = 8  # more leave out hardly any more pairs
 _MAX_PAIRS = 20_000_000  # 320 MB of row numbers
 _CHUNK_PAIRS = 16_384  # 28 MB of differences at 211 bands
 
-Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating]
 
 
-def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
+def duplicated_spectra(reflectance: npt.ArrayLike) -> Rows:
     """Return, for each row, the first earlier row that holds the same spectrum.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured. A ValueError if it
-        is not 2D or has infinite values, or so many spectra are alike that they cannot
-        be told apart.
+    It is the row number, (n_samples,), of the first spectrum that differs by at most
+    1.5e-4 at any band, -1 where no earlier row does. `reflectance` (n_samples,
+    n_wavelengths) is a fraction, NaN where a row was not measured; a ValueError if it
+    is not 2D or has infinite values, or so many spectra are alike that they cannot be
+    told apart.
 
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Row number of the first spectrum that differs by at most 1.5e-4 at any band,
-        -1 where no earlier row does.
-
-    Notes
-    -----
     Rows are compared only if they are measured at the same bands. The result is exact:
     a few bands find the pairs that can be copies, and all bands decide. Two
     roundings of one spectrum to 4 decimals differ by at most 1e-4; a copy rounded to 3
@@ -53,7 +42,8 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     [-1, -1, 0]
     """
     spectra = check_measured(reflectance, "reflectance", keep_single=True)
-    packed = [np.packbits(np.isfinite(s), axis=1) for s in _blocks_of(spectra)]
+    blocks = (spectra[rows] for rows in row_blocks(len(spectra)))
+    packed = [np.packbits(np.isfinite(block), axis=1) for block in blocks]
     range_of_row, _ = _factorize_rows(np.concatenate(packed))
     earlier = np.full(len(spectra), -1)
     for rows in pd.Series(range_of_row).groupby(range_of_row).indices.values():
@@ -66,14 +56,7 @@ def duplicated_spectra(reflectance: npt.ArrayLike) -> npt.NDArray[np.intp]:
     return earlier
 
 
-def _blocks_of(matrix: npt.NDArray) -> list[npt.NDArray]:
-    """Return views of some rows each, which together are the matrix."""
-    return [matrix[rows] for rows in row_blocks(len(matrix))]
-
-
-def _factorize_rows(
-    rows: npt.NDArray,
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _factorize_rows(rows: npt.NDArray) -> tuple[Rows, Rows]:
     """Return which distinct row each row is, and where each distinct row is first."""
     keys = np.empty(len(rows), dtype=object)  # digests: a tenth of the rows themselves
     for number, row in enumerate(np.ascontiguousarray(rows)):
@@ -82,7 +65,7 @@ def _factorize_rows(
     return codes, np.unique(codes, return_index=True)[1]
 
 
-def _first_copies(spectra: Numbers) -> npt.NDArray[np.intp]:
+def _first_copies(spectra: Numbers) -> Rows:
     """Return for each row the first row, itself included, that holds the same."""
     codes, first = _factorize_rows(spectra)  # else identical rows make too many pairs
     distinct = spectra if len(first) == len(spectra) else spectra[first]
@@ -97,7 +80,7 @@ def _first_copies(spectra: Numbers) -> npt.NDArray[np.intp]:
     return first[lowest[codes]]
 
 
-def _near_pairs(values: Floats) -> npt.NDArray[np.intp]:
+def _near_pairs(values: Floats) -> Rows:
     """Return pairs of rows, lower row first, that are near in every column.
 
     In the order of the column that varies most, rows that are near are not far apart.

@@ -1,14 +1,12 @@
 """What the instrument leaves in spectra: steps between its detectors, and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_rows, check_vector
+from soilnb._validation import Floats, check_rows, check_vector
 from soilnb.quality.checks import check_on_wavelengths
 
 # Last bands of the first two detectors of a common field spectrometer; other
@@ -24,8 +22,6 @@ _MAX_SPACING_NM = 2.0  # over wider ones, absorption bands are as sharp as steps
 _ROUNDING_NOISE = 1e-4 / 12**0.5  # rounding to 4 decimals, spread evenly
 _MIN_ROWS = 10  # a median of fewer deviations says little
 _SINGLE_PRECISION = 1e-8  # of a reflectance in float32, about
-
-Floats = npt.NDArray[np.float64]
 
 
 def detector_steps(
@@ -93,21 +89,10 @@ def detector_steps(
 def find_joints(reflectance: npt.ArrayLike, wavelengths: npt.ArrayLike) -> pd.DataFrame:
     """Return where two fifths of the spectra of one instrument have a step.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing, as measured: a ValueError if more than 2 nm apart.
+    `reflectance` and `wavelengths` are as of `detector_steps`, as measured: a
+    ValueError if more than 2 nm apart. One row for each joint: joint_nm (the last band
+    before it), step (median of the absolute steps, reflectance; at least 2e-4), share.
 
-    Returns
-    -------
-    DataFrame
-        One row for each joint: joint_nm (the last band before it), step (median of
-        the absolute steps, reflectance; at least 2e-4) and share.
-
-    Examples
-    --------
     >>> nm = np.arange(960.0, 1040.0)
     >>> spectra = 0.3 + 1e-5 * np.random.default_rng(1).normal(size=(20, 80))
     >>> find_joints(spectra + 0.002 * (nm > 1000), nm).round(3)
@@ -236,21 +221,12 @@ def noisy_edges(
 ) -> tuple[float | None, float | None]:
     """Return the range that is left between noisy edges of the spectrum.
 
-    Parameters
-    ----------
-    noise, wavelengths : array-like of shape (n_wavelengths,)
-        From `noise`, bands with NaN passed over (a ValueError if all are), and nm.
+    `noise` is from the function, bands with NaN passed over (a ValueError if all are),
+    `wavelengths` are in nm. Returned are the first and last wavelength between the
+    edges, going inwards from either end to the first band that is not noisy; None at an
+    end that is not noisy. A band is noisy above 5 times the median of the middle half,
+    or above 3e-5, what rounding to 4 decimals leaves, if that is larger.
 
-    Returns
-    -------
-    (float or None, float or None)
-        First and last wavelength in nm between the edges, going inwards from either
-        end to the first band that is not noisy; None at an end that is not noisy. A
-        band is noisy above 5 times the median of the middle half, or above 3e-5, what
-        rounding to 4 decimals leaves, if that is larger.
-
-    Examples
-    --------
     >>> noisy_edges([9, 1, 1, 1, 1, 1, 1, 2], [400, 410, 420, 430, 440, 450, 460, 470])
     (410.0, None)
     """

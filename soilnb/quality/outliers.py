@@ -9,10 +9,8 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, check_int
 from soilnb.quality.checks import check_share
-
-Floats = npt.NDArray[np.float64]
 
 
 class SpectralOutliers(BaseEstimator):
@@ -52,19 +50,15 @@ class SpectralOutliers(BaseEstimator):
 
     T2 of a new spectrum follows A (n^2 - 1) / (n (n - A)) F(A, n - A), that of a fitted
     one, which has drawn the components towards itself, (n - 1)^2 / n Beta(A / 2, (n - A
-    - 1) / 2) [1]_. The limit of Q is from the chi-square with the first three moments
-    of a sum of squared normals weighted by the eigenvalues left over [2]_; that of
-    Jackson and Mudholkar [3]_ is too wide for spectra (at 0.99 it finds one in 170),
-    the two-moment one too narrow (one in 70). For new spectra it is (n - 1) / (n - 1 -
-    A) (1 + (A + 1) / n) times wider, as A components take up some of the noise of n
-    spectra. Where n is only some tens, T2 of new spectra and Q of fitted ones are on
-    the safe side (n = 60, A = 5: one alarm in 200 at 0.99).
-
-    References
-    ----------
-    .. [1] Tracy, Young and Mason (1992), Journal of Quality Technology 24(2), 88-95.
-    .. [2] Imhof (1961), Biometrika 48(3-4), 419-426.
-    .. [3] Jackson and Mudholkar (1979), Technometrics 21(3), 341-349.
+    - 1) / 2) (Tracy, Young and Mason 1992, Journal of Quality Technology 24(2), 88-95).
+    The limit of Q is from the chi-square with the first three moments of a sum of
+    squared normals weighted by the eigenvalues left over (Imhof 1961, Biometrika
+    48(3-4), 419-426); that of Jackson and Mudholkar (1979, Technometrics 21(3),
+    341-349) is too wide for spectra (at 0.99 it finds one in 170), the two-moment one
+    too narrow (one in 70). For new spectra it is (n - 1) / (n - 1 - A) (1 + (A + 1) /
+    n) times wider, as A components take up some of the noise of n spectra. Where n is
+    only some tens, T2 of new spectra and Q of fitted ones are on the safe side (n = 60,
+    A = 5: one alarm in 200 at 0.99).
 
     Examples
     --------
@@ -87,16 +81,11 @@ class SpectralOutliers(BaseEstimator):
         self.confidence = confidence
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> SpectralOutliers:  # noqa: ARG002
-        """Fit mean, components and limits to at least three spectra, without `y`.
-
-        Raises TypeError or ValueError if `X` is not finite, a parameter is out of
-        range, or nothing would be left over for Q.
-        """
+        """Fit mean, components and limits to at least three spectra, without `y`."""
         check_share(self.explained, "explained")
         check_share(self.confidence, "confidence")
-        spectra = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=3, ensure_min_features=2
-        )
+        least = {"ensure_min_samples": 3, "ensure_min_features": 2}
+        spectra = validate_data(self, X, dtype=np.float64, **least)
         self.mean_ = spectra.mean(axis=0)
         # The triangle has the singular values of the spectra, and p rows at most.
         triangle = np.linalg.qr(spectra - self.mean_, mode="r")
@@ -141,25 +130,20 @@ class SpectralOutliers(BaseEstimator):
         self.t2_limit_fitted_ = float((n - 1) ** 2 / n * beta)
         f = stats.f.ppf(level, size, n - size)
         self.t2_limit_ = float(size * (n**2 - 1) / (n * (n - size)) * f)
-        self.q_limit_fitted_ = _q_limit(left_over, level)
+        first, second, third = (float((left_over**p).sum()) for p in (1, 2, 3))
+        degrees = second**3 / third**2  # of the chi-square with these three moments
+        quantile = float(stats.chi2.ppf(level, degrees))
+        apart = (quantile - degrees) * (second / degrees) ** 0.5
+        self.q_limit_fitted_ = first + apart
         wider = (n - 1) / (n - 1 - size) * (1 + (size + 1) / n)
         self.q_limit_ = wider * self.q_limit_fitted_
 
     def measure(self, X: npt.ArrayLike, *, is_new: bool = True) -> pd.DataFrame:
         """Return T2 and Q of spectra, and which are above the limits.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_wavelengths)
-            Spectra, prepared like those that were fitted; a ValueError if not finite.
-        is_new : bool, default True
-            False for the spectra that were given to `fit`: their limits are lower.
-
-        Returns
-        -------
-        DataFrame
-            One row per spectrum: t2 (dimensionless), q (squared unit of `X`),
-            t2_outlier and q_outlier.
+        One row per spectrum, prepared like those that were fitted: t2 (dimensionless),
+        q (squared unit of `X`), t2_outlier and q_outlier. `is_new` is False for the
+        spectra that were given to `fit`: their limits are lower.
         """
         check_is_fitted(self)
         spectra = validate_data(self, X, dtype=np.float64, reset=False)
@@ -169,14 +153,5 @@ class SpectralOutliers(BaseEstimator):
         q = ((centred - scores @ self.components_) ** 2).sum(axis=1)
         t2_limit = self.t2_limit_ if is_new else self.t2_limit_fitted_
         q_limit = self.q_limit_ if is_new else self.q_limit_fitted_
-        return pd.DataFrame(
-            {"t2": t2, "q": q, "t2_outlier": t2 > t2_limit, "q_outlier": q > q_limit}
-        )
-
-
-def _q_limit(eigenvalues: Floats, confidence: float) -> float:
-    """Return the quantile of the weighted sum of squared normals, by three moments."""
-    first, second, third = (float((eigenvalues**power).sum()) for power in (1, 2, 3))
-    degrees = second**3 / third**2
-    quantile = stats.chi2.ppf(confidence, degrees)
-    return first + (float(quantile) - degrees) * (second / degrees) ** 0.5
+        found = pd.DataFrame({"t2": t2, "q": q})
+        return found.assign(t2_outlier=t2 > t2_limit, q_outlier=q > q_limit)

@@ -1,7 +1,5 @@
 """What all checks find in one set of spectra."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._validation import check_rows
+from soilnb.quality import instrument
 from soilnb.quality.copies import duplicated_spectra
-from soilnb.quality.instrument import (
-    DETECTOR_JUMPS_NM,
-    detector_steps,
-    noise,
-    noisy_edges,
-)
 
 
 def check_spectra(
@@ -23,7 +16,7 @@ def check_spectra(
     wavelengths: npt.ArrayLike,
     measures: pd.DataFrame,
     *,
-    at: Sequence[float] = DETECTOR_JUMPS_NM,
+    at: Sequence[float] = instrument.DETECTOR_JUMPS_NM,
 ) -> pd.DataFrame:
     """Return what every check finds in one set of spectra, as a table.
 
@@ -31,26 +24,12 @@ def check_spectra(
     "above" is the median of their limits: smaller steps would not show. Noise is that
     of absorbance, log10(1 / reflectance), because that is what models see.
 
-    Parameters
-    ----------
-    reflectance : array-like of shape (n_samples, n_wavelengths)
-        Reflectance as a fraction; NaN where a row was not measured.
-    wavelengths : array-like of shape (n_wavelengths,)
-        nm, strictly increasing.
-    measures : DataFrame
-        T2 and Q of the same rows, from `SpectralOutliers.measure`.
-    at : sequence of float, default (1000, 1830)
-        Joints between detectors, nm.
+    `reflectance`, `wavelengths` and the joints `at` are as of `detector_steps`,
+    `measures` are T2 and Q of the same rows, from `SpectralOutliers.measure`. Columns:
+    check (what was looked for), found (how many), of (out of how many: spectra, or
+    bands where the check is of bands) and share. A joint that no spectrum is measured
+    across has no row.
 
-    Returns
-    -------
-    DataFrame
-        check (what was looked for), found (how many), of (out of how many: spectra,
-        or bands where the check is of bands) and share. A joint that no spectrum is
-        measured across has no row.
-
-    Examples
-    --------
     >>> spectra = 0.3 + 1e-4 * np.random.default_rng(1).normal(size=(30, 20))
     >>> nm = np.arange(990, 1010)
     >>> from soilnb.quality import SpectralOutliers
@@ -67,14 +46,14 @@ def check_spectra(
         "far out among the components (T2)": measures["t2_outlier"],
         "not described by the components (Q)": measures["q_outlier"],
     }
-    steps = detector_steps(reflectance, wavelengths, at=at)
+    steps = instrument.detector_steps(reflectance, wavelengths, at=at)
     for joint, judged in steps[steps["limit"].notna()].groupby("joint_nm"):
         least = judged["limit"].median()
         found[f"step at {joint:g} nm, above {least:.1g}"] = judged["is_step"]
     nm = np.asarray(wavelengths, dtype=np.float64)
     values = np.asarray(reflectance, dtype=np.float64)
     absorbance = -np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
-    low, high = noisy_edges(noise(absorbance, nm), nm)
+    low, high = instrument.noisy_edges(instrument.noise(absorbance, nm), nm)
     found["noisy bands at the short edge"] = nm < (low or nm[0])
     found["noisy bands at the long edge"] = nm > (high or nm[-1])
     table = pd.DataFrame(

@@ -1,7 +1,5 @@
 """Who computes the models of an iteration: threads of this process or a cluster."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What a search is asked: samples, checked and standardised, and its settings."""
 
-from __future__ import annotations
-
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from soilnb._blocks import row_blocks
 from soilnb._validation import (
+    Floats,
     check_choice,
     check_int,
     check_matrix,
@@ -63,10 +62,7 @@ def _single_precision(X: npt.NDArray, mean: npt.NDArray, scale: float) -> npt.ND
 
 
 def standardise(
-    X_library: npt.NDArray,
-    y_library: npt.NDArray[np.float64],
-    X_local: npt.NDArray,
-    y_local: npt.NDArray[np.float64],
+    X_library: npt.NDArray, y_library: Floats, X_local: npt.NDArray, y_local: Floats
 ) -> Spectra:
     """Centre all and scale it by one number each, so that float32 suffices.
 
@@ -104,7 +100,7 @@ def _check_spectra(X: npt.ArrayLike, name: str) -> npt.NDArray:
 
 def check_samples(
     X: npt.ArrayLike, y: npt.ArrayLike, kind: str
-) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
+) -> tuple[npt.NDArray, Floats]:
     """Return spectra and property of the library or the site, checked."""
     spectra, values = _check_spectra(X, f"X_{kind}"), check_vector(y, f"y_{kind}")
     check_rows(spectra, f"X_{kind}", values, f"y_{kind}")

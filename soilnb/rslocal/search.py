@@ -1,9 +1,7 @@
 """The search of RS-LOCAL: rounds of models, each of which shrinks the library."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_int
+from soilnb._validation import Floats, Progress, Rows, check_int
 from soilnb.pls import check_columns
 from soilnb.rslocal.crew import ClusterCrew, Crew
 from soilnb.rslocal.inputs import (
@@ -25,39 +23,29 @@ from soilnb.rslocal.inputs import (
 from soilnb.rslocal.mapped import MappedFile
 from soilnb.rslocal.subsets import UNITS_PER_SD, Draw, Spectra, Tally
 
-Progress = Callable[[int, int, str], object]
-
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """The library rows that RS-LOCAL selected.
 
-    Attributes
-    ----------
-    indices : ndarray of shape (n_selected,)
-        Selected library rows, increasing.
-    frequency : ndarray of shape (n_library,)
-        Share of the searches that selected each row, 0 to 1.
-    searches : ndarray of shape (n_searches, n_selected)
-        The rows that each search selected, increasing.
-    scores : ndarray of shape (n_library,)
-        Mean RMSE, in the unit of y, of the models that held each row in the last
-        iteration that drew it; mean over searches, NaN where never drawn.
-    history : pandas.DataFrame
-        One row per iteration: search (row of `searches`), iteration (from 1),
-        pool_size (rows before the drop), n_models, rmse_q05, rmse_median,
-        rmse_q95 (of the models, in the unit of y), n_components (median of the
-        models), n_tasks (parts that the models were handed out in), seconds.
+    `indices` (n_selected,) are the selected rows, increasing; `frequency` (n_library,)
+    the share of the searches that selected each row; `searches` (n_searches,
+    n_selected) the rows of each search. `scores` (n_library,) are the mean RMSE, in the
+    unit of y, of the models that held each row in the last iteration that drew it, mean
+    over searches, NaN where never drawn. `history` has one row per iteration: search
+    (row of `searches`), iteration (from 1), pool_size (rows before the drop), n_models,
+    rmse_q05, rmse_median, rmse_q95 (of the models, in the unit of y), n_components
+    (median of the models), n_tasks (parts that the models were handed out in), seconds.
     """
 
-    indices: npt.NDArray[np.intp]
-    frequency: npt.NDArray[np.float64]
-    searches: npt.NDArray[np.intp]
-    scores: npt.NDArray[np.float64]
+    indices: Rows
+    frequency: Floats
+    searches: Rows
+    scores: Floats
     history: pd.DataFrame
 
 
-def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
+def _mean_rmse(tally: Tally) -> Floats:
     """Return the mean RMSE of each row of the pool, NaN where it was not drawn."""
     drawn = tally.counts > 0
     means = np.full(len(drawn), np.nan)
@@ -65,7 +53,7 @@ def _mean_rmse(tally: Tally) -> npt.NDArray[np.float64]:
     return means
 
 
-def _keep_best(means: npt.NDArray[np.float64], n_dropped: int) -> npt.NDArray[np.intp]:
+def _keep_best(means: Floats, n_dropped: int) -> Rows:
     """Return the positions that stay, increasing; never-drawn rows all stay."""
     order = np.argsort(np.where(np.isnan(means), -np.inf, means), kind="stable")
     n_dropped = min(n_dropped, int(np.count_nonzero(~np.isnan(means))))
@@ -90,7 +78,7 @@ def _search(
     search: int,
     y_sd: float,
     report: Callable[[int, int], object],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], list[dict[str, float]]]:
+) -> tuple[npt.NDArray[np.int32], Floats, list[dict[str, float]]]:
     """Return the rows left, the last mean RMSE of every row, and the history."""
     n_library = len(crew.spectra.y_library)
     pool = np.arange(n_library, dtype=np.int32)
@@ -98,14 +86,8 @@ def _search(
     history: list[dict[str, float]] = []
     while len(pool) > settings.n_selected:
         start, iteration = time.perf_counter(), len(history)
-        draw = Draw(
-            settings.seed,
-            search,
-            iteration,
-            settings.subset_size,
-            settings.n_components,
-            settings.n_folds,
-        )
+        sizes = settings.subset_size, settings.n_components, settings.n_folds
+        draw = Draw(settings.seed, search, iteration, *sizes)
         tally = crew.tally(pool, draw, settings.n_models(len(pool)))
         means = _mean_rmse(tally)
         if np.isnan(means).all():
@@ -125,8 +107,8 @@ def _search(
 
 
 def _combine(
-    pools: list[npt.NDArray[np.int32]],
-    scores: list[npt.NDArray[np.float64]],
+    pools: Sequence[npt.NDArray[np.int32]],
+    scores: Sequence[Floats],
     history: list[dict[str, float]],
 ) -> Selection:
     """Return the rows that most searches selected, and what is known of all."""
@@ -204,9 +186,11 @@ def select_instances(
 ) -> Selection:
     """Select the library samples that best model the local ones, by RS-LOCAL.
 
-    Each iteration draws random subsets of the remaining library rows, fits a
-    PLSR on each and predicts the local samples. The score of a row is the mean
-    RMSE of the models that held it; the rows with the highest are dropped.
+    Each iteration draws random subsets of the remaining library rows, fits a PLSR on
+    each and predicts the local samples. The score of a row is the mean RMSE of the
+    models that held it; the rows with the highest are dropped (Lobsey et al. 2017,
+    European Journal of Soil Science 68(6), 840-852; Shen et al. 2022, ISPRS Journal of
+    Photogrammetry and Remote Sensing 188, 190-200).
 
     Parameters
     ----------
@@ -244,18 +228,14 @@ def select_instances(
     Returns
     -------
     Selection
-        The rows, how often each was selected, its score, and the history.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is of the wrong kind or out of range, values are missing or
-        infinite, shapes do not match, or a property or a column of `X_library` is
-        constant.
+        The rows, how often each was selected, its score, and the history. A TypeError
+        or ValueError if a number is of the wrong kind or out of range, values are
+        missing or infinite, shapes do not match, or a property or a column of
+        `X_library` is constant.
 
     Notes
     -----
-    After [1]_ and [2]_. An iteration fits round(pool x b / k) models and drops
+    An iteration fits round(pool x b / k) models and drops
     max(1, round(pool x r)) rows, fewer in the last one, so that exactly
     `n_selected` remain. Scores start anew in every iteration. Rows that no model
     held are kept; ties keep the lower row; models that fail are skipped.
@@ -269,12 +249,6 @@ def select_instances(
 
     An interrupted search leaves nothing behind that computes. In a terminal, Ctrl-C
     also ends the workers of a LocalCluster, which then has to be started again.
-
-    References
-    ----------
-    .. [1] Lobsey et al. (2017), European Journal of Soil Science 68(6), 840-852.
-    .. [2] Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing
-       188, 190-200.
 
     Examples
     --------
@@ -290,15 +264,8 @@ def select_instances(
     local = check_samples(X_local, y_local, "local")
     check_columns(local[0], "X_local", library[0], "X_library")
     check_bands_vary(library[0])
-    settings = check_settings(
-        library[0].shape,
-        n_selected,
-        subset_size,
-        n_repeats,
-        drop_fraction,
-        n_components,
-        seed,
-    )
+    sizes = n_selected, subset_size, n_repeats, drop_fraction, n_components
+    settings = check_settings(library[0].shape, *sizes, seed)
     check_int(n_searches, "n_searches", 1)
     reporter = _Reporter(progress, settings, len(library[1]), n_searches)
     spectra, y_sd = standardise(*library, *local), float(library[1].std())
@@ -308,6 +275,4 @@ def select_instances(
             for search in range(n_searches)
         ]
     pools, scores, histories = zip(*results, strict=True)
-    return _combine(
-        list(pools), list(scores), [row for part in histories for row in part]
-    )
+    return _combine(pools, scores, [row for part in histories for row in part])

@@ -1,13 +1,10 @@
 """How many samples each stratum gets, and how sure the mean then is."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 
-Floats = npt.NDArray[np.float64]
 ALLOCATIONS = ("neyman", "proportional", "equal")
 
 
@@ -37,25 +34,11 @@ def allocate(
     Returns
     -------
     ndarray of shape (n_strata,)
-        Samples of each stratum, which sum to n; none has more than its candidates.
-
-    Raises
-    ------
-    TypeError
-        If `n` is not a whole number.
-    ValueError
-        If a stratum has fewer than two candidates, `n` is out of range, `sd` is
-        missing or negative, or `rule` is unknown.
-
-    Notes
-    -----
-    Whole numbers are those of the lowest variance, not rounded ones: each further
-    sample goes where w_h / sqrt(n_h (n_h + 1)) is largest [1]_, w_h being what the rule
-    is in proportion to.
-
-    References
-    ----------
-    .. [1] Wright (2017), Statistics & Probability Letters 129, 50-57.
+        Samples of each stratum, which sum to n; none has more than its candidates, and
+        a ValueError where that cannot be or `sd` is missing. Whole numbers are those of
+        the lowest variance, not rounded ones: each further sample goes where
+        w_h / sqrt(n_h (n_h + 1)) is largest (Wright 2017, Statistics & Probability
+        Letters 129, 50-57), w_h being what the rule is in proportion to.
 
     Examples
     --------
@@ -123,27 +106,11 @@ def mean_variance(
 ) -> float:
     """Return the variance of the stratified mean before anything is measured.
 
-    Parameters
-    ----------
-    sizes, sd : array-like of shape (n_strata,)
-        Candidates and standard deviation (divided by N_h - 1) of each stratum.
-    n_drawn : array-like of shape (n_strata,)
-        Samples of each, as of `allocate`.
-    finite : bool, default True
-        Whether what is measured leaves no doubt: with the finite correction.
+    `sizes` (at least 2), `n_drawn` and `sd` (divided by N_h - 1; at least 0), one a
+    stratum, are as of `allocate`. It is the sum of W_h^2 (1 - n_h / N_h) s_h^2 / n_h,
+    W_h = N_h / N, in squared units; with `finite` False without the correction by which
+    a population that is measured in whole leaves no doubt.
 
-    Returns
-    -------
-    float
-        Sum of W_h^2 (1 - n_h / N_h) s_h^2 / n_h, W_h = N_h / N, in squared units.
-
-    Raises
-    ------
-    ValueError
-        As `allocate`.
-
-    Examples
-    --------
     >>> n = allocate([100, 300, 600], sd=[4, 2, 1], n=50, whole=False)
     >>> [round(mean_variance([100, 300, 600], n, [4, 2, 1], finite=f), 4)
     ...  for f in (False, True)]

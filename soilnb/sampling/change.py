@@ -1,7 +1,5 @@
 """How much a mean has changed between two dates, and what change would be seen."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +12,9 @@ from soilnb.sampling.mean import MeanEstimate, estimate_mean
 
 
 class Change(NamedTuple):
-    """A change of a mean with its t interval, in the unit of the property.
+    """A change of a mean, later less earlier, with its t interval.
 
-    Parameters
-    ----------
-    change : float
-        The later mean less the earlier one.
-    lower, upper : float
-        Ends of the interval.
-    standard_error : float
-        Of the change.
-    degrees_of_freedom : float
-        Of t.
+    All but the degrees of freedom are in the unit of the property.
     """
 
     change: float
@@ -40,22 +29,10 @@ def paired_change(
 ) -> Change:
     """Return the change of the mean where the same places are measured twice.
 
-    Parameters
-    ----------
-    draw : Draw
-        Which places were measured, at both dates.
-    before, after : array-like of shape (n_population,)
-        Measured values, NaN where none.
-    level : float, default 0.95
-        Level of the interval, above 0 and below 1.
+    `draw` says which places were measured at both dates; `before` and `after`
+    (n_population,) are the values, NaN where none. `level` and errors are those of
+    `estimate_mean`.
 
-    Raises
-    ------
-    ValueError
-        As `estimate_mean`.
-
-    Examples
-    --------
     >>> draw = Draw(9, [0, 1, 2], [0, 0, 0], {0: 9}, design="random")
     >>> before, after = np.full((2, 9), np.nan)
     >>> before[:3], after[:3] = [9, 5, 1], [10, 7, 4]
@@ -72,16 +49,8 @@ def independent_change(
 ) -> Change:
     """Return the change between the means of two draws that know nothing of each other.
 
-    Parameters
-    ----------
-    before, after : MeanEstimate
-        Of `estimate_mean`.
-    level : float, default 0.95
-        Level of the interval, above 0 and below 1.
-
-    Notes
-    -----
-    Variances add; degrees of freedom by Welch and Satterthwaite.
+    Variances add; degrees of freedom by Welch and Satterthwaite. `level`, of the
+    interval, is above 0 and below 1.
     """
     check_level(level)
     parts = np.array([before.standard_error, after.standard_error]) ** 2
@@ -122,11 +91,10 @@ def detectable_change(
     power : float, default 0.8
         Chance that it does, 0.5 to below 1.
 
-    Returns
-    -------
-    float
-        In the unit of `standard_deviation`: (t of level + t of power) times the
-        standard error, s sqrt(2 (1 - r) / n); t with n - 1, independent 2 (n - 1).
+    Notes
+    -----
+    It is, in the same unit, (t of level + t of power) times the standard error,
+    s sqrt(2 (1 - r) / n); t with n - 1, independent 2 (n - 1) degrees of freedom.
 
     Examples
     --------

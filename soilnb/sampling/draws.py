@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int, check_rows
+from soilnb._validation import Floats, Rows, check_choice, check_int, check_rows
 from soilnb.sampling.allocation import check_sizes
-
-Floats = npt.NDArray[np.float64]
 
 # Draws with chance in them: only these give the mean an interval.
 PROBABILITY_DESIGNS = ("stratified", "random")
@@ -25,31 +23,14 @@ def draw_from_strata(
 ) -> pd.DataFrame:
     """Draw members of each stratum at random, without replacement.
 
-    Parameters
-    ----------
-    strata : array-like of int, shape (n_population,)
-        Stratum of each member, as of `make_strata`.
-    n_drawn : array-like of int, shape (n_strata,)
-        How many to draw of each, by increasing stratum, as of `allocate`.
-    seed : int, default 1
-        Seed of the draw, at least 0.
+    `strata` (n_population,) are the stratum of each member, as of `make_strata`, with
+    two members at least; `n_drawn` (n_strata,) how many to draw of each, by increasing
+    stratum, as of `allocate` (a ValueError if more than it has); `seed` is at least 0.
 
-    Returns
-    -------
-    DataFrame
-        One row per drawn member, in the order to measure: row (from 0), order (from 1),
-        stratum and inclusion_probability, n_h / N_h. All strata come once, in random
-        order, then each in proportion: who stops early has seen every stratum.
+    One row per drawn member, in the order to measure: row (from 0), order (from 1),
+    stratum and inclusion_probability, n_h / N_h. All strata come once, in random order,
+    then each in proportion: who stops early has seen every stratum.
 
-    Raises
-    ------
-    TypeError
-        If `seed` is not a whole number.
-    ValueError
-        If a stratum has fewer than two candidates or gets more than it has.
-
-    Examples
-    --------
     >>> draw_from_strata([1, 1, 1, 1, 2, 2], [2, 2])["inclusion_probability"].tolist()
     [0.5, 1.0, 0.5, 1.0]
     """
@@ -96,16 +77,9 @@ class Draw:
     certain : array-like of int, shape (c,), optional
         Rows that were measured for another reason than the draw, known by value.
     design : str, default "unknown"
-        "stratified", "random", "kennard_stone" or "unknown".
-
-    Raises
-    ------
-    TypeError
-        If rows or strata are not whole numbers.
-    ValueError
-        If a row is out of range or given twice, a stratum has no drawn row or more
-        than its size, the sizes and `certain` do not add up to `n_population`, or
-        `design` is unknown.
+        "stratified", "random", "kennard_stone" or "unknown". A ValueError if a row is
+        given twice, a stratum has no drawn row or more than its size, or the sizes and
+        `certain` do not add up to `n_population`.
 
     Notes
     -----
@@ -122,10 +96,10 @@ class Draw:
     """
 
     n_population: int
-    rows: npt.NDArray[np.intp]
-    strata: npt.NDArray[np.intp]
+    rows: Rows
+    strata: Rows
     stratum_sizes: Mapping[int, int]
-    certain: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    certain: Rows = field(default_factory=lambda: np.empty(0, np.intp))
     design: str = "unknown"
 
     def __post_init__(self) -> None:
@@ -150,7 +124,7 @@ class Draw:
         return self.design in PROBABILITY_DESIGNS and bool(pairs)
 
 
-def _whole_numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.intp]:
+def _whole_numbers(values: npt.ArrayLike, name: str) -> Rows:
     """Return 1D whole numbers; an empty list is one too."""
     numbers = np.asarray(values)
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
@@ -162,7 +136,7 @@ def _whole_numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.intp]:
     return numbers.astype(np.intp)
 
 
-def _check_measured(rows: npt.NDArray[np.intp], n_population: int) -> None:
+def _check_measured(rows: Rows, n_population: int) -> None:
     """Raise ValueError if a measured row is not of the population or comes twice."""
     outside = rows[(rows < 0) | (rows >= n_population)]
     if len(outside):
@@ -208,9 +182,9 @@ def _check_strata(draw: Draw) -> None:
 class Drawn(NamedTuple):
     """The drawn rows by stratum: place of the stratum, rows drawn, rows there are."""
 
-    places: npt.NDArray[np.intp]
-    n_drawn: npt.NDArray[np.intp]
-    sizes: npt.NDArray[np.intp]
+    places: Rows
+    n_drawn: Rows
+    sizes: Rows
 
     @classmethod
     def of(cls, draw: Draw) -> Drawn:
@@ -231,9 +205,8 @@ class Drawn(NamedTuple):
 
     def covariance(self, first: Floats, second: Floats) -> float:
         """Return the covariance of two stratified means, over draws."""
-        products = (first - self._means(first)[self.places]) * (
-            second - self._means(second)[self.places]
-        )
+        first, second = (v - self._means(v)[self.places] for v in (first, second))
+        products = first * second
         within = np.bincount(self.places, products) / (self.n_drawn - 1)
         shares = self.sizes / self.sizes.sum()
         unseen = 1 - self.n_drawn / self.sizes

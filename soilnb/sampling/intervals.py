@@ -1,7 +1,5 @@
 """How wide the interval of a mean is, and how many samples make it narrower."""
 
-from __future__ import annotations
-
 import bisect
 
 import numpy as np
@@ -20,9 +18,8 @@ def t_quantile(degrees_of_freedom: float, level: float) -> float:
 def check_level(level: float) -> None:
     """Raise ValueError unless the level of an interval is a fraction."""
     if not 0 < level < 1:
-        msg = (
-            f"'level' must be above 0 and below 1, got {level}. Divide percent by 100."
-        )
+        rule = "'level' must be above 0 and below 1"
+        msg = f"{rule}, got {level}. Divide percent by 100."
         raise ValueError(msg)
 
 
@@ -38,15 +35,8 @@ def expected_half_width(
 ) -> float:
     """Return the half-width that the mean of a draw is expected to have.
 
-    Parameters
-    ----------
-    sizes, n_drawn, sd : array-like of shape (n_strata,)
-        As of `mean_variance`: candidates, samples, standard deviation of each stratum.
-    level : float, default 0.95
-        Level of the interval.
+    `sizes`, `n_drawn` and `sd` are as of `mean_variance`, `level` is its interval's.
 
-    Examples
-    --------
     >>> round(expected_half_width([400], [16], [1.0]), 3)  # 2.131 / 4 * sqrt(0.96)
     0.522
     """
@@ -86,21 +76,10 @@ def n_for_half_width(
     Returns
     -------
     int
-        The smallest number, from two a stratum on. `n_most` or the whole population if
-        none below it is enough; only the whole population is always enough.
-
-    Raises
-    ------
-    TypeError
-        If a number of samples is not a whole number.
-    ValueError
-        If a value is out of range.
-
-    Notes
-    -----
-    t with n less the number of strata degrees of freedom, variance as `mean_variance`,
-    with the finite correction. It is for planning: who measures until the interval
-    passes stops at lucky draws.
+        The smallest number, from two a stratum on, `n_most` if none below it is enough.
+        It is for planning: who measures until the interval passes stops at lucky draws.
+        t has n less the number of strata degrees of freedom, the variance is that of
+        `mean_variance`. What is out of range, above, is a ValueError.
 
     Examples
     --------
@@ -135,34 +114,14 @@ def unit_sd(standard_error: float, n_drawn: int, n_population: int) -> float:
     """Return the standard deviation with which a simple draw would be as precise.
 
     It puts an estimate with strata or predictions into `n_for_half_width`: "how many
-    more, drawn and predicted in the same way".
+    more, drawn and predicted in the same way". That takes t with n - 1 degrees of
+    freedom; in pairs of a stratum there are n / 2, and the interval is a few percent
+    wider than planned.
 
-    Parameters
-    ----------
-    standard_error : float
-        Of the mean of the scans, not of the field.
-    n_drawn, n_population : int
-        Drawn rows and all rows, certain ones left out of both.
+    `standard_error` is that of the mean of the scans, not of the field; `n_drawn` and
+    `n_population` leave certain rows out. It is standard_error * sqrt(n / (1 - n / N)),
+    in the same unit; NaN stays NaN; a ValueError if n is not from 2 to N - 1.
 
-    Returns
-    -------
-    float
-        standard_error * sqrt(n / (1 - n / N)), in the same unit; NaN stays NaN.
-
-    Raises
-    ------
-    TypeError
-        If a number of rows is not a whole number.
-    ValueError
-        If `n_drawn` is not between 2 and n_population - 1.
-
-    Notes
-    -----
-    `n_for_half_width` then takes t with n - 1 degrees of freedom; in pairs of a
-    stratum there are n / 2, and the interval is a few percent wider than planned.
-
-    Examples
-    --------
     >>> round(unit_sd(0.1, 25, 100), 3)  # 0.1 * sqrt(25 / 0.75)
     0.577
     """

@@ -17,24 +17,13 @@ POPULATIONS = ("scans", "field")
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """The mean of a population with its interval.
+    """The mean of a population ("scans" or "field") with its interval.
 
-    Parameters
-    ----------
-    mean : float
-        In the unit of the property, as are the next three.
-    lower, upper : float
-        Ends of the interval, NaN where the draw has no chance in it.
-    standard_error : float
-        Of the mean; NaN likewise.
-    degrees_of_freedom : int
-        Of t: drawn rows less strata.
-    weight : float
-        Share of the predictions that is used, lambda; 0 is the laboratory alone.
-    n_measured : int
-        Rows whose value is known, drawn or certain.
-    population : str
-        "scans" or "field".
+    `mean`, its ends `lower` and `upper` and its `standard_error` are in the unit of the
+    property, the last three NaN where the draw has no chance in it. The degrees of
+    freedom are those of t, drawn rows less strata; `weight` is the share of the
+    predictions that is used, lambda (0 is the laboratory alone); `n_measured` counts
+    the rows whose value is known, drawn or certain.
     """
 
     mean: float
@@ -49,8 +38,7 @@ class MeanEstimate:
     def times(self, factor: float) -> MeanEstimate:
         """Return the total: the mean times the size of what it is the mean of.
 
-        The mean of N samples times N, or a stock in Mg/ha times hectares. `factor` is
-        known without error.
+        `factor`, such as N samples or hectares, is known without error.
         """
         parts = ("mean", "lower", "upper", "standard_error")
         return replace(self, **{name: factor * getattr(self, name) for name in parts})
@@ -83,41 +71,30 @@ def estimate_mean(
         "scans": the mean of the N samples. "field": of the field that they are a
         random sample of, which adds their own variance.
     level : float, default 0.95
-        Level of the interval, above 0 and below 1.
+        Level of the interval, above 0 and below 1. A ValueError says what is out of
+        range, of another length or lacks a value that is needed.
 
     Returns
     -------
     MeanEstimate
-        Mean and t interval; its lower end is not below 0.
-
-    Raises
-    ------
-    ValueError
-        If `y` or `predicted` has another length than the population or lacks a value
-        that is needed, `population` is unknown or `level` out of range.
+        Mean and t interval, whose lower end is not below 0; without chance in the draw
+        there is no interval, and lambda is 1.
 
     Notes
     -----
     With W_h = N_h / sum N_h, f predictions and r = y - lambda f, the mean of rows that
     are not certain is lambda mean(f) + sum W_h mean_h(r), its variance sum W_h^2
-    (1 - n_h / N_h) s_h^2(r) / n_h, the difference estimator [1]_, also known as
-    cross-prediction-powered inference [2]_ [3]_. lambda, from 0 to 1, is the
-    one of lowest estimated variance [4]_; learned from the same rows, it costs a bias
-    of order 1 / n, a tenth of the standard error at n = 20. Certain rows enter by
+    (1 - n_h / N_h) s_h^2(r) / n_h, the difference estimator (Särndal, Swensson and
+    Wretman 1992, Model Assisted Survey Sampling), also known as cross-prediction-
+    powered inference (Angelopoulos et al. 2023, Science 382, 669-674; Zrnic and Candès
+    2024, PNAS 121(15), e2322083121). lambda, from 0 to 1, is the one of lowest
+    estimated variance (PPI++, arXiv 2311.01453); learned from the same rows, it costs a
+    bias of order 1 / n, a tenth of the standard error at n = 20. Certain rows enter by
     value, and take their part N - c of N out of the error.
 
     For the field, s^2(y) / N is added. s^2(y) is the mean square of y about the mean
     of the laboratory alone, each drawn row weighted by N_h / n_h, plus the variance of
     that mean, times N / (N - 1): without bias, and s^2 itself for a simple draw.
-
-    A draw without chance has no interval; its lambda is 1.
-
-    References
-    ----------
-    .. [1] Särndal, Swensson and Wretman (1992), Model Assisted Survey Sampling.
-    .. [2] Angelopoulos et al. (2023), Science 382, 669-674.
-    .. [3] Zrnic and Candès (2024), PNAS 121(15), e2322083121.
-    .. [4] Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453.
 
     Examples
     --------
@@ -163,21 +140,10 @@ def estimate_mean(
 def estimate_listed(table: pd.DataFrame, *, level: float = 0.95) -> MeanEstimate:
     """Estimate the mean of all candidates from a list of `soilnb design`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        All places of the list: stratum, inclusion_probability and soc, in any unit; NaN
-        where a place could not be measured, which is taken as chance.
-    level : float, default 0.95
-        Level of the interval, above 0 and below 1.
+    `table` has all places of the list: stratum, inclusion_probability and soc, in any
+    unit; NaN where a place could not be measured, which is taken as chance, and a
+    ValueError where a whole stratum was not. `level` is as of `estimate_mean`.
 
-    Raises
-    ------
-    ValueError
-        If a stratum has no value.
-
-    Examples
-    --------
     >>> table = pd.DataFrame({"stratum": ["a", "a", "b", "b"], "soc": [1, 3, 4, 8]})
     >>> table["inclusion_probability"] = [1 / 3, 1 / 3, 1 / 2, 1 / 2]  # of 6 and 4
     >>> round(estimate_listed(table).mean, 1)  # 0.6 * 2 + 0.4 * 6
@@ -241,27 +207,9 @@ def _population_variance(draw: Draw, known: Floats) -> float:
 def relative_error(estimate: MeanEstimate) -> float:
     """Return the half-width of a mean's interval in percent of the mean.
 
-    Parameters
-    ----------
-    estimate : MeanEstimate
-        Of `estimate_mean`, with a mean above 0.
+    From the upper end, since the lower one is cut at 0; NaN without an interval, and a
+    ValueError if the mean is not above 0.
 
-    Returns
-    -------
-    float
-        Percent; NaN where the estimate has no interval.
-
-    Raises
-    ------
-    ValueError
-        If the mean is not above 0.
-
-    Notes
-    -----
-    From the upper end, since the lower one is cut at 0.
-
-    Examples
-    --------
     >>> draw = Draw(400, [0, 1, 2], [0, 0, 0], {0: 400}, design="random")
     >>> y = np.full(400, np.nan)
     >>> y[:3] = [1.9, 2.0, 2.1]  # 4.303 * 0.1 * sqrt((1 - 3 / 400) / 3) = 0.248

@@ -1,7 +1,5 @@
 """From percent of organic carbon to its stock."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from soilnb._validation import check_int
@@ -42,28 +40,22 @@ def stock(
     degrees_of_freedom : float
         Of the mean's interval; inf for the normal distribution.
     bulk_density_sd, depth_sd : float, default 0
+    bulk_density_sd, depth_sd : float, default 0
         Standard errors of bulk density (g/cm3) and depth (cm), as means of the farm.
     coarse_fraction, coarse_sd : float, default 0
         Share of the volume that is stones, at most 0.95, and its standard error; 0
         where `bulk_density` is of fine soil per volume of all.
     level : float, default 0.95
         Level of the interval, above 0 and below 1.
-    n_simulated : int, default 0
+    n_simulated, seed : int, default 0 and 1
         Draws of all factors, whose quantiles are the interval; with 0 it is to first
         order.
-    seed : int, default 1
-        Of the draws.
 
     Returns
     -------
     stock, lower, upper : float
         Mg/ha, with a t interval that does not go below 0; NaN ends if
-        `standard_error` is NaN.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range.
+        `standard_error` is NaN. A ValueError where a value is out of range.
 
     Notes
     -----
@@ -81,19 +73,18 @@ def stock(
     check_level(level)
     check_int(n_simulated, "n_simulated", 0)
     check_at_least_0(np.nan_to_num(standard_error), "standard_error")
-    check_at_least_0(bulk_density_sd, "bulk_density_sd")
-    check_at_least_0(depth_sd, "depth_sd")
-    check_at_least_0(coarse_sd, "coarse_sd")
+    others = {"bulk_density": bulk_density_sd, "depth": depth_sd, "coarse": coarse_sd}
+    for name, value in others.items():
+        check_at_least_0(value, f"{name}_sd")
     if not degrees_of_freedom > 0:
         msg = f"'degrees_of_freedom' must be above 0, got {degrees_of_freedom}."
         raise ValueError(msg)
     factors = np.array([mean_percent, bulk_density, depth_cm, 1 - coarse_fraction])
     errors = np.array([standard_error, bulk_density_sd, depth_sd, coarse_sd])
     carbon = factors.prod()
-    others = [np.delete(factors, place).prod() for place in range(4)]
-    half_width = t_quantile(degrees_of_freedom, level) * np.hypot.reduce(
-        errors * others
-    )
+    rest = [np.delete(factors, place).prod() for place in range(4)]
+    t = t_quantile(degrees_of_freedom, level)
+    half_width = t * np.hypot.reduce(errors * rest)
     lower, upper = carbon - half_width, carbon + half_width
     if n_simulated:
         rng = np.random.default_rng(seed)

@@ -1,13 +1,16 @@
 """Strata: parts of a population whose values are alike, by prediction or by place."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_choice, check_int, check_matrix, check_vector
+from soilnb._validation import (
+    Floats,
+    check_choice,
+    check_int,
+    check_matrix,
+    check_vector,
+)
 
-Floats = npt.NDArray[np.float64]
 STRATA_BY = ("quantiles", "cum_sqrt", "space", "both")
 _BINS_PER_STRATUM = 15  # of the histogram whose square roots are added up
 _N_STARTS = 4  # of k-means
@@ -34,8 +37,11 @@ def make_strata(
     by : str, default "quantiles"
         "quantiles" (classes of the prediction with as many members each), "cum_sqrt"
         (classes between equal steps of the cumulative square root of its histogram
-        [1]_: narrower where many are), "space" (compact parts, by k-means [2]_) or
-        "both" (k-means on places and prediction, each axis with a mean variance of 1).
+        (classes between equal steps of the cumulative square root of its histogram,
+        Dalenius and Hodges 1959, J. Am. Stat. Assoc. 54, 88-101: narrower where many
+        are), "space" (compact parts, by k-means: Walvoort, Brus and de Gruijter 2010,
+        Computers & Geosciences 36, 1261-1267) or "both" (k-means on places and
+        prediction, each axis with a mean variance of 1).
     seed : int, default 1
         Of k-means, at least 0.
 
@@ -43,23 +49,8 @@ def make_strata(
     -------
     ndarray of int, shape (n_population,)
         Stratum of each member, 1 to n_strata, in the order of the mean prediction
-        or, for "space", of the mean first coordinate.
-
-    Raises
-    ------
-    TypeError
-        If `n_strata` or `seed` is not a whole number.
-    ValueError
-        If what `by` needs is missing or not finite, or a stratum would be empty.
-
-    See Also
-    --------
-    soilnb.selection.spectral_strata : Strata of scans.
-
-    References
-    ----------
-    .. [1] Dalenius and Hodges (1959), J. Am. Stat. Assoc. 54, 88-101.
-    .. [2] Walvoort, Brus and de Gruijter (2010), Computers & Geosciences 36, 1261-1267.
+        or, for "space", of the mean first coordinate. A ValueError if what `by` needs
+        is missing or not finite, or a stratum would be empty.
 
     Examples
     --------
@@ -133,23 +124,11 @@ def stratum_sd(
 ) -> Floats:
     """Return the standard deviation that a model expects in each stratum.
 
-    Parameters
-    ----------
-    strata : array-like of int, shape (n_population,)
-        Stratum of each member.
-    prediction : array-like of shape (n_population,)
-        What a model expects.
-    spread : array-like of shape (n_population,), default 0
-        Standard deviation of the truth about the prediction, same unit.
+    By increasing stratum, the root of the variance of the predictions plus the mean
+    squared spread. `strata`, `prediction` and `spread` (n_population,) are the stratum
+    of each member, what a model expects, and the standard deviation of the truth about
+    that, same unit. Predictions alone vary less than the truth.
 
-    Returns
-    -------
-    ndarray of shape (n_strata,)
-        By increasing stratum: the root of the variance of the predictions plus the
-        mean squared spread. Predictions alone vary less than the truth.
-
-    Examples
-    --------
     >>> stratum_sd([1, 1, 2, 2], [4, 10, 5, 5], [4, 4, 2, 2]).tolist()
     [5.0, 2.0]
     """

@@ -1,7 +1,5 @@
 """The rule of the relative error: what reaches it, and what comes of stopping at it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -32,29 +30,13 @@ def assess_strata(
 ) -> pd.DataFrame:
     """Say of each stratum how well its mean is known, and what it lacks.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n,)
-        Measured values, and their stratum; two of each stratum at least.
-    sizes : mapping of int to int
-        Candidates in each stratum.
-    r2 : mapping of int to float, optional
-        Of a model in each stratum, on samples that it has not seen.
-    target : float, default 20
-        Relative error that is asked for, half-width in percent of the mean.
-    level : float, default 0.95
-        Level of the interval.
-
-    Returns
-    -------
-    DataFrame
-        Index stratum: n, mean, sd, lower (the conservative estimate), relative_error
-        (%), n_more (further samples to plan for) and flags, in words.
-
-    Raises
-    ------
-    ValueError
-        If a stratum has one sample, more than its size or a mean not above 0.
+    `y` and `strata` (n,) are the measured values and their stratum, two of each at
+    least, with a mean above 0 (a ValueError if not); `sizes` the candidates in each
+    stratum, not fewer; `r2` that of a model in each stratum, on samples that it has not
+    seen; `target` the relative error that is asked for, half-width of the interval (of
+    `level`) in percent of the mean. By stratum: n, mean, sd, lower (the conservative
+    estimate), relative_error (%), n_more (further samples to plan for) and flags, in
+    words.
     """
     values, groups = check_vector(y, "y"), np.asarray(strata)
     check_rows(groups, "strata", values, "y")
@@ -97,22 +79,11 @@ def simulate_draws(
 ) -> pd.DataFrame:
     """Draw again and again from a population whose values are all known.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n_population,)
-        True values, and the stratum of each; one stratum for simple draws.
-    n_drawn : array-like of int, shape (n_strata,)
-        Samples of each stratum, at least 2, by increasing stratum.
-    n_draws : int, default 2000
-        Number of draws.
-    level, seed
-        Level of the interval; seed of all draws.
-
-    Returns
-    -------
-    DataFrame
-        A row a draw: mean, half_width (of its t interval), is_covered (whether it holds
-        the true mean) and relative_error (half-width in percent of the draw's mean).
+    `y` and `strata` (n_population,) are the true values and the stratum of each, one
+    for simple draws; `n_drawn` (n_strata,) the samples of each stratum, at least 2, by
+    increasing stratum; `level` is that of the interval, `seed` that of all `n_draws`.
+    A row a draw: mean, half_width (of its t interval), is_covered (whether it holds the
+    true mean) and relative_error (half-width in percent of the draw's mean).
     """
     check_int(n_draws, "n_draws", 1)
     values, rng = check_vector(y, "y"), np.random.default_rng(seed)
@@ -133,20 +104,10 @@ def simulate_draws(
 def judge_stopping(draws: pd.DataFrame, truth: float, target: float = 20.0) -> dict:
     """Return what becomes of draws, and of those at which one stops as they pass.
 
-    Parameters
-    ----------
-    draws : DataFrame
-        Of `simulate_draws`.
-    truth : float
-        The true mean.
-    target : float, default 20
-        Relative error at which a draw passes, percent.
-
-    Returns
-    -------
-    dict
-        In percent: passed, covered, covered_passed, and the mean error of the means,
-        bias and bias_passed; NaN where none passes.
+    `draws` are those of `simulate_draws`, `truth` is the true mean and `target` the
+    relative error in percent at which a draw passes. All in percent: passed, covered,
+    covered_passed, and the mean error of the means, bias and bias_passed; NaN where
+    none passes.
     """
     passed = draws[draws["relative_error"] <= target]
     return {
@@ -163,17 +124,9 @@ def describe_strata(
 ) -> pd.DataFrame:
     """Return the strata of a population whose values are all known.
 
-    Parameters
-    ----------
-    y, strata : array-like of shape (n_population,)
-        True values, and the stratum of each.
-    planned_sd : array-like of shape (n_strata,)
-        What a model expects of each stratum, as of `stratum_sd`.
-
-    Returns
-    -------
-    DataFrame
-        Index stratum: size, mean, sd (divided by N_h - 1) and planned_sd.
+    `y` and `strata` (n_population,) are the true values and the stratum of each,
+    `planned_sd` (n_strata,) what a model expects, as of `stratum_sd`. The table's index
+    is stratum; columns size, mean, sd (divided by N_h - 1) and planned_sd.
     """
     groups = pd.Series(check_vector(y, "y")).groupby(np.asarray(strata))
     table = groups.agg(size="size", mean="mean", sd="std").rename_axis("stratum")
@@ -189,27 +142,13 @@ def compare_designs(
 ) -> pd.DataFrame:
     """Return how many samples each design needs in a population that is known.
 
-    Parameters
-    ----------
-    strata : DataFrame
-        As of `describe_strata`.
-    target : float, default 20
-        Half-width that is asked for, percent of the mean.
-    at : sequence of int, default ()
-        Numbers of samples whose relative error is wanted, too.
-    level : float, default 0.95
-        Level of the interval.
+    `strata` are as of `describe_strata`; `target` is the half-width that is asked for,
+    in percent of the mean, of the interval of `level`; `at` are numbers of samples
+    whose relative error is wanted, too. By design, of `SAMPLING_DESIGNS`
+    ("neyman_model" is allocated by `planned_sd`, "neyman_true" by the truth: a bound):
+    n_needed, and the expected relative error in percent at each number of `at`, NaN
+    below two a stratum and above the population.
 
-    Returns
-    -------
-    DataFrame
-        Index design, of `SAMPLING_DESIGNS` ("neyman_model" is allocated by
-        `planned_sd`, "neyman_true" by the truth: a bound); n_needed, and the expected
-        relative error in percent at each number of `at`, NaN below two a stratum
-        and above the population.
-
-    Examples
-    --------
     >>> table = describe_strata([4, 5, 6, 10, 20, 30], [1, 1, 1, 2, 2, 2], [1, 9])
     >>> compare_designs(table, target=60)["n_needed"].tolist()
     [5, 5, 5, 5]

@@ -18,6 +18,7 @@ from soilnb.study.farm import (
 )
 from soilnb.study.independent import LIBRARY_ROWS_MIN
 from soilnb.study.intervals import check_level, cv_plus, n_needed
+from soilnb.study.kept import is_whole
 from soilnb.study.models import NINE_MODELS, available_models, fit_models
 from soilnb.study.networks import (
     describe_search,
@@ -27,7 +28,7 @@ from soilnb.study.networks import (
     search_library_network,
     select_rows,
 )
-from soilnb.study.prepared import Study, is_whole, prepare
+from soilnb.study.prepared import Study, prepare
 from soilnb.study.recommend import (
     BLENDED,
     CANDIDATES,

@@ -1,7 +1,5 @@
 """The blend: every candidate weighted by how well it predicts samples held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import nnls
 
+from soilnb._validation import Floats
 from soilnb.study.nested import Nested
 from soilnb.study.prepared import Study
 
 # How strongly weights are drawn towards equal ones, in units of the mean squared nested
 # error of the candidates. Fixed on draws of skane and uppsala, before any other farm.
 SHRINKAGE = 0.1
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +34,7 @@ class Blend:
     test: Floats
 
     def predict(self, X: npt.ArrayLike) -> Floats:
-        """Return `estimates`: only the test samples of the study can be predicted."""
+        """Return SOC (%) of the study's test samples; nothing else can be predicted."""
         if not np.array_equal(X, self.study.X_test):
             msg = (
                 "'X' must be the test samples of the study, for which the blend was "
@@ -55,17 +52,9 @@ class Blend:
 def blend(nested: Nested, candidates: Sequence[str] | None = None) -> Blend:
     """Weight candidates by their nested errors, for each fold by those of the others.
 
-    Parameters
-    ----------
-    nested : Nested
-        What the candidates predict by models made without each fold.
-    candidates : sequence of str, optional
-        Some of its candidates; by default all.
-
-    Returns
-    -------
-    Blend
-        Nothing is trained again: estimates are means over the folds' models.
+    `nested` has what the `candidates` (by default all of its own) predict by models
+    made without each fold. Nothing is trained again: estimates are means over the
+    folds' models, those below 0 set to 0.
 
     Notes
     -----
@@ -78,7 +67,7 @@ def blend(nested: Nested, candidates: Sequence[str] | None = None) -> Blend:
     weights that fit them alone would fit their noise. The weights of a fold come from
     the errors of the other folds, so no sample's own error has a say in its prediction.
     (The models that made those other errors have seen it; without it all would be
-    trained once for each pair of folds.) Predictions below 0 are set to 0.
+    trained once for each pair of folds.)
     """
     names = list(candidates or nested.local)
     study = nested.study

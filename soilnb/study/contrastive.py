@@ -1,10 +1,4 @@
-"""What encoders that were trained without labels are worth, beside plain models.
-
-Each pre-training, and each cell of a data set, a split, a number of labels and a seed,
-is kept in a file of its own, so that an interrupted study goes on.
-"""
-
-from __future__ import annotations
+"""What encoders that were trained without labels are worth, beside plain models."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from soilnb._files import replacing
+from soilnb._validation import Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.cnn.contrastive import (
     BATCH_SIZE,
@@ -38,7 +33,6 @@ from soilnb.metrics import r2
 from soilnb.selection import group_folds, hold_out, random_folds
 
 Floats = npt.NDArray[np.floating]
-Rows = npt.NDArray[np.intp]
 
 LINEAR = ("pretrained", "untrained", "raw", "pca")
 TREES = ("forest", "boosting")
@@ -96,43 +90,29 @@ def study_pairs(
 ) -> pd.DataFrame:
     """Return one table of some data sets, computed piece by piece.
 
-    Parameters
-    ----------
-    sets : sequence of Pairs
-    table : str
-        "scores" (data, split, n, model, seed, r2), "epochs" (losses, retrieval and use
-        in the course of pre-training) or "facts" (what is read out of the first view).
-    folder : Path
-        Where each piece is kept; what is there is not computed again.
-    budget : Budget, optional
-    n_seeds, seed : int, default 1
-        How many seeds, from which on: of weights, batches, folds and labels.
-    progress : callable, optional
-        Called as progress(done, total, text), in epochs of pre-training.
+    `table` is "scores" (data, split, n, model, seed, r2), "epochs" (losses, retrieval
+    and use in the course of pre-training) or "facts" (what is read out of the first
+    view). Each pre-training, and each cell of a data set, a split, a number of labels
+    and a seed, is kept in a file of `folder` and not computed again. The first `seed`,
+    of `n_seeds`, is that of weights, batches, folds and labels; `progress` is called as
+    progress(done, total, text), in epochs of pre-training.
 
-    Returns
-    -------
-    DataFrame
-
-    Notes
-    -----
     Pre-training, and the principal components, see the views of all places, as who
     draws a map has them; no label and no test value.
     """
     budget, parts = budget or Budget(), []
     jobs = [(pairs, s) for pairs in sets for s in range(seed, seed + n_seeds)]
     sizes = {pairs.name: plan_cells(pairs, seed, budget.n_sizes) for pairs in sets}
-    total = sum(
-        budget.n_epochs + CELL_EPOCHS * len(sizes[pairs.name]) for pairs, _ in jobs
-    )
-    done = 0.0
+    lengths = (budget.n_epochs + CELL_EPOCHS * len(sizes[p.name]) for p, _ in jobs)
+    total = sum(lengths)
+    done, size = 0.0, EncoderSize(depth=budget.n_blocks)
 
     def report(epochs: float, text: str) -> None:
         if progress is not None:
             progress(done + epochs, total, text)
 
     for pairs, one in jobs:
-        encoders = cache(_builder(pairs, budget.n_blocks))
+        encoders = cache(lambda views=pairs.views: TwoEncoders(views, size))
         file = folder / f"{pairs.name}-{one}.npz"
         if not file.is_file():
             made = pretrain(pairs, encoders(), one, budget, report)
@@ -162,11 +142,6 @@ def study_pairs(
     return pd.DataFrame(parts, columns=order if table == "scores" else None).round(4)
 
 
-def _builder(pairs: Pairs, n_blocks: int) -> Callable[[], TwoEncoders]:
-    """Return what builds the encoders of some pairs."""
-    return lambda: TwoEncoders(pairs.views, EncoderSize(depth=n_blocks))
-
-
 def _read(file: Path) -> Start:
     """Return what a pre-training has left."""
     with np.load(file) as kept:
@@ -193,9 +168,8 @@ def deal(pairs: Pairs, split: str, seed: int) -> Rows:
 
 def plan_cells(pairs: Pairs, seed: int, n_sizes: int = 3) -> list[Cell]:
     """Return the cells of one seed: sizes that the training folds hold."""
-    largest = {
-        split: max(np.bincount(deal(pairs, split, seed))) for split in splits(pairs)
-    }
+    folds = {split: deal(pairs, split, seed) for split in splits(pairs)}
+    largest = {split: max(np.bincount(of)) for split, of in folds.items()}
     n_known = len(pairs.labelled) - max(largest.values()) * 1.02  # of any seed
     sizes = [n for n in SIZES.get(pairs.name, OTHER_SIZES) if n <= n_known]
     sizes = sizes or [int(0.6 * n_known)]
@@ -220,45 +194,34 @@ def pretrain(
     looks = {0, budget.n_epochs} | {2**k for k in range(10)}
     rows = []
     for epoch in encoders.pretrain(*parts, budget.n_epochs, batch, seed=seed):
-        report(
-            epoch.number,
-            f"pre-training on {pairs.name}, epoch {epoch.number} of "
-            f"{budget.n_epochs}, validation loss {epoch.validation_loss:.2f}",
-        )
+        words = f"epoch {epoch.number} of {budget.n_epochs}"
+        loss = f"validation loss {epoch.validation_loss:.2f}"
+        report(epoch.number, f"pre-training on {pairs.name}, {words}, {loss}")
         found = retrieval(*epoch.watched, batch)
-        use = dict.fromkeys(_uses(pairs), np.nan)
+        use = {f"r2_{split}{of}": np.nan for split in splits(pairs) for of in PARTS}
         if epoch.number in looks:
             use |= _use(pairs, encoders, seed, budget)
-        rows.append(
-            {
-                "epoch": epoch.number,
-                "loss": epoch.loss,
-                "validation_loss": epoch.validation_loss,
-                "floor": loss_floor(batch),
-                "chance": loss_chance(batch),
-                "batch_size": batch,
-                **found,
-                "large_batch": large,
-                "top1_large": retrieval(*epoch.watched, large)["top1"],
-                **use,
-            }
-        )
+        made = {
+            "epoch": epoch.number,
+            "loss": epoch.loss,
+            "validation_loss": epoch.validation_loss,
+            "floor": loss_floor(batch),
+            "chance": loss_chance(batch),
+            "batch_size": batch,
+            "large_batch": large,
+            "top1_large": retrieval(*epoch.watched, large)["top1"],
+        }
+        rows.append(made | found | use)
     pretrained = encoders.weights()
     facts = []
     for name, values in pairs.facts.items():
-        views: dict[str, Floats] = {
-            "raw": standardise(pairs.views[0]).reshape(len(pairs), -1)
-        }
+        flat = standardise(pairs.views[0]).reshape(len(pairs), -1)
+        views: dict[str, Floats] = {"raw": flat}
         for kind, weights in (("untrained", untrained), ("pretrained", pretrained)):
             encoders.set_weights(weights)
             views[kind] = encoders.embed(np.arange(len(pairs)))[0]
         facts += _read_fact(name, values, views, seed)
     return Start(untrained, pretrained, {"epochs": rows, "facts": facts})
-
-
-def _uses(pairs: Pairs) -> list[str]:
-    """Return the columns of what is read out: of both embeddings, and of each alone."""
-    return [f"r2_{split}{of}" for split in splits(pairs) for of in PARTS]
 
 
 def _use(
@@ -282,27 +245,20 @@ def _ridge(X: Floats, y: Floats, train: Rows, test: Rows) -> Floats:
 
 
 def _tests(pairs: Pairs, cell: Cell, budget: Budget) -> Iterator[tuple[Rows, Rows]]:
-    """Yield the labels and the tests of each fold, as rows of the labelled places.
-
-    Labels of different number are nested.
-    """
+    """Yield the labels, nested by number, and the tests of each fold, as rows."""
     folds = deal(pairs, cell.split, cell.seed)
     is_small = budget.n_folds > 1 and len(folds) < FEW_LABELLED
     for fold in range(N_FOLDS if is_small else budget.n_folds):
         rng = np.random.default_rng([cell.seed, fold])
-        yield (
-            rng.permutation(np.flatnonzero(folds != fold))[: cell.n],
-            np.flatnonzero(folds == fold),
-        )
+        known = rng.permutation(np.flatnonzero(folds != fold))
+        yield known[: cell.n], np.flatnonzero(folds == fold)
 
 
 def _readout(pairs: Pairs, X: Floats, cell: Cell, budget: Budget) -> float:
     """Return the R2 of a linear read-out of features of the labelled places."""
     y = pairs.y[pairs.labelled]
-    parts = [
-        (y[test], _ridge(X, y, train, test))
-        for train, test in _tests(pairs, cell, budget)
-    ]
+    tests = _tests(pairs, cell, budget)
+    parts = [(y[test], _ridge(X, y, train, test)) for train, test in tests]
     measured, predicted = zip(*parts, strict=True)
     return r2(np.concatenate(measured), np.concatenate(predicted))
 
@@ -355,10 +311,9 @@ def predict_cell(
     cell: Cell,
     budget: Budget,
 ) -> pd.DataFrame:
-    """Return all predictions of a cell: model, place, measured, predicted.
+    """Return model, place, measured and predicted, within the range of the labels.
 
-    None leaves the range of the labels. Both networks begin with the same head, and
-    have LayerNorm before it and as many steps.
+    Both networks begin with the same head, LayerNorm before it, and as many steps.
     """
     known, found = pairs.labelled, []
     y = pairs.y[known]
@@ -378,14 +333,11 @@ def predict_cell(
         predicted["boosting"] = boosting.fit(X[train], y[train]).predict(X[test])
         mean, sd = y[train].mean(), y[train].std() or 1.0
         scaled = (y[train] - mean) / sd
-        for name, weights in (
-            ("scratch", start.untrained),
-            ("fine_tuned", start.pretrained),
-        ):
+        starts = {"scratch": start.untrained, "fine_tuned": start.pretrained}
+        for name, weights in starts.items():
             encoders().set_weights(weights)
-            tuned = encoders().tune(
-                known[train], scaled, budget.n_steps, seed=cell.seed
-            )
+            rows = known[train]
+            tuned = encoders().tune(rows, scaled, budget.n_steps, seed=cell.seed)
             predicted[name] = tuned.predict(known[test]) * sd + mean
         facts = {"place": known[test], "measured": y[test]}
         ends = y[train].min(), y[train].max()
@@ -398,28 +350,15 @@ def predict_cell(
 
 def _score(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """Return R2 by model, of the predictions of all folds at once."""
-    by_model = predictions.groupby("model", sort=False)
-    return [
-        {"model": name, "r2": r2(part["measured"], part["predicted"])}
-        for name, part in by_model
-    ]
+    by_model = predictions.groupby("model", sort=False)[["measured", "predicted"]]
+    return [{"model": name, "r2": r2(*part.to_numpy().T)} for name, part in by_model]
 
 
 def compare(scores: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
     """Return what a model gains over another one of the same labels and tests.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `study_pairs`.
-    model, other : str
-        Two of `MODELS`.
-
-    Returns
-    -------
-    DataFrame
-        data, split, n; gain (mean difference of R2 over the seeds), lowest and highest
-        (of the seeds), better (share of seeds with a gain).
+    Columns: data, split, n; gain (mean difference of R2 over the seeds), lowest and
+    highest (of the seeds), better (share of seeds with a gain).
     """
     keys = ["data", "split", "n"]
     wide = scores.pivot_table("r2", [*keys, "seed"], "model", sort=False)
@@ -432,16 +371,8 @@ def compare(scores: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
 def by_view(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return what is read out of both encoders and of each alone, before and after.
 
-    Parameters
-    ----------
-    epochs : DataFrame
-        Of `study_pairs`.
-
-    Returns
-    -------
-    DataFrame
-        data, split, of ("both", "first" or "second"); untrained and pretrained (R2,
-        means over the seeds), better (share of seeds with a gain).
+    Columns: data, split, of ("both", "first" or "second"); untrained and pretrained
+    (R2, means over the seeds), better (share of seeds with a gain).
     """
     columns = [name for name in epochs if name.startswith("r2_")]
     ends = epochs[epochs["epoch"].isin([0, epochs["epoch"].max()])]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb._validation import Floats, Rows
 from soilnb.datasets import Sites
 from soilnb.study.intervals import conformal_size, cv_plus
 from soilnb.transfer import regional as transfer
@@ -17,8 +17,6 @@ from soilnb.transfer.regional import Base, Task
 if TYPE_CHECKING:
     from soilnb.study.regional import Global
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 Ends = tuple[Floats, Floats]  # lower, upper
 
 SIZES = (20, 50, 100, 300)  # regional samples
@@ -86,9 +84,8 @@ def regional_intervals(
     for n, parts in left.items():
         starts = [next(trained) for _ in range(N_STARTS)]
         halves = [np.split(next(trained).predicted, [len(b)]) for _, b in parts]
-        missed = [
-            sites.y[b] - own for (_, b), (own, _) in zip(parts, halves, strict=True)
-        ]
+        both = zip(parts, halves, strict=True)
+        missed = [sites.y[b] - own for (_, b), (own, _) in both]
         tuned = Base(starts[0].weights, starts[0].fold.scaling)
         spreads = {
             "mc_dropout": transfer.dropout_passes(tuned, sites.X[test], seed=seed),
@@ -124,15 +121,12 @@ def _count(
     y: Floats, ends: Mapping[str, Ends], facts: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Return of each method how many intervals hold the truth, and their width."""
-    return [
-        {"method": method}
-        | facts
-        | {
-            "coverage": float(np.mean((lower <= y) & (y <= upper))),
-            "width": float(np.mean(upper - lower)),
-        }
-        for method, (lower, upper) in ends.items()
-    ]
+    rows = []
+    for method, (lower, upper) in ends.items():
+        held, width = np.mean((lower <= y) & (y <= upper)), np.mean(upper - lower)
+        found = {"coverage": float(held), "width": float(width)}
+        rows.append({"method": method} | facts | found)
+    return rows
 
 
 def summarise_coverage(coverage: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +141,5 @@ def summarise_coverage(coverage: pd.DataFrame) -> pd.DataFrame:
     keys = ["setting", "method", "n"]
     regional = table.groupby([*keys, "region"])[["coverage", "width"]].mean()
     over = regional.groupby(keys, sort=False)
-    found = over.mean()
-    found["lowest"] = over["coverage"].min()
-    found["highest"] = over["coverage"].max()
-    found["regions"] = over.size()
-    return found.reset_index()
+    most = over["coverage"].agg(lowest="min", highest="max")
+    return over.mean().join(most).assign(regions=over.size()).reset_index()

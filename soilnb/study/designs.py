@@ -1,8 +1,6 @@
 """What a design of sampling is worth where every value is known: regions and fields."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +9,13 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import cross_val_predict
 
 from soilnb import sampling
+from soilnb._validation import Floats, Progress
 from soilnb.datasets import Sites, SpectralLibrary, load_site
 from soilnb.datasets.coordinates import metres_from_degrees
 from soilnb.pls import PLS1
-from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.preprocessing import snv_absorbance, working_grid
 from soilnb.selection import spectral_strata
 
-Floats = npt.NDArray[np.float64]
-Progress = Callable[[int, int, str], object]
 CAP = 0.99  # what lies above this quantile of a region is cut to it: peat, mostly
 N_TREES = 100
 N_PILOT, PILOT_COMPONENTS = 20, 4  # of a field: samples that a first map is made of
@@ -36,8 +33,7 @@ def predict_region(
 ) -> tuple[Floats, Floats]:
     """Return what a forest of all other regions expects in a region, and its spread.
 
-    Both in the unit of the property. The spread is the error out of the bag; that of a
-    logarithm is taken as normal, so that the spread grows with the prediction.
+    The spread is the error out of the bag; that of a logarithm is taken as normal.
     """
     is_here = sites.region == region
     forest = RandomForestRegressor(
@@ -66,13 +62,10 @@ def strata_of_regions(
 ) -> pd.DataFrame:
     """Return the strata of regions, cut by a model that has not seen them.
 
-    Returns
-    -------
-    DataFrame
-        region, stratum (quantiles of the prediction), correlation (of prediction and
-        truth in the region, logarithms where the property is one), the columns of
-        `soilnb.sampling.describe_strata` for values cut at `CAP`, and mean_uncut and
-        sd_uncut for all as they are.
+    Columns: region, stratum (quantiles of the prediction), correlation (of prediction
+    and truth in the region, logarithms where the property is one), those of
+    `soilnb.sampling.describe_strata` for values cut at `CAP`, and mean_uncut and
+    sd_uncut for all as they are.
     """
     tables, regions = [], list(regions)
     for number, region in enumerate(regions, start=1):
@@ -95,14 +88,7 @@ def strata_of_regions(
 
 
 def needed_in(strata: pd.DataFrame, *, target: float = 20.0) -> pd.DataFrame:
-    """Return the samples that each design needs in each region.
-
-    Returns
-    -------
-    DataFrame
-        region, design, n_needed and n_population, from strata as of
-        `strata_of_regions`.
-    """
+    """Return region, design, n_needed and n_population of `strata_of_regions`."""
     tables = []
     for region, rows in strata.groupby("region", sort=False):
         table = sampling.compare_designs(rows, target=target).reset_index()
@@ -120,21 +106,14 @@ def stops_of_regions(
     n_draws: int = 2000,
     seed: int = 1,
 ) -> pd.DataFrame:
-    """Return what becomes of simple draws of `n`, and of those at which one stops.
-
-    Returns
-    -------
-    DataFrame
-        region and what `soilnb.sampling.judge_stopping` returns.
-    """
+    """Return `soilnb.sampling.judge_stopping` of simple draws of `n`, by region."""
     rows = []
     for region in regions:
         y = values_of(sites, region)
-        draws = sampling.simulate_draws(
-            y, np.ones(len(y)), [n], n_draws=n_draws, seed=seed
-        )
-        found = sampling.judge_stopping(draws, y.mean(), target)
-        rows.append({"region": region, **found})
+        options = {"n_draws": n_draws, "seed": seed}
+        draws = sampling.simulate_draws(y, np.ones(len(y)), [n], **options)
+        judged = sampling.judge_stopping(draws, y.mean(), target)
+        rows.append({"region": region, **judged})
     return pd.DataFrame(rows)
 
 
@@ -142,13 +121,8 @@ def pilot_map(site: SpectralLibrary, *, seed: int = 1) -> pd.DataFrame:
     """Return what a pilot of 20 samples expects of the rest of a field.
 
     The model is PLSR on the spectra of a simple draw; its spread is the error of the
-    pilot, each predicted without itself.
-
-    Returns
-    -------
-    DataFrame
-        The rows of `site.info` that are not of the pilot, with soc, prediction, spread
-        and, where a place is known, easting and northing in metres.
+    pilot, each predicted without itself. To the rest's rows of `site.info` come soc,
+    prediction, spread and, where a place is known, easting and northing in metres.
     """
     X = _seen(site)
     order = np.random.default_rng(seed).permutation(len(X))
@@ -164,10 +138,10 @@ def pilot_map(site: SpectralLibrary, *, seed: int = 1) -> pd.DataFrame:
     return info.iloc[rest].assign(soc=site.soc[rest], prediction=told, spread=spread)
 
 
-def _seen(site: SpectralLibrary) -> Floats:
+def _seen(site: SpectralLibrary) -> npt.NDArray[np.floating]:
     """Return the spectra of a site as models see them."""
     grid = working_grid(site.wavelengths, (420, 2480))
-    return snv(absorbance(site.on_grid(grid).reflectance))
+    return snv_absorbance(site.on_grid(grid).reflectance)
 
 
 def needed_in_fields(
@@ -181,15 +155,11 @@ def needed_in_fields(
 ) -> pd.DataFrame:
     """Return the samples that each design needs in fields that are measured throughout.
 
-    The population is what a pilot has left (`pilot_map`); the pilot is not counted.
-
-    Returns
-    -------
-    DataFrame
-        region (the field), design, pilot, n_needed, n_population and correlation (of
-        the pilot's map). Beside the designs of `soilnb.sampling.compare_designs`,
-        "spectra" and, where places are known, "space": proportional draws from strata
-        that need no pilot.
+    The population is what a pilot has left (`pilot_map`), which is not counted.
+    Columns: region (the field), design, pilot, n_needed, n_population and correlation
+    (of the pilot's map). Beside the designs of `soilnb.sampling.compare_designs`,
+    "spectra" and, where places are known, "space": proportional draws from strata
+    that need no pilot.
     """
     sites, tables, even = [load_site(name) for name in names], [], np.ones(n_strata)
     cases = [(site, pilot) for site in sites for pilot in range(n_pilots)]

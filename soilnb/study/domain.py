@@ -1,7 +1,5 @@
 """Which samples are unlike those that were measured, fold by fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -9,6 +7,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from soilnb._blocks import is_large, row_blocks
+from soilnb._validation import Floats
 from soilnb.quality import SpectralOutliers
 from soilnb.study.prepared import Study
 
@@ -20,25 +19,13 @@ REASONS = {
     "q": "a shape that the measured spectra do not have",
 }
 
-Floats = npt.NDArray[np.float64]
-
 
 def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame:
     """Tell, for each test sample, whether measured samples can vouch for it.
 
-    Parameters
-    ----------
-    study : Study
-        The study; its local samples are the measured ones.
-    rows : array-like of int, optional
-        Rows of the site, the local samples that set the limit: those of a draw. By
-        default all.
-
-    Returns
-    -------
-    DataFrame
-        One row per test sample: distance (1 at the limit), in_domain, reason ("" in
-        the domain).
+    The study's local samples are the measured ones; `rows`, rows of the site, are those
+    that set the limit, those of a draw, by default all. Returned is a row per test
+    sample: distance (1 at the limit), in_domain, reason ("" in the domain).
 
     Notes
     -----
@@ -72,25 +59,12 @@ def find_domain(study: Study, rows: npt.ArrayLike | None = None) -> pd.DataFrame
 def nearest_in_library(study: Study, n_most: int = 2_000) -> pd.DataFrame:
     """Return how near the spectra of a site are to those of the global library.
 
-    Parameters
-    ----------
-    study : Study
-        The study.
-    n_most : int, default 2000
-        Library rows, drawn by chance, that say what is usual.
-
-    Returns
-    -------
-    DataFrame
-        One row per sample of the site: group (the farm or set of the nearest library
-        row), distance (Euclidean, SNV absorbance) and ratio (to the median distance
-        from a library row to the nearest one of another group; NaN where there is one
-        group only).
-
-    Notes
-    -----
-    A box or an ellipse around a library of several clusters is mostly empty, and what
-    lies in the gaps counts as inside. The nearest neighbour does not overlook gaps.
+    A row per sample of the site: group (the farm or set of the nearest library row),
+    distance (Euclidean, SNV absorbance) and ratio (to the median distance from a
+    library row, of `n_most` drawn by chance, to the nearest one of another group; NaN
+    where there is one group only). A box or an ellipse around a library of several
+    clusters is mostly empty, and what lies in its gaps counts as inside: the nearest
+    neighbour does not overlook gaps.
     """
     X = study.spectra()
     groups = study.library.info["group"].to_numpy()
@@ -107,9 +81,8 @@ def nearest_in_library(study: Study, n_most: int = 2_000) -> pd.DataFrame:
             if (own := groups[part] == group).any() and (groups != group).any()
         ]
     median = np.median(np.concatenate(usual)) if usual else np.nan
-    return pd.DataFrame(
-        {"group": groups[row], "distance": distance, "ratio": distance / median}
-    )
+    found = pd.DataFrame({"group": groups[row], "distance": distance})
+    return found.assign(ratio=distance / median)
 
 
 def _nearest_of_large(

@@ -1,7 +1,5 @@
 """The draw behind the measured samples of a farm, as it was made or as a file says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from soilnb._validation import Rows
 from soilnb.sampling import Draw
 from soilnb.selection import DESIGNS
 from soilnb.study.prepared import Study
@@ -18,8 +17,6 @@ UNKNOWN = "unknown"  # design of measured samples that nobody has told
 # draw may have been left out as copies.
 SIZE_TOLERANCE = 0.15
 _NONE = np.array([], np.intp)
-
-Rows = npt.NDArray[np.intp]
 
 
 def new_draw(table: pd.DataFrame, n_population: int) -> Draw:
@@ -56,7 +53,13 @@ def read_draw(
     design = design or (named[0] if named else UNKNOWN)
     drawn = np.flatnonzero(told == design) if named else local
     rows = np.intersect1d(drawn, local)
-    _check_returned(rows, drawn)
+    if len(rows) < 2:  # too few to tell anything of the spread
+        msg = (
+            "'measured' must have the SOC of at least 2 samples of the draw, got "
+            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
+            "other samples alone."
+        )
+        raise ValueError(msg)
     certain = np.setdiff1d(local, rows)
     notes = []
     if len(certain):
@@ -82,17 +85,6 @@ def read_draw(
         notes += [note for note in joined if note not in notes]
         draws.append(Draw(n_population, rows, strata, sizes, beside, design))
     return draws[0], draws[1], tuple(notes)
-
-
-def _check_returned(rows: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> None:
-    """Raise where a draw has too few values to tell anything of its spread."""
-    if len(rows) < 2:
-        msg = (
-            "'measured' must have the SOC of at least 2 samples of the draw, got "
-            f"{len(rows)} of {len(drawn)}. Leave its column 'design' out to use the "
-            "other samples alone."
-        )
-        raise ValueError(msg)
 
 
 def _check_listed(listed: pd.DataFrame, design: str, study: Study) -> int:
@@ -140,10 +132,7 @@ def _refuse(rule: str, got: str, study: Study) -> None:
 
 
 def _read_strata(
-    study: Study,
-    drawn: npt.NDArray[np.intp],
-    rows: npt.NDArray[np.intp],
-    certain: npt.NDArray[np.intp],
+    study: Study, drawn: Rows, rows: Rows, certain: Rows
 ) -> tuple[npt.NDArray[np.int64], dict[int, int], list[str]]:
     """Return the stratum of each row, the strata's sizes and notes on those joined."""
     info = study.site.info.iloc[drawn]

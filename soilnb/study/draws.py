@@ -1,7 +1,5 @@
 """The answer for a farm given again and again, each time from another draw."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
+from soilnb._validation import Progress
 from soilnb.study.blend import Blend, blend
 from soilnb.study.farm import Farm, estimate_farm, estimate_samples, make_farm
 from soilnb.study.nested import Nested
 from soilnb.study.prepared import Study
-
-Progress = Callable[[int, int, str], object]
 
 
 def repeat_draws(
@@ -29,30 +26,17 @@ def repeat_draws(
 ) -> pd.DataFrame:
     """Answer for a farm that is measured throughout, from draw after draw.
 
-    Parameters
-    ----------
-    study : Study
-        A prepared study whose site is measured throughout.
-    cases : iterable of (str, int)
-        Design and seed of each draw of 30 samples.
-    predict : callable
-        Returns what the candidates predict for a study, as `nested_predictions`.
-    file : Path
-        CSV file of the draws that are finished, which are not computed again: one for
-        each way to predict. Made if missing.
-    level : float, default 0.9
-        Of the intervals of samples.
-    progress : callable, optional
-        Called as progress(done, total, text) after each draw.
+    `cases` are design and seed of each draw of 30 samples; `predict` returns what the
+    candidates predict for a study, as `nested_predictions`; `level` is that of the
+    intervals of samples. The draws that are finished are in the CSV `file`, one for
+    each way to predict, and not computed again. `progress` is called as progress(done,
+    total, text).
 
-    Returns
-    -------
-    DataFrame
-        One row per draw and method, the candidates and "blend": site, design, draw,
-        method, rmse of the hidden samples (% SOC), coverage and mean width (% SOC) of
-        their intervals, then of the mean of the scans: mean_error, mean_covered and
-        mean_half_width with spectra, lab_error, lab_covered and lab_half_width without,
-        errors and half-widths in percent of the true mean.
+    One row per draw and method, the candidates and "blend": site, design, draw, method,
+    rmse of the hidden samples (% SOC), coverage and mean width (% SOC) of their
+    intervals, then of the mean of the scans: mean_error, mean_covered and
+    mean_half_width with spectra, lab_error, lab_covered and lab_half_width without,
+    errors and half-widths in percent of the true mean.
     """
     finished = pd.read_csv(file) if file.exists() else pd.DataFrame()
     keys = finished[["design", "draw"]] if len(finished) else finished
@@ -102,12 +86,9 @@ def _score(farm: Farm, mix: Blend, level: float) -> dict[str, Any]:
         "width": (hidden["upper"] - hidden["lower"]).mean(),
     }
     for name, prefix in (("mean", ""), ("lab", "lab_")):
-        centre, low, high = (
-            scans[f"{prefix}{end}"] for end in ("mean", "lower", "upper")
-        )
+        centre, low, high = scans[[f"{prefix}{e}" for e in ("mean", "lower", "upper")]]
+        held_mean = np.nan if np.isnan(low) else float(low <= mean <= high)
         found[f"{name}_error"] = 100 * (centre - mean) / mean
-        found[f"{name}_covered"] = (
-            np.nan if np.isnan(low) else float(low <= mean <= high)
-        )
+        found[f"{name}_covered"] = held_mean
         found[f"{name}_half_width"] = 100 * (high - centre) / mean
     return found

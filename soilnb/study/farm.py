@@ -1,7 +1,5 @@
 """The answer for a farm: what its unmeasured samples hold, how sure, and the mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,20 +29,13 @@ DEGREES, METRES = ["latitude", "longitude"], ["easting", "northing"]
 class Farm:
     """A farm whose samples are mostly unmeasured.
 
-    Parameters
-    ----------
-    study : Study
-        Its local samples are all measured ones, its test samples all others; the SOC
-        of these is not in it.
-    draw, alone : Draw
-        How the measured samples were drawn. Those measured beside the draw are known by
-        their value in the first, and count as not measured in the second: they were
-        picked for being unusual, and without predictions would pull the mean.
-    truth : Series
-        SOC (%) of the samples that were hidden, by sample_id; empty where all other
-        samples are truly unmeasured.
-    notes : tuple of str
-        What was understood of the draw, in sentences.
+    The local samples of its `study` are all measured ones, the test samples all others,
+    whose SOC is not in it. `draw` and `alone` say how the measured samples were drawn:
+    those measured beside the draw are known by their value in the first, and count as
+    not measured in the second (they were picked for being unusual, and without
+    predictions would pull the mean). `truth` is the SOC (%) of the samples that were
+    hidden, by sample_id, empty where all others are truly unmeasured; `notes` what was
+    understood of the draw, in sentences.
     """
 
     study: Study
@@ -98,7 +89,12 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     hidden = np.setdiff1d(np.flatnonzero(np.isfinite(site.soc)), local)
     ids = site.info["sample_id"].to_numpy()
     truth = pd.Series(site.soc[hidden], index=ids[hidden], dtype=np.float64)
-    _check_measured(study, local)
+    if len(local) < N_LOCAL_MIN:
+        msg = (
+            f"'site' {study.site.name!r} must have at least {N_LOCAL_MIN} measured "
+            f"samples, got {len(local)}. Choose some with: soilnb choose"
+        )
+        raise ValueError(msg)
     soc = np.full(len(site), np.nan)
     soc[local] = site.soc[local]
     n_folds = min(study.n_folds, len(np.unique(study.soils[local])))
@@ -112,35 +108,18 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     return Farm(farm, draw, alone, truth, notes)
 
 
-def _check_measured(study: Study, local: npt.NDArray[np.intp]) -> None:
-    """Raise where too few samples are measured for any model."""
-    if len(local) < N_LOCAL_MIN:
-        msg = (
-            f"'site' {study.site.name!r} must have at least {N_LOCAL_MIN} measured "
-            f"samples, got {len(local)}. Choose some with: soilnb choose"
-        )
-        raise ValueError(msg)
-
-
 def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFrame:
     """Return an estimate of every sample, with an interval, and which to measure next.
 
-    Parameters
-    ----------
-    farm, mix : Farm, Blend
-        The farm, and the blend of its study.
-    level : float, default 0.9
-        Share of intervals (`cv_plus`) that shall hold the truth, 0.5 to 0.99.
+    `mix` is the blend of the farm's study, `level` (0.5 to 0.99) the share of intervals
+    (`cv_plus`) that shall hold the truth.
 
-    Returns
-    -------
-    DataFrame
-        One row per sample of the site: sample_id, soc (%; NaN where not measured),
-        estimate (%; of a measured sample by models made without it), lower and upper
-        (NaN for measured samples, and for all where too few of a draw are measured),
-        level, in_domain and reason (`find_domain`), next (1 for the first sample to
-        measure next, ten in all), latitude and longitude (degrees, NaN where not known)
-        and, where a source has hidden its place, easting and northing (m).
+    One row per sample of the site: sample_id, soc (%; NaN where not measured), estimate
+    (%; of a measured sample by models made without it), lower and upper (NaN for
+    measured samples, and for all where too few of a draw are measured), level,
+    in_domain and reason (`find_domain`), next (1 for the first sample to measure next,
+    ten in all), latitude and longitude (degrees, NaN where not known) and, where a
+    source has hidden its place, easting and northing (m).
     """
     study = farm.study
     is_drawn = np.isin(study.local, farm.draw.rows)
@@ -155,18 +134,14 @@ def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFr
     # A fold's models may disagree so much that their mean lies beyond an end.
     table.loc[study.test, "lower"] = np.minimum(lower, mix.estimates)
     table.loc[study.test, "upper"] = np.maximum(upper, mix.estimates)
-    table["level"] = level
-    table["in_domain"] = True
-    table["reason"] = ""
+    table = table.assign(level=level, in_domain=True, reason="")
     for name in ("in_domain", "reason"):
         table.loc[study.test, name] = unlike[name].to_numpy()
     table["next"] = _rank_next(table, unlike["distance"].to_numpy(), study.test)
     chosen = table["next"].notna() & table["in_domain"]
-    table.loc[chosen, "reason"] = np.where(
-        table.loc[chosen, "upper"].notna(),
-        "wide interval",
-        "least like the measured spectra",
-    )
+    is_wide = table.loc[chosen, "upper"].notna()
+    words = ("wide interval", "least like the measured spectra")
+    table.loc[chosen, "reason"] = np.where(is_wide, *words)
     metres = [name for name in METRES if name in info]
     return table.join(info.reindex(columns=[*DEGREES, *metres]))
 
@@ -188,21 +163,14 @@ def _rank_next(
 def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.DataFrame:
     """Return the farm's mean SOC and its stock, with and without spectra.
 
-    Parameters
-    ----------
-    farm, estimates
-        The farm, and the table of `estimate_samples`.
-    **stock : float
-        As `stock_of` takes it; without bulk density there is no stock.
+    `estimates` is the table of `estimate_samples`; `stock` what `stock_of` takes:
+    without bulk density there is no stock.
 
-    Returns
-    -------
-    DataFrame
-        A row for each population, "scans" (the scanned samples) and "field" (the field
-        of which these are a sample): population, n_samples, n_measured, design, mean,
-        lower and upper (%, 95 %), lab_mean, lab_lower and lab_upper (the laboratory
-        values of the draw alone), relative_error (half-width in percent of the mean),
-        stock, stock_lower, stock_upper (Mg/ha).
+    A row for each population, "scans" (the scanned samples) and "field" (the field of
+    which these are a sample): population, n_samples, n_measured, design, mean, lower
+    and upper (%, 95 %), lab_mean, lab_lower and lab_upper (the laboratory values of the
+    draw alone), relative_error (half-width in percent of the mean), stock, stock_lower,
+    stock_upper (Mg/ha).
     """
     rows, stock = [], stock_of(farm, stock)
     soc, predicted = (estimates[name].to_numpy() for name in ("soc", "estimate"))
@@ -221,12 +189,9 @@ def estimate_farm(farm: Farm, estimates: pd.DataFrame, **stock: float) -> pd.Dat
         names = ("stock", "stock_lower", "stock_upper")
         values = (np.nan, np.nan, np.nan)
         if stock.get("bulk_density"):
-            values = sampling.stock(
-                both.mean,
-                both.standard_error,
-                degrees_of_freedom=both.degrees_of_freedom,
-                **stock,  # type: ignore[arg-type]  # numbers of the soil
-            )
+            freedom = both.degrees_of_freedom
+            of_mean = (both.mean, both.standard_error)
+            values = sampling.stock(*of_mean, degrees_of_freedom=freedom, **stock)  # type: ignore[arg-type]
         rows.append(row | dict(zip(names, values, strict=True)))
     return pd.DataFrame(rows)
 
@@ -286,9 +251,7 @@ def summarise_farm(
     scale = draw.n_population / n_left  # what is certain is known without error
     spread = float(np.std(farm.study.site.soc[draw.rows], ddof=1))
     found["n_alone"] = sampling.n_for_half_width(spread, n_left, scale * half_width)
-    both = sampling.estimate_mean(
-        draw, farm.study.site.soc, _predictions(farm, mix), population="scans"
-    )
+    both = sampling.estimate_mean(draw, farm.study.site.soc, _predictions(farm, mix))
     unit = sampling.unit_sd(scale * both.standard_error, draw.n_drawn, n_left)
     wanted = scale * target / 100 * scans["mean"]
     enough = sampling.n_for_half_width(unit, n_left, wanted)

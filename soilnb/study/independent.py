@@ -1,7 +1,5 @@
 """Which library rows a study may use: those that are independent of its site."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +9,7 @@ from scipy.spatial import KDTree
 
 from soilnb._blocks import row_blocks
 from soilnb.datasets import SpectralLibrary
-from soilnb.preprocessing import absorbance, snv
+from soilnb.preprocessing import snv_absorbance
 from soilnb.quality import duplicated_spectra
 
 LIBRARY_ROWS_MIN = 50  # a smaller library is not used
@@ -69,15 +67,14 @@ def _shared_rows(
 ) -> npt.NDArray[np.bool_]:
     """Return which library rows are also in the site, by spectrum.
 
-    A group that holds the spectra of most of the site is the site, and all of it goes.
-    A library without groups is one group; of it only the shared rows are meant.
+    A group that holds most of the site is the site: all of it goes, but without groups.
     """
     alike, shared = np.zeros((2, len(library)), dtype=bool)
     groups = library.info["group"].to_numpy()
     found_in: list[set[str]] = [set() for _ in range(len(site))]
     spaces: dict[str, Callable[[npt.NDArray], npt.NDArray]] = {
         "reflectance": np.asarray,
-        "snv": lambda reflectance: snv(absorbance(reflectance)),
+        "snv": snv_absorbance,
     }
     for space, seen in spaces.items():
         near = _near(library, site, seen, SAME_SPECTRUM[space])
@@ -99,10 +96,9 @@ def _near(
     seen: Callable[[npt.NDArray], npt.NDArray],
     tolerance: float,
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray]]:
-    """Yield, for each spectrum of the site, the library rows within the tolerance.
+    """Yield the library rows near each spectrum of the site, and their largest gaps.
 
-    With each of these rows comes its largest difference at any band. `seen` turns
-    reflectance into what is compared.
+    `seen` turns reflectance into what is compared.
     """
     known, of_site = library.reflectance, seen(site.reflectance)
     bands = np.linspace(0, known.shape[1] - 1, 8).astype(int)
@@ -121,10 +117,7 @@ def _near(
 def without_copies(
     part: SpectralLibrary, what: str
 ) -> tuple[SpectralLibrary, list[str]]:
-    """Return a library or site without copies of earlier rows, and a note on them.
-
-    A copy in another fold, or in the test, would be a sample that the model has seen.
-    """
+    """Return a part without copies of earlier rows, which a model might have seen."""
     earlier = duplicated_spectra(part.reflectance)
     copies = np.flatnonzero(earlier >= 0)
     if not len(copies):
@@ -144,11 +137,10 @@ def independent_library(
     library: SpectralLibrary, site: SpectralLibrary
 ) -> tuple[SpectralLibrary, list[str]]:
     """Return the library without the site, on the site's grid, and what was left."""
-    grid = site.wavelengths
+    grid, notes = site.wavelengths, []
     own = library.info["group"].isin(set(site.info["group"])).to_numpy()
     independent = library.take(~own)
     on_grid = independent.on_grid(grid)
-    notes = []
     if own.any():
         notes.append(f"{own.sum()} library rows are the site itself and are left out.")
     if len(on_grid) < len(independent):

@@ -1,15 +1,11 @@
 """Intervals for samples without laboratory value: CV+ on models made fold by fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_rows, check_vector
+from soilnb._validation import Floats, check_matrix, check_rows, check_vector
 
 LEVELS = (0.5, 0.99)  # lowest and highest level of an interval
-
-Floats = npt.NDArray[np.float64]
 
 
 def check_level(level: float) -> None:
@@ -40,8 +36,6 @@ def conformal_size(residuals: npt.ArrayLike, *, level: float = 0.9) -> float:
     training (Lei et al. 2018, Journal of the American Statistical Association 113,
     1094-1111); infinite where n is too small.
 
-    Examples
-    --------
     >>> conformal_size([0.1, -0.4, 0.3, 0.2], level=0.5)
     0.3
     """
@@ -73,13 +67,9 @@ def cv_plus(
     lowest : float, default 0
         What no value is below; minus infinity for a logarithm.
 
-    Returns
-    -------
-    lower, upper : array of shape (n_new,)
-        SOC (%), `lower` at least `lowest`; NaN where n is below `n_needed(level)`.
-
     Notes
     -----
+    Lower and upper ends (n_new,) are SOC (%), NaN where n is below `n_needed(level)`.
     CV+ (Barber et al. 2021, Annals of Statistics 49(1), 486-507): the ends are the
     k-th smallest of prediction minus |residual| and the k-th largest of prediction plus
     |residual|, each prediction by the model without that residual's fold, with

@@ -1,13 +1,8 @@
-"""The nine models of a study, all fitted with given architectures.
-
-`local` learns from the local samples alone. Each library, `global` and `country`, adds
-its own network and three ways to transfer from it: instances (DTL-I), representations
-(DTL-R) and both (DTL-IR).
-"""
+"""The nine models of a study, all fitted with given architectures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilnb import cnn, transfer
-from soilnb._validation import check_choice
+from soilnb._validation import Progress, check_choice
 from soilnb.methods import METHODS
 from soilnb.selection import Samples
 from soilnb.study.nested import parse
@@ -28,23 +23,16 @@ if TYPE_CHECKING:
 
     Network = CrossValidation | FoldModels
 
-NINE_MODELS = tuple(
-    name for name, one in METHODS.items() if one.kind in ("network", "transfer")
-)
+_KINDS = ("network", "transfer")
+NINE_MODELS = tuple(name for name, one in METHODS.items() if one.kind in _KINDS)
 # DTL-R and DTL-IR retrain the library's network: its architecture is theirs.
 ARCHITECTURES = ("local", *LIBRARIES, *(f"dtl_i_{name}" for name in LIBRARIES))
 
-Progress = Callable[[int, int, str], object]
-
 
 def available_models(study: Study) -> tuple[str, ...]:
-    """Return which of the nine models a study can have, in their order.
-
-    Without a country library there are five.
-    """
-    if len(study.country_rows):
-        return NINE_MODELS
-    return tuple(name for name in NINE_MODELS if not name.endswith("country"))
+    """Return which of the nine models a study can have: five without a country."""
+    has_country = len(study.country_rows) > 0
+    return tuple(n for n in NINE_MODELS if has_country or not n.endswith("country"))
 
 
 def fit_models(
@@ -62,8 +50,11 @@ def fit_models(
 ) -> Fits:
     """Fit the nine models of a study, or some of them.
 
-    As in Shen et al. (2022), `local` and DTL-R are trained on the same folds of the
-    local samples; DTL-I and DTL-IR of a library on those of the localised ones.
+    `local` learns from the local samples alone. Each library, `global` and `country`,
+    adds its own network and three ways to transfer from it: instances (DTL-I),
+    representations (DTL-R) and both (DTL-IR). As in Shen et al. (2022), `local` and
+    DTL-R are trained on the same folds of the local samples; DTL-I and DTL-IR of a
+    library on those of the localised ones.
 
     Parameters
     ----------
@@ -91,28 +82,24 @@ def fit_models(
     progress : callable, optional
         Called as progress(done, total, text), in percent of a model.
 
-    Returns
-    -------
-    Fits
-        Models in the order of `NINE_MODELS`. Its seconds are those of the method's own
-        training, NaN for a network that was handed in; what several methods share is
-        listed once, as "global" or "selection_global", wanted or not.
+    Notes
+    -----
+    Models are in the order of `NINE_MODELS`. Seconds are those of the method's own
+    training, NaN for a network that was handed in; what several methods share is listed
+    once, as "global" or "selection_global", wanted or not.
     """
     wanted = _check_methods(study, methods)
     for name in architectures:
         check_choice(name, "architecture", ARCHITECTURES)
-    run = _Run(
-        study,
-        architectures,
-        max_epochs,
-        max_epochs if retrain_epochs is None else retrain_epochs,
-        n_library,
-        selection or {},
-    )
+    retrain_epochs = max_epochs if retrain_epochs is None else retrain_epochs
+    sizes = max_epochs, retrain_epochs, n_library
+    run = _Run(study, architectures, *sizes, selection or {})
     for library, network in (networks or {}).items():
-        run.take_network(library, network)
+        study.check_has(library)
+        run.fits.models[library], run.fits.seconds[library] = network, np.nan
     for library, rows in (selections or {}).items():
-        run.take_rows(library, rows)
+        study.check_has(library)
+        run.rows[library] = np.asarray(rows, dtype=np.intp)
     for number, method in enumerate(wanted):
         if progress is not None:
             run.progress = within(progress, number, len(wanted), method)
@@ -157,17 +144,6 @@ class _Run:
         """Start with nothing fitted."""
         self.fits = Fits(self.study)
         self.rows: dict[str, npt.NDArray[np.intp]] = {}
-
-    def take_network(self, library: str, network: Network) -> None:
-        """Use a network that was trained before."""
-        self.study.check_has(library)
-        self.fits.models[library] = network
-        self.fits.seconds[library] = np.nan
-
-    def take_rows(self, library: str, rows: npt.ArrayLike) -> None:
-        """Use rows that were selected before."""
-        self.study.check_has(library)
-        self.rows[library] = np.asarray(rows, dtype=np.intp)
 
     def fit(self, method: str) -> None:
         """Fit one of the nine models."""

@@ -1,10 +1,4 @@
-"""What Shen et al. (2022) report, as data, and their Table 3 as a layout for ours.
-
-Their numbers are shown as theirs: they were made with other libraries, other farms and
-other networks, and no table or figure mixes them with numbers of this project.
-"""
-
-from __future__ import annotations
+"""What Shen et al. (2022) report, and their Table 3 as a layout for ours."""
 
 import pandas as pd
 
@@ -12,6 +6,7 @@ from soilnb.methods import METHODS, by_site, label
 from soilnb.metrics import delta_rmse
 from soilnb.study.uncertainty import over_sites
 
+# Shown as theirs: made with other libraries, farms and networks, never mixed with ours.
 CITATION = (
     "Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing 188, "
     "190-200, Table 3, doi:10.1016/j.isprsjprs.2022.04.009"

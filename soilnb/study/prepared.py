@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._blocks import is_large
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.preprocessing import absorbance, snv, snv_absorbance, working_grid
 from soilnb.quality import duplicated_spectra
@@ -27,7 +25,7 @@ from soilnb.study.independent import (
     why_no_country,
     without_copies,
 )
-from soilnb.study.kept import REFLECTANCE, SEEN, keep_spectra, map_spectra
+from soilnb.study.kept import SEEN, map_spectra, read_study, write_study
 from soilnb.study.split import (
     DRAWN,
     N_LOCAL_MIN,
@@ -52,27 +50,15 @@ GROUPED = "Samples of one group are on one side of the split and of every fold."
 class Study:
     """One site, one library, one split.
 
-    Attributes
-    ----------
-    library : SpectralLibrary
-        The global library: rows that share no `group` with the site, cover the
-        working grid and are no copies of an earlier row.
-    site : SpectralLibrary
-        The site on the working grid, all N samples.
-    local : ndarray of shape (n_local,)
-        Rows of `site` in the order in which they were selected.
-    test : ndarray of shape (n_test,)
-        The other measured rows of `site`, in their own order; of a study that
-        `first_local` made, those of the study it was made from. None where too few are
-        measured.
-    local_folds, library_folds, country_folds : ndarray of int
-        Fold of each local, library and country row.
-    n_folds, seed : int
-        Number of folds; seed of the folds and of every model.
-    notes : tuple of str
-        What was left out on the way, in sentences.
-    kept : Path, optional
-        Folder of the spectra of a large library, which several studies may share.
+    `library` is the global library: rows that share no `group` with the site, cover the
+    working grid and are no copies of an earlier row; `site` all N samples on that grid.
+    `local` are rows of the site in the order in which they were selected, `test` its
+    other measured rows, in their own order (of a study that `first_local` made, those
+    of the study it was made from; none where too few are measured). `local_folds`,
+    `library_folds` and `country_folds` are the fold of each such row, `n_folds` their
+    number, `seed` that of the folds and of every model, `notes` what was left out on
+    the way, in sentences, and `kept` the folder of the spectra of a large library,
+    which several studies may share.
     """
 
     library: SpectralLibrary
@@ -88,7 +74,7 @@ class Study:
     kept: Path | None = None
 
     @property
-    def wavelengths(self) -> npt.NDArray[np.float64]:
+    def wavelengths(self) -> Floats:
         """Working grid, nm, shape (n_wavelengths,)."""
         return self.site.wavelengths
 
@@ -98,12 +84,12 @@ class Study:
         return country_rows(self.library, self.site)
 
     @cached_property
-    def X_site(self) -> npt.NDArray[np.float64]:
+    def X_site(self) -> Floats:
         """SNV absorbance of all N samples of the site."""
         return snv(absorbance(self.site.reflectance))
 
     @property
-    def X_test(self) -> npt.NDArray[np.float64]:
+    def X_test(self) -> Floats:
         """SNV absorbance of the test samples. Their SOC is asked for by `Fits` only."""
         return self.X_site[self.test]
 
@@ -226,10 +212,9 @@ class Study:
     def with_split(self, **changes: Any) -> Study:
         """Return the study of other rows; spectra as models see them stay."""
         made = replace(self, **changes)
-        for name in {"X_site", "_X_library", "country_rows", "soils"} & set(
-            self.__dict__
-        ):
-            made.__dict__[name] = self.__dict__[name]
+        for name in ("X_site", "_X_library", "country_rows", "soils"):
+            if name in self.__dict__:
+                made.__dict__[name] = self.__dict__[name]
         return made
 
     def resplit(
@@ -252,17 +237,16 @@ class Study:
             notes.insert(0, DRAWN)
         if not len(test):
             notes.insert(0, UNTESTED)
+        none = np.array([], dtype=np.int64)
         n_country = len(self.country_rows)
         return self.with_split(
             local=local,
             test=test,
             local_folds=folds_of(self.soils[local], self.n_folds, seed),
             library_folds=random_folds(len(self.library), self.n_folds, seed + 1),
-            country_folds=(
-                random_folds(n_country, self.n_folds, seed + 2)
-                if n_country
-                else np.array([], dtype=np.int64)
-            ),
+            country_folds=random_folds(n_country, self.n_folds, seed + 2)
+            if n_country
+            else none,
             seed=seed,
             notes=tuple(notes),
         )
@@ -310,29 +294,7 @@ class Study:
         The spectra of a large library are in a folder of their own below `shared`, by
         default here, to which the study refers.
         """
-        facts: dict[str, Any] = {}
-        if self.is_large:
-            kept = self.kept or keep_spectra(self.library, shared or folder)
-            facts = {"spectra": os.path.relpath(kept.resolve(), folder.resolve())}
-        library = _table(self.library, spectra=not facts)
-        country_fold = pd.array([pd.NA] * len(library), dtype="Int64")
-        country_fold[self.country_rows] = self.country_folds
-        place = library.columns.get_loc("soc")
-        library.insert(place, "fold", self.library_folds)
-        library.insert(place + 1, "country_fold", country_fold)
-        library.to_parquet(folder / "library.parquet")
-        _table(self.site).to_parquet(folder / "site.parquet")
-        self.split().to_csv(folder / "split.csv", index=False)
-        facts |= {
-            "library": self.library.name,
-            "site": self.site.name,
-            "n_folds": self.n_folds,
-            "seed": self.seed,
-            "notes": list(self.notes),
-            "site_notes": list(self.site.notes),
-            "fingerprint": self.fingerprint,
-        }
-        (folder / "study.json").write_text(json.dumps(facts, indent=1))
+        write_study(self, folder, shared or folder)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -350,82 +312,11 @@ class Study:
     @classmethod
     def load(cls, folder: Path) -> Study:
         """Read a study that `save` wrote."""
-        facts = json.loads((folder / "study.json").read_text())
-        table = pd.read_parquet(folder / "library.parquet")
-        site = pd.read_parquet(folder / "site.parquet")
-        split = pd.read_csv(  # a sample may be called NA
-            folder / "split.csv",
-            dtype={"sample_id": str},
-            keep_default_na=False,
-            na_values={"order": [""], "fold": [""]},
-        )
-        rows = pd.Series(range(len(site)), index=site["sample_id"])
-        ids = split["sample_id"].groupby(split["set"]).agg(list)
-        country_fold = table.pop("country_fold").dropna()
-        library_folds = table.pop("fold").to_numpy(np.int64)
-        site = _from_table(site, facts["site"], tuple(facts["site_notes"]))
-        if kept := folder / facts["spectra"] if "spectra" in facts else None:
-            spectra = map_spectra(kept, REFLECTANCE)
-            library = _from_table(
-                table, facts["library"], (), spectra, site.wavelengths
-            )
-        else:
-            library = _from_table(table, facts["library"])
-        made = cls(
-            library_folds=library_folds,
-            country_folds=country_fold.to_numpy(np.int64),
-            library=library,
-            site=site,
-            local=rows[ids["local"]].to_numpy(np.int64),
-            test=rows[ids.get("test", [])].to_numpy(np.int64),
-            local_folds=split["fold"].dropna().to_numpy(np.int64),
-            n_folds=facts["n_folds"],
-            seed=facts["seed"],
-            notes=tuple(facts["notes"]),
-            kept=kept and kept.resolve(),
-        )
-        if kept:  # named by its contents, which need not be read for it again
-            made.__dict__["fingerprint"] = facts["fingerprint"]
+        fields, fingerprint = read_study(folder)
+        made = cls(**fields)
+        if made.kept:  # named by its contents, which need not be read for it again
+            made.__dict__["fingerprint"] = fingerprint
         return made
-
-
-def is_whole(folder: Path) -> bool:
-    """Return whether the spectra that a study in a folder refers to are there."""
-    file = folder / "study.json"
-    facts = json.loads(file.read_text()) if file.exists() else {"spectra": "none"}
-    return (folder / facts.get("spectra", "") / SEEN).exists() or "spectra" not in facts
-
-
-def _table(part: SpectralLibrary, *, spectra: bool = True) -> pd.DataFrame:
-    """Return identity, SOC and, unless they are elsewhere, spectra as one table."""
-    parts = [part.info, pd.Series(part.soc, name="soc")]
-    if spectra:
-        names = [f"{value:g}" for value in part.wavelengths]
-        parts.append(pd.DataFrame(part.reflectance, columns=names))
-    return pd.concat(parts, axis=1)
-
-
-def _from_table(
-    table: pd.DataFrame,
-    name: str,
-    notes: tuple[str, ...] = (),
-    spectra: npt.NDArray[np.float32] | None = None,
-    wavelengths: npt.NDArray[np.float64] | None = None,
-) -> SpectralLibrary:
-    """Return the library that `_table` wrote; its spectra may be elsewhere."""
-    info = table.iloc[:, : table.columns.get_loc("soc")]
-    inside = table.iloc[:, table.columns.get_loc("soc") + 1 :]
-    if spectra is None or wavelengths is None:
-        spectra = inside.to_numpy(np.float32)
-        wavelengths = inside.columns.to_numpy().astype(np.float64)
-    return SpectralLibrary(
-        name=name,
-        reflectance=spectra,
-        wavelengths=wavelengths,
-        soc=table["soc"].to_numpy(np.float64),
-        info=info,
-        notes=notes,
-    )
 
 
 def _without_site_copies(
@@ -449,18 +340,7 @@ def _without_site_copies(
     return site.take(is_kept), notes
 
 
-def _measured_library(library: SpectralLibrary) -> SpectralLibrary:
-    """Return a library without rows that have no SOC, and count them."""
-    is_measured = np.isfinite(library.soc)
-    if is_measured.all():
-        return library
-    note = f"{(~is_measured).sum()} library rows have no SOC and are left out."
-    return replace(library.take(is_measured), notes=(*library.notes, note))
-
-
-def _without_gaps(
-    measured: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], list[str]]:
+def _without_gaps(measured: Floats, grid: Floats) -> tuple[Floats, list[str]]:
     """Return the grid without its bands in a detector's gap; refuse wider ones."""
     edges = measured[(measured > grid[0]) & (measured < grid[-1])]
     edges = np.concatenate([grid[:1], edges, grid[-1:]])
@@ -528,7 +408,10 @@ def prepare(
     is_measured = np.isfinite(site.soc).all()
     n_least = n_local + N_TEST_MIN if is_measured else N_LOCAL_MIN
     site, site_notes = _without_site_copies(site.on_grid(grid), n_least)
-    library = _measured_library(library)
+    is_known = np.isfinite(library.soc)
+    if not is_known.all():
+        note = f"{(~is_known).sum()} library rows have no SOC and are left out."
+        library = replace(library.take(is_known), notes=(*library.notes, note))
     independent, library_notes = independent_library(library, site)
     notes = [*library.notes, *gap_notes, *site_notes, *library_notes]
     if len(np.unique(soils_of(site))) < len(site):
@@ -541,15 +424,12 @@ def prepare(
         )
     if not len(country_rows(independent, site)):
         notes.append(why_no_country(independent, site))
-    none = np.array([], dtype=np.int64)
+    parts = ("local", "test", "local_folds", "library_folds", "country_folds")
+    undecided: Any = dict.fromkeys(parts, np.array([], dtype=np.int64))
     undivided = Study(
         library=independent,
         site=site,
-        local=none,
-        test=none,
-        local_folds=none,
-        library_folds=none,
-        country_folds=none,
+        **undecided,
         n_folds=n_folds,
         seed=seed,
         notes=tuple(notes),

@@ -1,9 +1,6 @@
 """The reference results in words and in tables for people, not for files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,8 +32,7 @@ def parts_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def seeds_apart(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield, with how many seeds they have, methods that may stand in one table.
 
-    First those with most seeds, then the others on the seeds that they have, with
-    `local` of the same seeds: one lucky seed is not set beside a mean of several.
+    First those with most seeds, then the others beside `local` of the seeds they have.
     """
     n_seeds = scores.groupby("method")["seed"].nunique()
     for n in sorted(n_seeds.unique(), reverse=True):
@@ -51,8 +47,7 @@ def seeds_apart(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the RMSE of each method and site as text, the lowest of a site in bold.
 
-    Mean over the seeds with their spread (`in_words`), and the numbers of test samples
-    and seeds; bold is HTML. Give it methods of as many seeds (`seeds_apart`).
+    With numbers of test samples and seeds; for methods of as many (`seeds_apart`).
     """
     order = in_order(scores["method"])
     runs = scores.groupby(["method", "site"], sort=False)["rmse"]
@@ -60,20 +55,15 @@ def rmse_table(scores: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for site, part in scores.groupby("site", sort=False):
         best, known = mean[site].idxmin(), texts[site].fillna("–")
-        columns[site] = {
-            label(name): _bold(known[name], name == best) for name in order
-        } | {
-            "test samples": _range(part["n_test"]),
-            "seeds": f"{part['seed'].nunique()}",
-        }
+        cells = {label(name): _bold(known[name], name == best) for name in order}
+        ends = sorted({part["n_test"].min(), part["n_test"].max()})
+        cells["test samples"] = "\N{EN DASH}".join(map(str, ends))
+        columns[site] = cells | {"seeds": f"{part['seed'].nunique()}"}
     return pd.DataFrame(columns).rename_axis("method")
 
 
 def in_words(runs: Iterable[float]) -> str:
-    """Return the mean of some runs with their spread.
-
-    The standard deviation of five or more; of fewer the lowest and the highest, since
-    two numbers have no standard deviation worth the name.
+    """Return the mean of some runs, their sd from five on, else lowest and highest.
 
     >>> in_words([0.3, 0.4]), in_words([0.25]), in_words([0.1, 0.2, 0.3, 0.4, 0.5])
     ('0.35 (0.30 to 0.40)', '0.25', '0.30 ± 0.16')
@@ -90,10 +80,8 @@ def in_words(runs: Iterable[float]) -> str:
 def against_best_local(scores: pd.DataFrame) -> pd.DataFrame:
     """Return how each farm's transfers do against its best method without a library.
 
-    Index site; "best local" (label) and "its RMSE" (% SOC, mean over its seeds), the
-    ratios of CNN local and of the global transfers to that. A network of fewer seeds
-    than `local` is no candidate: one lucky seed is no reference. The best is found with
-    the test samples, so it is a little too good.
+    Index site; "best local" (label), which knows the test and has as many seeds as
+    `local`, "its RMSE" (% SOC, mean over its seeds), and the others' ratios to that.
     """
     n_seeds = scores.groupby("method")["seed"].nunique()
     is_fair = [
@@ -112,15 +100,16 @@ def against_best_local(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the gain of each transfer over `local` as text, by method and site.
-
-    Bold (HTML): the interval leaves out zero, and the test samples are enough.
-    """
+    """Return the gain of each transfer over `local` as text, in bold what is sure."""
     found = gains[gains["method"].str.startswith("dtl")]
     order = in_order(found["method"])
     table = pd.DataFrame(index=pd.Index([label(name) for name in order], name="method"))
     for site, part in found.groupby("site", sort=False):
-        texts = {row.method: _gain_text(row) for row in part.itertuples()}
+        texts = {}
+        for row in part.itertuples():
+            text = f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+            is_sure = (row.low > 0 or row.high < 0) and row.n_test >= VERDICT_TEST_MIN
+            texts[row.method] = _bold(text.replace("-", "\N{MINUS SIGN}"), is_sure)
         table[site] = [texts.get(name, "–") for name in order]
     return table
 
@@ -128,9 +117,7 @@ def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
 def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
     """Return what the real farms say together, in five sentences.
 
-    From over_sites.csv and choices.csv of the reference results, for the library,
-    profile and number of local samples with most real sites: all splits, and
-    `recommended`.
+    For the library, profile and n_local of most real sites in over_sites and choices.
     """
     over = over[over["library"] != "twin"]
     splits = over[over["kind"] != "learning_curve"]
@@ -153,10 +140,7 @@ def answers(over: pd.DataFrame, choices: pd.DataFrame) -> list[str]:
 
 
 def library_alone(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the RMSE (% SOC) of two models of the library alone and of `local`.
-
-    Index site; columns are labels; means over the seeds.
-    """
+    """Return the RMSE (% SOC, by site) of two models of the library and of `local`."""
     mean = scores.groupby(["site", "method"], sort=False)["rmse"].mean().unstack()
     return mean[["local", "global", "plsr_global"]].rename(columns=label)
 
@@ -175,14 +159,10 @@ def chosen_and_blended(choices: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFra
 def worth_of_strata(draws: pd.DataFrame, n_drawn: int = 30) -> pd.DataFrame:
     """Return how many values a simple draw without spectra needs for the same error.
 
-    Index site; "strata and spectra" is `n_drawn`, "at random, without" what has the
-    error of the mean (root mean square over the draws of `plsr_one_se`) that strata and
-    spectra have, as that error falls with the root of the number.
+    As the root mean square error over the draws falls with the root of the number.
     """
     plain = draws[draws["method"] == "plsr_one_se"]
-    errors = plain.groupby(["site", "design"])[["mean_error", "lab_error"]].agg(
-        lambda values: np.sqrt(np.mean(values**2))
-    )
+    errors = plain.groupby(["site", "design"])[["mean_error", "lab_error"]].agg(_rms)
     alone = errors["lab_error"].xs("random", level="design")
     both = errors["mean_error"].xs("stratified", level="design")
     needed = n_drawn * (alone / both) ** 2
@@ -196,11 +176,7 @@ def story(
     weighed: pd.DataFrame,
     strata: pd.DataFrame,
 ) -> list[str]:
-    """Return the turns of the plot in five sentences, one for each figure.
-
-    From the tables of `library_alone`, of the reference results' selection and learning
-    curve, of `chosen_and_blended` and of `worth_of_strata`.
-    """
+    """Return the turns of the plot in five sentences, one for each figure."""
     worse = alone.iloc[:, 1:].min(axis=1) - alone.iloc[:, 0]
     means = curve.groupby("n_local")["ratio"].min()
     ratios = ", ".join(f"{ratio:.2f}" for ratio in means)
@@ -235,10 +211,7 @@ def story(
 
 
 def farm_verdict(gains: pd.DataFrame) -> str:
-    """Return in one sentence what transfer from the global library does at a farm.
-
-    `gains` are the farm's rows of the reference results, one for each method.
-    """
+    """Return in one sentence what transfer from the global library does at a farm."""
     rows = gains[gains["method"].isin(_TRANSFER)].set_index("method")
     if rows.empty or rows["n_test"].iloc[0] < VERDICT_TEST_MIN:
         return "Too few test samples to say whether transfer helps."
@@ -262,7 +235,7 @@ def draw_sentences(draws: pd.DataFrame) -> list[str]:
     held = draws[draws["method"] == "blend"].groupby("site")["coverage"].mean()
     plain = draws[draws["method"] == "plsr_one_se"]
     by_design = plain.groupby("design")
-    errors = by_design[["mean_error", "lab_error"]].agg(lambda e: (e**2).mean() ** 0.5)
+    errors = by_design[["mean_error", "lab_error"]].agg(_rms)
     covered = 100 * plain.groupby(["design", "site"])["mean_covered"].mean()
     means = [
         f"after {name} draws {one.mean_error:.1f} % instead of {one.lab_error:.1f} %, "
@@ -279,6 +252,11 @@ def draw_sentences(draws: pd.DataFrame) -> list[str]:
         f"The mean of the farm, with spectra by parsimonious PLSR, is off by "
         f"{'; '.join(means)}.",
     ]
+
+
+def _rms(values: pd.Series) -> float:
+    """Return the root mean square."""
+    return np.sqrt(np.mean(values**2))
 
 
 def _of(over: pd.DataFrame, kind: str, methods: Iterable[str]) -> pd.DataFrame:
@@ -307,18 +285,15 @@ def _curve(part: pd.DataFrame) -> str:
         for name, rows in part.groupby("method", sort=False)
     ]
     sizes = ", ".join(str(n) for n in sorted(part["n_local"].unique()))
-    return (
-        f"With {sizes} local samples, {part['n_sites'].max()} sites: "
-        f"{'; '.join(texts)}."
-    )
+    n_sites = part["n_sites"].max()
+    return f"With {sizes} local samples, {n_sites} sites: {'; '.join(texts)}."
 
 
 def _choice(tested: pd.Series) -> str:
     """Return how `recommended` fares where its rule was not made."""
     others = tested.drop([*RULE_SITES], errors="ignore")
-    words = (
-        f"Recommended, on the {len(others)} sites that had no part in fixing its rule"
-    )
+    n = len(others)
+    words = f"Recommended, on the {n} sites that had no part in fixing its rule"
     if others.empty:
         return f"{words}: none."
     mean = np.exp(np.log(others).mean())
@@ -329,16 +304,3 @@ def _bold(text: str, is_bold: bool) -> str:
     """Return a text, in bold or not; it is not broken into lines."""
     text = text.replace(" ", "\N{NO-BREAK SPACE}")
     return f"<b>{text}</b>" if is_bold else text
-
-
-def _range(counts: pd.Series) -> str:
-    """Return the lowest and highest number, or the only one."""
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
-
-
-def _gain_text(row: Any) -> str:
-    """Return a gain with its interval, bold where it is sure."""
-    text = f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-    is_sure = (row.low > 0 or row.high < 0) and row.n_test >= VERDICT_TEST_MIN
-    return _bold(text.replace("-", "\N{MINUS SIGN}"), is_sure)

@@ -1,10 +1,4 @@
-"""What a global model is worth in a region that it has not seen, and how sure it is.
-
-Each region is left out in turn; what is computed for one is kept in a file of its own,
-so that an interrupted study goes on.
-"""
-
-from __future__ import annotations
+"""What a global model is worth in a region that it has not seen, and how sure it is."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from soilnb._files import digest, replacing
+from soilnb._validation import Floats, Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import ccc, r2, rmse
@@ -23,9 +18,6 @@ from soilnb.selection import group_folds, hold_out, random_folds
 from soilnb.study.coverage import N_STARTS, regional_intervals, shifted_intervals
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Base, Task
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 SIZES = (5, 10, 20, 50, 100)  # regional samples of the learning curves
 N_FOLDS = 5
@@ -70,35 +62,16 @@ def study_regions(
     seed: int = 1,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> pd.DataFrame:
-    """Return one table of all regions, computed region by region.
+    """Return one table of all regions, each left out in turn.
 
-    Parameters
-    ----------
-    sites : Sites
-        Covariates and property of all regions.
-    table : str
-        "scores" (region, model, n, draw, rmse, r2, ccc), "path" (RMSE of the test by
-        epoch of fine-tuning), "weights" (of the global model) or "coverage" (of
-        intervals).
-    folder : Path
-        Where each region's tables are kept; what is there is not computed again.
-    n_regions : int
-        The first so many regions.
-    n_draws : int
-        Splits of each region into samples and test.
-    seed : int, default 1
-        Of draws and networks.
-    progress : callable, optional
-        Called as progress(done, total, text), in regions.
+    `table` is "scores" (region, model, n, draw, rmse, r2, ccc), "path" (RMSE of the
+    test by epoch of fine-tuning), "weights" (of the global model) or "coverage" (of
+    intervals). What is computed for one of the first `n_regions` is kept in a file of
+    `folder` and not computed again; `progress` is called as progress(done, total,
+    text), in regions.
 
-    Returns
-    -------
-    DataFrame
-
-    Notes
-    -----
-    Half of a region's sites are its test; a draw's samples of different size are
-    nested. Only the model that says so in its name is stopped by the test.
+    Half of a region's sites are its test, in `n_draws` splits; a draw's samples of
+    different size are nested. Only the model that says so is stopped by the test.
     """
     parts = []
     chosen = sites.regions[:n_regions]
@@ -127,19 +100,17 @@ def study_region(
     for draw, found in zip(draws, predictions, strict=True):
         found |= _corrected(sites, draw, models)
         weights.append(_blended(sites, components, draw, models, rng, found))
-    scores = [
-        draw.facts | {"model": model} | _errors(sites.y[draw.test], predicted)
-        for draw, found in zip(draws, predictions, strict=True)
-        for model, predicted in found.items()
-    ]
+    scores = []
+    for draw, found in zip(draws, predictions, strict=True):
+        for model, predicted in found.items():
+            pair = sites.y[draw.test], predicted
+            errors = {score.__name__: score(*pair) for score in (rmse, r2, ccc)}
+            scores.append(draw.facts | {"model": model} | errors)
     coverage = shifted_intervals(sites, inside, models, rng)
     for number in range(1, min(n_draws, 2) + 1):
         coverage += regional_intervals(sites, inside, models, rng, number, seed)
-    tables = dict(zip(TABLES, (scores, path, weights, coverage), strict=True))
-    return {
-        name: [{"region": region} | row for row in rows]
-        for name, rows in tables.items()
-    }
+    named = zip(TABLES, (scores, path, weights, coverage), strict=True)
+    return {name: [{"region": region} | row for row in rows] for name, rows in named}
 
 
 def _draws(inside: Rows, n_draws: int, rng: np.random.Generator) -> list[Draw]:
@@ -151,15 +122,6 @@ def _draws(inside: Rows, n_draws: int, rng: np.random.Generator) -> list[Draw]:
         sizes = [n for n in SIZES if n <= len(pool)]
         draws += [Draw(number, pool[:n], test) for n in sizes]
     return draws
-
-
-def _errors(y: Floats, predicted: Floats) -> dict[str, float]:
-    """Return the scores of the test sites."""
-    return {
-        "rmse": rmse(y, predicted),
-        "r2": r2(y, predicted),
-        "ccc": ccc(y, predicted),
-    }
 
 
 def learn_globally(sites: Sites, inside: Rows, *, seed: int = 1) -> Global:
@@ -177,13 +139,10 @@ def learn_globally(sites: Sites, inside: Rows, *, seed: int = 1) -> Global:
     settings: dict[str, Any] = {"n_epochs": GLOBAL_EPOCHS, "large": True, "seed": seed}
     members = transfer.train_networks(sites.X, sites.y, tasks, **settings)
     n_epochs = max(1, int(np.median([1 + one.history.argmin() for one in members])))
-    residuals = np.concatenate(
-        [
-            sites.y[rows] - one.predicted[: len(rows)]
-            for rows, one in zip(left, members, strict=True)
-        ]
-    )
+    sizes = [len(rows) for rows in left]
+    own = [one.predicted[:n] for one, n in zip(members, sizes, strict=True)]
     seen = np.concatenate(left)
+    residuals = sites.y[seen] - np.concatenate(own)
     held = hold_out(len(others), seed=seed)
     tasks = [Task(others, inside, n_epochs=n_epochs) for _ in range(N_STARTS)]
     fifth = others[held]
@@ -192,14 +151,14 @@ def learn_globally(sites: Sites, inside: Rows, *, seed: int = 1) -> Global:
     *starts, split = transfer.train_networks(sites.X, sites.y, tasks, **settings)
     predicted = np.full((N_STARTS, len(sites)), np.nan)
     predicted[:, inside] = [one.predicted for one in starts]
-    sizes = np.abs(sites.y[fifth] - split.predicted[: len(fifth)])
-    places = np.repeat(np.arange(N_FOLDS), [len(rows) for rows in left])
+    missed = np.abs(sites.y[fifth] - split.predicted[: len(fifth)])
+    places = np.repeat(np.arange(N_FOLDS), sizes)
     of_region = np.stack([one.predicted[-len(inside) :] for one in members])
     return Global(
         others,
         [Base(one.weights, one.fold.scaling) for one in starts],
         predicted,
-        (sizes, split.predicted[-len(inside) :]),
+        (missed, split.predicted[-len(inside) :]),
         (residuals, places, of_region),
         _prior_sd(residuals, sites.region[seen]),
     )
@@ -251,17 +210,17 @@ def _tuned(
         for place, (draw, epoch) in enumerate(zip(draws, epochs, strict=True)):
             stopped = trained[place].predicted if epoch else first[draw.test]
             found[place][kind] = stopped
-            if kind == "fine_tuned":
-                free, faked = (trained[place + i * len(draws)] for i in (1, 2))
-                found[place]["fine_tuned_no_stop"] = free.predicted
-                untouched = rmse(sites.y[draw.test], first[draw.test])
-                is_worse = untouched <= faked.history.min()
-                best = first[draw.test] if is_worse else faked.predicted
-                found[place]["fine_tuned_test_stop"] = best
-                rows = enumerate([untouched, *faked.history])
-                if len(draw.rows) > LONGEST_PATH:
-                    continue
+            if kind != "fine_tuned":
+                continue
+            free, faked = (trained[place + i * len(draws)] for i in (1, 2))
+            untouched = rmse(sites.y[draw.test], first[draw.test])
+            is_worse = untouched <= faked.history.min()
+            found[place]["fine_tuned_no_stop"] = free.predicted
+            best = first[draw.test] if is_worse else faked.predicted
+            found[place]["fine_tuned_test_stop"] = best
+            if len(draw.rows) <= LONGEST_PATH:
                 facts = draw.facts | {"stop": epoch}
+                rows = enumerate([untouched, *faked.history])
                 path += [facts | {"epoch": i, "rmse": float(v)} for i, v in rows]
     return found, path
 
@@ -329,13 +288,9 @@ def _pooled(sites: Sites, draw: Draw, others: Rows, rng: np.random.Generator) ->
     few = rng.choice(others, min(N_POOLED, len(others)), replace=False)
     rows = np.r_[few, draw.rows]
     weights = np.r_[np.ones(len(few)), np.full(len(draw.rows), POOLED_WEIGHT)]
-    options: dict[str, Any] = {
-        "n_trees": POOLED_TREES,
-        "max_features": 1 / 3,
-        "weights": weights,
-    }
-    seed = int(rng.integers(2**31))
-    forest = fit_random_forest(sites.X[rows], sites.y[rows], seed=seed, **options)
+    options: dict[str, Any] = {"n_trees": POOLED_TREES, "max_features": 1 / 3}
+    options |= {"weights": weights, "seed": int(rng.integers(2**31))}
+    forest = fit_random_forest(sites.X[rows], sites.y[rows], **options)
     return forest.predict(sites.X[draw.test])
 
 
@@ -353,10 +308,9 @@ def gains(scores: pd.DataFrame, baseline: str = "regional_forest") -> pd.DataFra
 
 
 def mean_gains(changes: pd.DataFrame, *, seed: int = 1) -> pd.DataFrame:
-    """Return the mean change over regions by model and n, with its 95 % interval.
+    """Return the mean change over regions by model and n.
 
-    Columns: model, n, change, low, high (bootstrap over regions), better (share of
-    regions in which the model is better).
+    Columns: model, n, change, low, high (95 %, bootstrap over regions), better (share).
     """
     rng = np.random.default_rng(seed)
     rows = []

@@ -1,7 +1,5 @@
 """Whether the spectra of a site say anything of its SOC at all."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from soilnb.pls import cross_validated_rmse
@@ -16,8 +14,7 @@ def explained(study: Study) -> float:
     """Return the cross-validated R2 of PLSR on all measured samples of a site.
 
     Ten folds, samples of one soil together; the best of up to ten components, which
-    is generous: nothing is chosen by it. Dimensionless, at most 1, NaN where fewer than
-    three soils are measured.
+    is generous. NaN where fewer than three soils are measured.
     """
     measured = np.flatnonzero(np.isfinite(study.site.soc))
     y = study.site.soc[measured]

@@ -1,30 +1,17 @@
 """Validation schemes: random or blocked folds, whole regions, next door."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from soilnb import selection
+from soilnb._validation import Floats, Progress, Rows
 from soilnb.baselines import fit_random_forest
 from soilnb.datasets import Sites
 from soilnb.metrics import r2
-from soilnb.selection import (
-    adjacent_region,
-    block_cells,
-    group_folds,
-    hold_out,
-    random_folds,
-    stratified_folds,
-)
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Task
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 SCHEMES = ("random", "stratified", "blocked", "regions")
 N_FOLDS, N_EPOCHS, N_TREES, N_NEIGHBOURS = 5, 12, 60, 5
@@ -39,16 +26,16 @@ def map_cells(sites: Sites, *, size: float = 1.0) -> pd.DataFrame:
     return found.rename(columns={"size": "sites", "mean": "y"}).round(3)
 
 
-def scheme_folds(sites: Sites, scheme: str, seed: int) -> npt.NDArray[np.intp]:
+def scheme_folds(sites: Sites, scheme: str, seed: int) -> Rows:
     """Return the folds of one of `SCHEMES`."""
-    cells = block_cells(sites.info["latitude"], sites.info["longitude"])
+    cells = selection.block_cells(sites.info["latitude"], sites.info["longitude"])
     if scheme == "random":
-        return random_folds(len(sites), N_FOLDS, seed)
+        return selection.random_folds(len(sites), N_FOLDS, seed)
     if scheme == "stratified":
-        return stratified_folds(cells, N_FOLDS, seed)
+        return selection.stratified_folds(cells, N_FOLDS, seed)
     groups = cells if scheme == "blocked" else sites.region
     n_groups = len(np.unique(groups))
-    return group_folds(groups, min(N_FOLDS, n_groups), seed)
+    return selection.group_folds(groups, min(N_FOLDS, n_groups), seed)
 
 
 def compare_schemes(
@@ -56,12 +43,9 @@ def compare_schemes(
     *,
     seed: int = 1,
     n_trees: int = N_TREES,
-    progress: Callable[[int, int, str], object] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Return R2 by validation scheme and model: scheme, model, r2.
-
-    R2 is of all predictions together, each made by models of the other folds.
-    """
+    """Return R2 of all held-out predictions by validation scheme and model."""
     folds = {scheme: scheme_folds(sites, scheme, seed) for scheme in SCHEMES}
     parts = [
         (scheme, np.flatnonzero(of != k), np.flatnonzero(of == k))
@@ -97,9 +81,8 @@ def _plain_models(
     options: dict[str, Any] = {"n_trees": n_trees, "max_features": 1 / 3, "seed": seed}
     with joblib.parallel_config(backend="threading", n_jobs=2):
         forest = fit_random_forest(X, y, **options)
-    boosting = HistGradientBoostingRegressor(
-        max_iter=200, learning_rate=0.06, random_state=seed
-    )
+    settings = {"max_iter": 200, "learning_rate": 0.06}
+    boosting = HistGradientBoostingRegressor(**settings, random_state=seed)
     places = sites.info[["latitude", "longitude"]].to_numpy(np.float64)
     near = KNeighborsRegressor(N_NEIGHBOURS).fit(places[train], y)
     with threadpool_limits(1, user_api="openmp"):  # threads that wait for a busy core
@@ -114,25 +97,18 @@ def _plain_models(
 def compare_levels(sites: Sites, *, n_regions: int, seed: int = 1) -> pd.DataFrame:
     """Return R2 of each region's forest at home and in the adjacent region.
 
-    Columns: region, adjacent (its name), hold_out (R2 of a fifth of the region's own
-    sites), elsewhere (R2 of all sites of the adjacent region, same forest).
+    Columns: region, adjacent (its name), hold_out (a fifth of its sites), elsewhere.
     """
     rows = []
     latitude, longitude = (sites.info[key] for key in ("latitude", "longitude"))
+    options: dict[str, Any] = {"n_trees": N_TREES, "max_features": 1 / 3, "seed": seed}
     for region in sites.regions[:n_regions]:
         inside = np.flatnonzero(sites.region == region)
-        held = hold_out(len(inside), seed=seed)
+        held = selection.hold_out(len(inside), seed=seed)
         train, test = inside[~held], inside[held]
-        other = adjacent_region(latitude, longitude, sites.region, region)
+        other = selection.adjacent_region(latitude, longitude, sites.region, region)
         there = np.flatnonzero(sites.region == other)
-        options: dict[str, Any] = {
-            "seed": seed,
-            "n_trees": N_TREES,
-            "max_features": 1 / 3,
-        }
         forest = fit_random_forest(sites.X[train], sites.y[train], **options)
-        home, away = (
-            r2(sites.y[some], forest.predict(sites.X[some])) for some in (test, there)
-        )
-        rows.append((region, other, home, away))
+        scores = (r2(sites.y[i], forest.predict(sites.X[i])) for i in (test, there))
+        rows.append((region, other, *scores))
     return pd.DataFrame(rows, columns=["region", "adjacent", "hold_out", "elsewhere"])

@@ -1,7 +1,5 @@
 """Models fitted on a study, scored on its test samples and compared in pairs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from soilnb._validation import Floats
 from soilnb.baselines import fit_plsr
 from soilnb.methods import LOCAL, METHODS, in_order, label
 from soilnb.metrics import delta_rmse, evaluate
@@ -41,10 +40,8 @@ class Fits:
     def score(self, profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Predict the test samples and compare with the measured SOC.
 
-        The scores have one row per method: library, site, method, profile, seed,
-        n_local, n_test, rmse, mean_error, ccc, r2, rpiq, n_components, seconds; the
-        predictions one per method and test sample: sample_id, method, profile, seed,
-        measured, predicted (% SOC).
+        The scores have one row per method, with its metrics and seconds; the
+        predictions one per method and test sample, measured and predicted in % SOC.
         """
         study = self.study
         measured = study.site.soc[study.test]
@@ -58,17 +55,15 @@ class Fits:
             size = getattr(model, "n_components", getattr(model, "n_components_", None))
             metrics = dict(evaluate(measured, predicted).drop("n"))
             rest = {"n_components": size, "seconds": round(self.seconds[method], 3)}
-            scores.append(
-                {**where, "method": method, **made, **sizes, **metrics, **rest}
-            )
-            values = {"measured": measured, "predicted": predicted}
-            rows = {"sample_id": ids, "method": method, **made, **values}
-            predictions.append(pd.DataFrame(rows))
+            of_method = {**where, "method": method, **made, **sizes, **metrics, **rest}
+            scores.append(of_method)
+            rows = {"sample_id": ids, "method": method, **made, "measured": measured}
+            predictions.append(pd.DataFrame(rows | {"predicted": predicted}))
         table = pd.DataFrame(scores).astype({"n_components": "Int64"})
         return table, pd.concat(predictions, ignore_index=True)
 
 
-def predict_with(study: Study, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def predict_with(study: Study, rows: npt.ArrayLike) -> Floats:
     """Predict SOC (%) of the test samples by PLSR on library rows and local ones."""
     some = study.localised(rows) if np.size(rows) else study.samples("local")
     return fit_plsr(*some, max_components=15).predict(study.X_test)
@@ -98,21 +93,11 @@ def compare(
     samples of this farm; it does not cover another choice of local samples or
     another farm.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns sample_id, method, measured, predicted, for one site.
-    reference : str, default "local"
-        The method that the others are compared with; it must be there.
-    n_resamples, seed : int, default 5000 and 1
-        Bootstrap samples, and the seed of the draws.
-
-    Returns
-    -------
-    DataFrame
-        Index method; columns rmse, gain (RMSE of the reference minus RMSE, in % SOC),
-        low and high (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and
-        n_test (number of test samples).
+    `predictions` has the columns sample_id, method, measured, predicted, for one site,
+    with the method `reference`; `n_resamples` are drawn by the `seed`. The table, by
+    method, has rmse, gain (RMSE of the reference minus RMSE, in % SOC), low and high
+    (its 95 % percentile interval), delta_rmse (Eq. 1, percent) and n_test (number of
+    test samples).
 
     Notes
     -----
@@ -130,17 +115,14 @@ def compare(
     resampled = _resampled_rmse(errors.to_numpy(), n_resamples, seed)
     base = resampled[:, [errors.columns.get_loc(reference)]]
     low, high = np.quantile(base - resampled, [0.025, 0.975], axis=0)
-    table = pd.DataFrame(
-        {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
-    )
-    table["delta_rmse"] = [delta_rmse(rmse[reference], value) for value in rmse]
+    gain = {"rmse": rmse, "gain": rmse[reference] - rmse, "low": low, "high": high}
+    table = pd.DataFrame(gain)
+    table["delta_rmse"] = delta_rmse(rmse[reference], rmse)
     table["n_test"] = len(errors)
     return table.reindex(in_order(table.index))
 
 
-def _resampled_rmse(
-    squares: npt.NDArray[np.float64], n_resamples: int, seed: int
-) -> npt.NDArray[np.float64]:
+def _resampled_rmse(squares: Floats, n_resamples: int, seed: int) -> Floats:
     """Return the RMSE of each method (column) in each bootstrap sample (row)."""
     generator = np.random.default_rng(seed)
     at_once = max(1, RESAMPLED_MOST // squares.size)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, Rows, check_choice, check_int
 from soilnb.datasets import SpectralLibrary
 from soilnb.selection import kennard_stone, random_folds
 
@@ -38,10 +38,7 @@ class ConstantSocError(ValueError):
 
 
 def soils_of(site: SpectralLibrary) -> npt.NDArray[np.int64]:
-    """Return a number for each row's soil: of its scans, or of its group.
-
-    A few large groups, such as fields, cannot be kept apart: each sample is by itself.
-    """
+    """Return a number for each row's soil: of its scans, or of many small groups."""
     is_scans = "soil" in site.info
     codes = pd.factorize(site.info["soil" if is_scans else "group"])[0]
     if is_scans or codes.max(initial=0) + 1 >= N_LOCAL_MIN + N_TEST_MIN:
@@ -57,18 +54,7 @@ def folds_of(
     return random_folds(int(codes.max()) + 1, n_folds, seed)[codes]
 
 
-def _means(
-    X: npt.NDArray[np.float64], codes: npt.NDArray[np.integer]
-) -> npt.NDArray[np.float64]:
-    """Return the mean of the rows of each number, by increasing number."""
-    if len(np.unique(codes)) == len(X):
-        return X
-    return pd.DataFrame(X).groupby(codes).mean().to_numpy()
-
-
-def divide(
-    study: Study, *, split: str, n_local: int, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def divide(study: Study, *, split: str, n_local: int, seed: int) -> tuple[Rows, Rows]:
     """Return the local rows of a study's site in order of selection, and the test."""
     site = study.site
     check_split(site, split, n_local, study.n_folds, seed)
@@ -78,7 +64,8 @@ def divide(
     n_local = min(n_local, n_soils)
     if n_soils < n_local + N_TEST_MIN:
         n_local = n_soils  # none is left for a test
-    selected = select_local(_means(study.X_site[measured], soils), n_local, split, seed)
+    spectra = pd.DataFrame(study.X_site[measured]).groupby(soils).mean().to_numpy()
+    selected = select_local(spectra, n_local, split, seed)
     local = np.concatenate([measured[soils == soil] for soil in selected])
     test = np.setdiff1d(measured, local)
     check_soc_varies(site, local, "local")
@@ -87,9 +74,7 @@ def divide(
     return local, test
 
 
-def select_local(
-    X: npt.NDArray[np.float64], n_local: int, split: str, seed: int
-) -> npt.NDArray[np.intp]:
+def select_local(X: Floats, n_local: int, split: str, seed: int) -> Rows:
     """Return the local rows of a site in order of selection; SOC has no say."""
     if split == "random":
         rng = np.random.default_rng([seed, SPLIT_STREAM])
@@ -107,24 +92,19 @@ def check_split(
     check_int(seed, "seed", 1)
     n_measured = len(np.unique(soils_of(site)[np.isfinite(site.soc)]))
     if n_measured < min(len(site), N_TESTED):
-        _check_few(site, n_measured)
+        if n_measured < N_LOCAL_MIN:
+            msg = (
+                f"'site' {site.name!r} must have at least {N_LOCAL_MIN} measured "
+                f"samples, got {n_measured} with SOC among {len(site)}. Which to send "
+                "to the laboratory says: soilnb choose"
+            )
+            raise ValueError(msg)
     elif n_measured < n_local + N_TEST_MIN:
         among = f" with SOC among {len(site)}" if n_measured < len(site) else ""
         msg = (
             f"'site' {site.name!r} must have at least n_local + {N_TEST_MIN} = "
             f"{n_local + N_TEST_MIN} samples, got {n_measured}{among}. Add samples or "
             f"lower 'n_local' (now {n_local})."
-        )
-        raise ValueError(msg)
-
-
-def _check_few(site: SpectralLibrary, n_measured: int) -> None:
-    """Raise where too few samples are measured to estimate the others."""
-    if n_measured < N_LOCAL_MIN:
-        msg = (
-            f"'site' {site.name!r} must have at least {N_LOCAL_MIN} measured samples, "
-            f"got {n_measured} with SOC among {len(site)}. Which to send to the "
-            "laboratory says: soilnb choose"
         )
         raise ValueError(msg)
 

@@ -1,7 +1,5 @@
 """What a choice does to plain methods: the weight of spiking, the preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import pandas as pd
@@ -33,12 +31,9 @@ def sweep_weights(study: Study, weights: Iterable[int]) -> pd.DataFrame:
     for weight in weights:
         model = fit_plsr_spiked(library, local, weight=weight)
         size = model.n_components
-        errors[weight] = {
-            "local samples, held out": spiked_local_rmse(
-                library, local, weight=weight, n_components=size
-            ),
-            "test samples": evaluate(measured, model.predict(study.X_test))["rmse"],
-        }
+        held_out = spiked_local_rmse(library, local, weight=weight, n_components=size)
+        tested = evaluate(measured, model.predict(study.X_test))["rmse"]
+        errors[weight] = {"local samples, held out": held_out, "test samples": tested}
     return pd.DataFrame(errors).T.rename_axis("weight")
 
 

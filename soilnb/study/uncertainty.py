@@ -1,10 +1,4 @@
-"""How sure a result is, as far as other samples of a farm and other farms go.
-
-`paired` draws the test samples of each farm anew; `over_sites` counts every farm once.
-Whether another seed or another split would, `repeat` finds out by running it.
-"""
-
-from __future__ import annotations
+"""How sure a result is, as far as other samples of a farm and other farms go."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -34,35 +28,29 @@ def paired(
     the bootstrap draws samples, not predictions. Five predictions of one sample are
     one sample; to count them as five would make the interval too narrow.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns site, seed, method, sample_id, measured, predicted; where there are
-        library, kind, n_local and profile, each of theirs is compared by itself. A
-        ValueError if a method has other test samples or seeds than the reference.
-    reference, seed : str and int, default "local" and 1
-        The method that the others are compared with, and the seed of the bootstrap.
+    `predictions` has the columns site, seed, method, sample_id, measured, predicted;
+    where there are library, kind, n_local and profile, each of theirs is compared by
+    itself. A ValueError if a method has other test samples or seeds than the
+    `reference`. `seed` is that of the bootstrap.
 
-    Returns
-    -------
-    DataFrame
-        One row per group and method: library, site, kind, n_local, profile (those there
-        are), method, rmse (root of the mean square over samples and seeds), gain,
-        low, high (its 95 % interval), delta_rmse, as of `compare`, n_test, n_seeds.
+    One row per group and method: library, site, kind, n_local, profile (those there
+    are), method, rmse (root of the mean square over samples and seeds), gain, low, high
+    (its 95 % interval), delta_rmse, as of `compare`, n_test, n_seeds. The interval says
+    how sure the gain is for other samples of the same farm, not for other local samples
+    (see "random_splits") or other farms (`over_sites`). With random splits every seed
+    has its own test samples, and a sample's error is averaged over the splits that
+    tested it.
 
-    Notes
-    -----
-    The interval says how sure the gain is for other samples of the same farm, not for
-    other local samples (see "random_splits") or other farms (`over_sites`). With
-    random splits every seed has its own test samples, and a sample's error is averaged
-    over the splits that tested it.
     """
     needed = ["site", "seed", "method", "sample_id", "measured", "predicted"]
     _check_columns(predictions, "predictions", needed)
     tables = []
     for names, part in _groups(predictions, _APART):
         _check_pairs(part, reference)
-        means = _mean_square_over_seeds(part)
+        squared = part.assign(squared=(part["predicted"] - part["measured"]) ** 2)
+        of_sample = squared.groupby(["method", "sample_id"], as_index=False, sort=False)
+        means = of_sample.agg({"measured": "first", "squared": "mean"})
+        means["predicted"] = means["measured"] + np.sqrt(means["squared"])
         table = compare(means, reference=reference, seed=seed).reset_index()
         table["n_seeds"] = part["seed"].nunique()
         tables.append(table.assign(**names)[[*names, *table]])
@@ -114,15 +102,6 @@ def _check_pairs(part: pd.DataFrame, reference: str) -> None:
             raise ValueError(msg)
 
 
-def _mean_square_over_seeds(part: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and sample, its error the root mean square one."""
-    squared = part.assign(squared=(part["predicted"] - part["measured"]) ** 2)
-    means = squared.groupby(["method", "sample_id"], as_index=False, sort=False).agg(
-        measured=("measured", "first"), squared=("squared", "mean")
-    )
-    return means.assign(predicted=means["measured"] + np.sqrt(means["squared"]))
-
-
 def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFrame:
     """Return how each method compares with a reference over all sites.
 
@@ -130,24 +109,17 @@ def over_sites(scores: pd.DataFrame, *, reference: str = "local") -> pd.DataFram
     than one with 70. For every site and seed the logarithm of RMSE / RMSE of the
     reference is taken, averaged over the seeds, then over the sites.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns site, seed, method, rmse; where there are library, kind, n_local and
-        profile, each of theirs is compared by itself. A ValueError if an RMSE is not
-        above 0, or a method has two scores of one site and seed.
-    reference : str, default "local"
-        The method that the others are compared with; a site without it is left out.
+    `scores` has the columns site, seed, method, rmse; where there are library, kind,
+    n_local and profile, each of theirs is compared by itself. A ValueError if an RMSE
+    is not above 0, or a method has two scores of one site and seed; a site without the
+    `reference` is left out.
 
-    Returns
-    -------
-    DataFrame
-        One row per group and other method: library, kind, n_local, profile (those there
-        are); method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
-        better); low, high, its 95 % interval, from Student's t with the sites as the
-        sample (NaN for one site); n_sites, n_better, sites with the method, and with a
-        ratio below 1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest
-        that so many sites could have given.
+    One row per group and other method: library, kind, n_local, profile (those there
+    are); method; ratio, the geometric mean of the sites' RMSE ratios (below 1 is
+    better); low, high, its 95 % interval, from Student's t with the sites as the sample
+    (NaN for one site); n_sites, n_better, sites with the method, and with a ratio below
+    1; p_value, two-sided, of `sign_flip_test`; smallest_p, the smallest that so many
+    sites could have given.
 
     Notes
     -----

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -18,10 +17,7 @@ def dtl_i(
     X: npt.ArrayLike,
     y: npt.ArrayLike,
     folds: npt.ArrayLike,
-    *,
-    seed: int = 1,
-    max_epochs: int | None = None,
-    progress: Callable[[int, int, str], object] | None = None,
+    **options: Any,
 ) -> CrossValidation:
     """Deep transfer learning of instances (DTL-I): train on selected and local samples.
 
@@ -29,23 +25,11 @@ def dtl_i(
     the local values already: it does not tell how well the site is predicted. A test
     set of the site does.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Blocks and training settings of the network.
-    X, y, folds : array-like of shape (k + n, n_wavelengths), (k + n,) and (k + n,)
-        SNV absorbance, soil property and fold of the instances selected from the
-        library, as by RS-LOCAL, then of the local samples: those of `Study.localised`.
-        Shen et al. (2022), ISPRS Journal of Photogrammetry and Remote Sensing 188,
-        190-200, split all rows at random into ten folds.
-    seed, max_epochs, progress
-        As of `soilnb.cnn.cross_validate`, which also says what is raised.
-
-    Returns
-    -------
-    CrossValidation
-        Errors and models; rows in the order given.
+    `X` (k + n, n_wavelengths), `y` and `folds` (k + n,) are SNV absorbance, soil
+    property and fold of the instances selected from the library, as by RS-LOCAL, then
+    of the local samples: those of `Study.localised`. Shen et al. (2022), ISPRS Journal
+    of Photogrammetry and Remote Sensing 188, 190-200, split all rows at random into ten
+    folds. `options` (seed, max_epochs, progress) are those of
+    `soilnb.cnn.cross_validate`, which also says what is raised.
     """
-    return cnn.cross_validate(
-        architecture, X, y, folds, seed=seed, max_epochs=max_epochs, progress=progress
-    )
+    return cnn.cross_validate(architecture, X, y, folds, **options)

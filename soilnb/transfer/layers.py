@@ -4,8 +4,6 @@ After Han et al. (2025), Frontiers in Environmental Science 13, 1580085: one net
 trained on all layers pooled, then on the layer that is asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +16,11 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.ensemble import RandomForestRegressor
 
 from soilnb._files import replacing
-from soilnb._validation import check_int
+from soilnb._validation import Floats, Progress, Rows, check_int
 from soilnb.cnn.windows import Fit, WindowStack
 from soilnb.datasets.profiles import Profiles, edgeroi_windows
 from soilnb.metrics import r2
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
+from soilnb.selection import block_cells, group_folds
 
 FORESTS = ("forest", "forest_pooled")
 NETWORKS = ("cnn", "multi_task", "pooled", "transfer")
@@ -43,48 +39,26 @@ FINE_RATE = 5e-4  # learning rate of the target layer: a quarter of the first on
 
 @dataclass(frozen=True)
 class Budget:
-    """How much work a model is.
+    """How much work a model is."""
 
-    Parameters
-    ----------
-    n_starts : int
-        Networks whose predictions are averaged.
-    n_steps : int
-        Batches that train a network, at most.
-    n_trees : int
-        Of a forest.
-    """
-
-    n_starts: int = 3
-    n_steps: int = 400
-    n_trees: int = 100
+    n_starts: int = 3  # networks whose predictions are averaged
+    n_steps: int = 400  # batches that train a network, at most
+    n_trees: int = 100  # of a forest
 
 
 @dataclass(frozen=True)
 class Case:
     """One setting, in which every layer of `layers` is the target in turn.
 
-    Parameters
-    ----------
-    setting : str
-        "all", "sparse", "leak_layers" (the other layers of the test profiles train,
-        too), "leak_rows" (rows are dealt to folds, not profiles) or "blocked".
-    repeat : int
-        From 1; deals the folds.
-    layers : tuple of int
-        The target layers.
-    n_known : int, default 0
-        Training profiles at which the target layer is known; 0: all of them. The other
-        layers are known at all training profiles.
-    block_km : float, default 0
-        Profiles of one cluster or block are in one fold, see `deal_folds`.
+    Settings: "all", "sparse", "leak_layers" (the other layers of the test profiles
+    train, too), "leak_rows" (rows are dealt to folds, not profiles) or "blocked".
     """
 
     setting: str
-    repeat: int
+    repeat: int  # from 1; deals the folds
     layers: tuple[int, ...]
-    n_known: int = 0
-    block_km: float = 0.0
+    n_known: int = 0  # training profiles with the target layer; 0: all of them
+    block_km: float = 0.0  # what is in one fold, see `deal_folds`
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -111,25 +85,9 @@ class _Task:
 def deal_folds(profiles: Profiles, seed: int, block_km: float = 0.0) -> Rows:
     """Return the fold of each profile, from 0, in which all its layers are.
 
-    Parameters
-    ----------
-    profiles : Profiles
-    seed : int
-        Deals the profiles, or the blocks.
-    block_km : float, default 0
-        Above 0: profiles that a chain of steps below this length joins are in one fold
-        up to 2 km; from there on, where such a chain would join all, those of a square.
-
-    Returns
-    -------
-    array of int, shape (n_profiles,)
-
-    Raises
-    ------
-    ValueError
-        If there are fewer blocks than folds, or no places.
+    With `block_km`, profiles that a chain of steps below this length joins are in one
+    fold; from 2 km on, where such a chain would join all, those of a square.
     """
-    rng = np.random.default_rng(seed)
     block = np.arange(len(profiles))
     if block_km:
         if profiles.places is None:
@@ -139,46 +97,29 @@ def deal_folds(profiles: Profiles, seed: int, block_km: float = 0.0) -> Rows:
             )
             raise ValueError(msg)
         block = _blocks(profiles.places, 1000 * block_km)
-    counts = np.bincount(block)
-    if len(counts) < N_FOLDS:
+    n_blocks = block.max() + 1
+    if n_blocks < N_FOLDS:
         msg = (
-            f"'block_km' must leave {N_FOLDS} blocks or more, got {len(counts)} of "
+            f"'block_km' must leave {N_FOLDS} blocks or more, got {n_blocks} of "
             f"{block_km:g} km. Give a smaller one."
         )
         raise ValueError(msg)
-    fold_of, sizes = np.empty(len(counts), np.intp), np.zeros(N_FOLDS)
-    for one in sorted(rng.permutation(len(counts)), key=lambda b: -counts[b]):
-        fold_of[one] = np.argmin(sizes)  # the largest first, to the smallest fold
-        sizes[fold_of[one]] += counts[one]
-    return fold_of[block]
+    return group_folds(block, N_FOLDS, seed)
 
 
 def _blocks(places: Floats, size: float) -> Rows:
     """Return the number of the cluster or square of each place."""
-    if size <= 2000:
-        chains = AgglomerativeClustering(
-            n_clusters=None, distance_threshold=size, linkage="single"
-        )
-        return chains.fit_predict(places)
-    corners = np.floor(places / size)
-    return np.unique(corners, axis=0, return_inverse=True)[1].ravel()
+    if size > 2000:
+        return block_cells(*places.T, size=size)
+    options = {"distance_threshold": size, "linkage": "single"}
+    return AgglomerativeClustering(n_clusters=None, **options).fit_predict(places)
 
 
 def plan_cases(profiles: Profiles, n_repeats: int) -> list[Case]:
     """Return the cases of the chapter, as far as the profiles allow them.
 
-    Parameters
-    ----------
-    profiles : Profiles
-        Without places there are no blocks. A layer with fewer than `MIN_KNOWN` values
-        is no target; the sparse ones are those of `SPARSE_CM`, or else the deepest.
-    n_repeats : int
-        At least 1.
-
-    Raises
-    ------
-    ValueError
-        If no layer is known well enough.
+    Without places there are no blocks. A layer with fewer than `MIN_KNOWN` values is no
+    target; the sparse ones are those of `SPARSE_CM`, or else the deepest.
     """
     check_int(n_repeats, "n_repeats", 1)
     counts = (~np.isnan(profiles.soc)).sum(axis=0)
@@ -212,15 +153,9 @@ def _least_known(
 ) -> int:
     """Return the fewest training profiles of a fold at which a layer is known."""
     known = ~np.isnan(profiles.soc[:, layers])
-    return min(
-        (
-            int(known[folds != fold].sum(axis=0).min())
-            for folds in (deal_folds(profiles, repeat) for repeat in repeats)
-            for fold in range(N_FOLDS)
-            if layers
-        ),
-        default=0,
-    )
+    dealt = [deal_folds(profiles, repeat) for repeat in repeats]
+    counts = [known[folds != k].sum(axis=0) for folds in dealt for k in range(N_FOLDS)]
+    return int(np.min(counts)) if layers else 0
 
 
 def run_cases(
@@ -229,26 +164,14 @@ def run_cases(
     folder: Path,
     *,
     budget: Budget | None = None,
-    progress: Callable[[int, int, str], object] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Return the out-of-fold predictions of some cases; what is in `folder` is read.
+    """Return the out-of-fold predictions of some cases.
 
-    Parameters
-    ----------
-    profiles : Profiles
-    cases : sequence of Case
-    folder : Path
-        Of these profiles and this budget alone; each case leaves a file there when it
-        is done, so that an interrupted run goes on.
-    budget : Budget, optional
-    progress : callable, optional
-        Called as progress(done, total, text), in cases.
-
-    Returns
-    -------
-    DataFrame
-        setting, block_km, layer, n, model, repeat, profile; measured and predicted
-        logarithms.
+    Columns: setting, block_km, layer, n, model, repeat, profile; measured and predicted
+    logarithms. Each case leaves a file in `folder`, of these profiles and this budget
+    alone, and is not computed again; `progress` is called as progress(done, total,
+    text), in cases.
     """
     parts = []
     for done, case in enumerate(cases):
@@ -269,23 +192,14 @@ def run_cases(
 def score(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return R2 of the logarithms, from all out-of-fold predictions of a layer at once.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of `run_cases`.
-
-    Returns
-    -------
-    DataFrame
-        setting, layer, n, model, repeat, r2_log, block_km.
+    Columns: setting, layer, n, model, repeat, r2_log, block_km.
     """
     keys = ["setting", "layer", "n", "model", "repeat", "block_km"]
-    rows = [
-        dict(zip(keys, names, strict=True))
-        | {"r2_log": r2(part["measured"], part["predicted"])}
-        for names, part in predictions.groupby(keys, sort=False)
-    ]
-    return pd.DataFrame(rows)[[*keys[:5], "r2_log", "block_km"]].round(4)
+    scores = predictions.groupby(keys, sort=False)[["measured", "predicted"]].apply(
+        lambda part: r2(part["measured"], part["predicted"])
+    )
+    table = scores.rename("r2_log").reset_index()
+    return table[[*keys[:5], "r2_log", "block_km"]].round(4)
 
 
 def predict_case(
@@ -295,9 +209,8 @@ def predict_case(
     budget = budget or Budget()
     log = np.log(profiles.soc)
     if case.setting == "leak_rows":
-        found = [
-            ("forest_pooled", *one) for one in _deal_rows(profiles, log, case, budget)
-        ]
+        dealt = _deal_rows(profiles, log, case, budget)
+        found = [("forest_pooled", *one) for one in dealt]
     else:
         tasks = list(_tasks(profiles, log, case))
         found = [
@@ -329,18 +242,9 @@ def compare_models(
 ) -> pd.DataFrame:
     """Return what layer transfer gains over each other model for a sparse layer.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of `run_cases`.
-    n_resamples, seed : int, default 2000 and 1
-        Bootstrap samples of profiles, and the seed of the draws.
-
-    Returns
-    -------
-    DataFrame
-        layer, n, model, gain (difference of R2 of the logarithms, mean over repeats),
-        low and high (its 95 % percentile interval, for other profiles of the district).
+    Columns: layer, n, model, gain (difference of R2 of the logarithms, mean over
+    repeats), low and high (its 95 % interval, from `n_resamples` bootstrap samples of
+    the profiles).
     """
     rng, found = np.random.default_rng(seed), []
     sparse = predictions[predictions["setting"] == "sparse"]
@@ -350,16 +254,14 @@ def compare_models(
         measured = part.groupby("profile")["measured"].first()[errors.index]
         spread = ((measured - measured.mean()) ** 2).to_numpy()
         draws = rng.integers(len(errors), size=(n_resamples, len(errors)))
-        lost = (
-            errors.to_numpy()[draws].mean(axis=1) / spread[draws].mean(axis=1)[:, None]
-        )
+        lost = errors.to_numpy()[draws].mean(axis=1)
+        lost /= spread[draws].mean(axis=1)[:, None]
         gains = lost - lost[:, [errors.columns.get_loc("transfer")]]
         low, high = np.quantile(gains, [0.025, 0.975], axis=0)
         mean = (errors.mean() - errors["transfer"].mean()) / spread.mean()
         facts = {"layer": layer, "n": n, "gain": mean, "low": low, "high": high}
         found.append(pd.DataFrame(facts).rename_axis("model").reset_index())
-    table = pd.concat(found, ignore_index=True)
-    table = table[table["model"] != "transfer"].reset_index(drop=True)
+    table = pd.concat(found).query("model != 'transfer'").reset_index(drop=True)
     return table[["layer", "n", "model", "gain", "low", "high"]].round(4)
 
 
@@ -368,22 +270,12 @@ def map_layer(
 ) -> pd.DataFrame:
     """Return estimates of the sparse layer by a forest of it alone and by transfer.
 
-    Parameters
-    ----------
-    profiles : Profiles
-        With places. All train; the layer is the first sparse one of `plan_cases`, known
-        at as many profiles as for the leak; in a table without rasters, at all.
-    every : int, default 5
-        Of the raster, every how many cells are estimated; without one the profiles are.
-    budget : Budget, optional
-
-    Returns
-    -------
-    DataFrame
-        easting, northing (m), forest and transfer (exponential of the estimated
-        logarithm: a median, unit of `profiles`), is_known (the layer, at a profile of
-        which this is the nearest cell), is_inside (every covariate of the cell is
-        within the range of the profiles).
+    The layer is the first sparse one of `plan_cases`, known at as many profiles as for
+    the leak. Of the raster every so many cells are estimated; in a table without one,
+    the profiles are, and the layer is known at all. Columns: easting, northing (m),
+    forest and transfer (exponential of the estimated logarithm: a median, unit of
+    `profiles`), is_known (the layer, at a profile of which this is the nearest cell),
+    is_inside (every covariate is within the range of the profiles).
     """
     if profiles.places is None:
         msg = "'profiles' need places for a map. Add the columns easting and northing."
@@ -457,11 +349,7 @@ def _sparse(
 
 
 def _predict(
-    profiles: Profiles,
-    log: Floats,
-    tasks: Sequence[_Task],
-    case: Case,
-    budget: Budget,
+    profiles: Profiles, log: Floats, tasks: Sequence[_Task], case: Case, budget: Budget
 ) -> Iterator[tuple[str, list[Floats]]]:
     """Yield each model of a case with its predictions of the tests of all tasks."""
     fitted: dict[bytes, Callable[..., Floats]] = {}  # one for all layers if all known
@@ -489,8 +377,7 @@ def _forest(
 ) -> Callable[[npt.NDArray[np.float32], Rows], Floats]:
     """Fit a forest to samples; return what predicts samples of some windows.
 
-    It sees all cells of the window and, pooled, the depth; its target is standardised
-    by layer, as that of the networks. A tree tries a third of the inputs at each split.
+    It sees the window's cells and, pooled, the depth; targets are scaled by layer.
     """
     depths, n_layers = np.mean(profiles.layers, axis=1), len(profiles.layers)
 
@@ -581,9 +468,8 @@ def _fits(
             groups = [rng.permutation(g) for g in (np.flatnonzero(has_target), others)]
             first = [group[: int(np.ceil(WATCHED * len(group)))] for group in groups]
             is_watched = np.isin(rows // n_layers, np.concatenate(first))
-            fits.append(
-                Fit(task.train, rows[~is_watched], rows[is_watched], task.layer)
-            )
+            fit = Fit(task.train, rows[~is_watched], rows[is_watched], task.layer)
+            fits.append(fit)
     return fits
 
 

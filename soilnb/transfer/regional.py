@@ -1,7 +1,4 @@
-"""From a global network to a region: fine-tune it, correct its bias, blend it.
-
-All networks of a comparison are trained together, by `soilnb.cnn`.
-"""
+"""From a global network to a region: fine-tune it, correct its bias, blend it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from soilnb._validation import check_matrix, check_rows, check_vector
+from soilnb._validation import Floats, Rows, check_matrix, check_vector, check_xy
 from soilnb.cnn import Architecture, FCBlock, Scaling, n_weights
 from soilnb.cnn.folds import Fold
 
@@ -21,15 +18,10 @@ if TYPE_CHECKING:
 
     from soilnb.cnn.result import TrainedFold
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 # Of covariates, which have no order: a network without convolutions.
-NETWORK = Architecture(
-    conv=(),
-    fc=(FCBlock(64, dropout=0.1), FCBlock(32, dropout=0.1)),
-    batch_size=20,
-)
+_NODES = (FCBlock(64, dropout=0.1), FCBlock(32, dropout=0.1))
+NETWORK = Architecture(conv=(), fc=_NODES, batch_size=20)
 HEAD = len(NETWORK.blocks)  # blocks that are frozen where only the output trains
 GLOBAL_RATE = 2e-3  # of training on thousands of samples, in batches of 128
 FINE_RATE = 3e-4  # of fine-tuning all layers: of a trained network small steps suffice
@@ -43,14 +35,9 @@ def gsoilcpm_weights() -> int:
     """Return the number of weights of GSoilCPM (Zhang et al. 2025), counted anew.
 
     Five groups of covariates each go through a 1 x 1 convolution of their own, which
-    for one pixel is a fully connected layer; what follows is one network.
+    for one pixel is a fully connected layer; what follows is one network (Zhang et al.
+    2025, Geoderma 461, 117466).
 
-    References
-    ----------
-    .. [1] Zhang et al. (2025), Geoderma 461, 117466.
-
-    Examples
-    --------
     >>> gsoilcpm_weights()
     87841
     """
@@ -62,28 +49,13 @@ def gsoilcpm_weights() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A network to train.
-
-    Parameters
-    ----------
-    train : array of int
-        Rows that it learns from.
-    predict : array of int
-        Rows that it predicts in the end.
-    watch : array of int, optional
-        Rows whose RMSE is noted after each epoch; the first training row by default.
-    n_epochs : int, default 0
-        Epochs after which the weights are kept; 0: those with the lowest RMSE of
-        `watch`.
-    start : int, default 0
-        Which of the given networks it begins with.
-    """
+    """A network to train: rows that it learns from, and rows that it predicts."""
 
     train: Rows
     predict: Rows
-    watch: Rows | None = None
-    n_epochs: int = 0
-    start: int = 0
+    watch: Rows | None = None  # whose RMSE is noted; else, the first training row
+    n_epochs: int = 0  # that are kept; 0: those of the lowest RMSE of `watch`
+    start: int = 0  # which of the given networks it begins with
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,46 +80,21 @@ def train_networks(
 ) -> list[TrainedFold]:
     """Train one network for each task, all of them together.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_rows, n_covariates)
-        Covariates of all rows that tasks name.
-    y : array-like of shape (n_rows,)
-        Soil property; of a row that is only predicted its value has no effect.
-    tasks : sequence of Task
-        What to train.
-    n_epochs : int
-        Most epochs.
-    bases : sequence of Base, optional
-        Networks that tasks begin with, and whose scaling they keep. Without them each
-        task draws its weights and takes the covariates' scaling of `scaling`, and
-        its own samples' of the property.
-    n_frozen : int, default 0
-        First blocks that keep their weights; needs a single base.
-    scaling : Scaling, optional
-        Of the covariates, without bases; by default of each task's own training rows.
-    large : bool, default False
-        Whether an epoch is a pass over thousands of samples in batches of 128, and not
-        `STEPS` batches of 20.
-    seed : int, default 1
-        Of weights, batches and dropout.
+    `X` (n_rows, n_covariates) and `y` (n_rows,) are those of all rows that tasks name.
+    With `bases` tasks begin with these networks and keep their scaling; without them
+    each task draws its weights and learns its scaling, or takes `scaling` for the
+    covariates. The first `n_frozen` blocks keep their weights (of a single base). An
+    epoch is `STEPS` batches of 20 or, if `large`, a pass over thousands of samples in
+    batches of 128; for every task as many steps, so that tasks of five and of a hundred
+    samples train in one compiled step. `seed` is that of weights, batches and dropout.
 
-    Returns
-    -------
-    list of TrainedFold
-        In the order of the tasks: predicted (of `Task.predict`), history (RMSE of
-        `Task.watch`, an epoch each), weights.
-
-    Notes
-    -----
-    Adam, mean squared error. Each epoch has as many steps for every task, so that tasks
-    of five and of a hundred samples train in one compiled step: samples come again
-    within it.
+    In the order of the tasks: predicted (of `Task.predict`), history (RMSE of
+    `Task.watch`, an epoch each), weights.
     """
     from soilnb.cnn.training import Start, train_folds
 
-    X, y = check_matrix(X, "X").astype(np.float32), check_vector(y, "y")
-    check_rows(X, "X", y, "y")
+    X, y = check_xy(X, y)
+    X = X.astype(np.float32)
     n_covariates = X.shape[1]
     start, fixed = None, None
     if bases:
@@ -155,10 +102,8 @@ def train_networks(
         if n_frozen:
             X, fixed = frozen_features(bases[0], X, n_frozen)
         n_kept = 2 * n_frozen  # kernel and bias of each block
-        begun = {
-            number: list(bases[task.start].weights[n_kept:])
-            for number, task in enumerate(tasks)
-        }
+        starts = (bases[task.start].weights[n_kept:] for task in tasks)
+        begun = {number: list(weights) for number, weights in enumerate(starts)}
         start = Start(begun, n_frozen)
     parts, longest = [], max(len(task.train) for task in tasks)
     n_rows = longest if large else STEPS * NETWORK.batch_size
@@ -177,15 +122,8 @@ def train_networks(
         batch_size=128 if large else NETWORK.batch_size,
         learning_rate=GLOBAL_RATE if large else rate,
     )
-    return train_folds(
-        architecture,
-        X,
-        y,
-        parts,
-        n_wavelengths=n_covariates,
-        start=start,
-        seed=seed,
-    )
+    options = {"n_wavelengths": n_covariates, "start": start, "seed": seed}
+    return train_folds(architecture, X, y, parts, **options)
 
 
 def frozen_features(
@@ -215,8 +153,7 @@ def dropout_passes(
 ) -> tuple[Floats, Floats]:
     """Return mean and standard deviation of predictions with dropout left on.
 
-    MC dropout (Gal and Ghahramani 2016, ICML 48, 1050-1059): the spread of passes that
-    each leave out other nodes.
+    MC dropout (Gal and Ghahramani 2016, ICML 48, 1050-1059).
     """
     X = check_matrix(X, "X").astype(np.float32)
     model = keras_model(base, X.shape[1])
@@ -235,8 +172,6 @@ def bayesian_update(
 
     Each is weighted by its precision, one over its variance.
 
-    Examples
-    --------
     >>> [round(value, 4) for value in bayesian_update(5, 2, 3, 1)]
     [3.4, 0.8944]
     """
@@ -248,18 +183,9 @@ def bayesian_update(
 def regional_bias(residuals: npt.ArrayLike, *, prior_sd: float | None = None) -> float:
     """Return what to add to a global model's predictions in a region.
 
-    Parameters
-    ----------
-    residuals : array-like of shape (n,)
-        Measured minus predicted of the region's samples.
-    prior_sd : float, optional
-        How far regions' mean residuals lie from zero, as seen in other regions. With
-        it, the mean is drawn to zero by `bayesian_update`, the more the fewer samples.
-
-    Returns
-    -------
-    float
-        The mean residual, or the shrunk one.
+    It is the mean of their `residuals`, measured minus predicted. With `prior_sd`, how
+    far regions' mean residuals lie from zero, as seen in other regions, it is drawn to
+    zero by `bayesian_update`, the more the fewer samples.
     """
     values = check_vector(residuals, "residuals")
     mean = float(values.mean())
@@ -279,8 +205,6 @@ def ensemble_weight(
     The predictions of samples that a model was fitted on flatter it: give those made
     out of fold.
 
-    Examples
-    --------
     >>> ensemble_weight([1.0, 2.0], [1.5, 2.5], [0.5, 1.5])
     0.5
     """
@@ -300,22 +224,11 @@ def fit_gate(
     *,
     penalty: float = 1.0,
 ) -> Floats:
-    """Return the coefficients of a weight that depends on covariates.
+    """Return the coefficients, intercept first, of a weight that depends on covariates.
 
-    Parameters
-    ----------
-    y, of_global, of_regional : array-like of shape (n,)
-        Measured, and predicted out of fold.
-    Z : array-like of shape (n, k)
-        Few standardised covariates, or scores.
-    penalty : float, default 1
-        On the squares of the slopes, in variances of `y`: few samples keep the weight
-        constant.
-
-    Returns
-    -------
-    array of shape (k + 1,)
-        Intercept and slopes of the logit; see `gate_weights`.
+    `of_global` and `of_regional` are predictions of `y` out of fold, `Z` (n, k) few
+    standardised covariates; `penalty`, on the squares of the slopes in variances of
+    `y`, keeps the weight of few samples constant.
     """
     from scipy.optimize import minimize
 
@@ -343,8 +256,7 @@ def gate_weights(coefficients: Floats, Z: npt.ArrayLike) -> Floats:
 def best_epoch(histories: Sequence[Floats], weights: Sequence[int], base: float) -> int:
     """Return the epoch of the lowest cross-validated RMSE; 0 if the base's is lower.
 
-    `histories` are the RMSE of each fold's left-out samples by epoch, `weights` how
-    many samples that are, `base` the RMSE of the network before the first step.
+    `weights` are the numbers of samples that each fold's history is of.
     """
     squares = np.average(np.square(histories), axis=0, weights=weights)
     path = np.r_[base**2, squares]

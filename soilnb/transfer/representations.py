@@ -1,8 +1,4 @@
-"""Transfer of representations: a library network keeps its first layers.
-
-What the frozen layers put out does not change, so it is computed once for each depth;
-only what follows them is trained.
-"""
+"""Transfer of representations: a library network keeps its first layers."""
 
 from __future__ import annotations
 
@@ -17,13 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import (
-    check_choice,
-    check_int,
-    check_matrix,
-    check_rows,
-    check_vector,
-)
+from soilnb._validation import Floats, check_choice, check_int, check_xy
 from soilnb.cnn.folds import STOPPINGS, Fold, Scaling, make_folds
 from soilnb.cnn.shapes import tail_shapes
 
@@ -39,24 +29,17 @@ if TYPE_CHECKING:
 class Retraining:
     """A library network retrained after every depth, and the depth that did best.
 
-    Parameters
-    ----------
-    base : int
-        Place of the library's fold-model that was retrained, from 0.
-    base_rmse : array of shape (n_fold_models,)
-        RMSE of each of them on the local samples, in the unit of the property.
-    depths : DataFrame
-        One row per depth: n_frozen (weighted layers), frozen (the last one's name),
-        n_trained (weights that train), rmse (cross-validated). The last row, with
-        every layer frozen, is the base as it is: a reference, never chosen.
-    n_frozen : int
-        Depth with the lowest RMSE; of equal ones the first. A NaN is never lowest.
-    result : CrossValidation
-        The retrained networks of that depth, whole, with the base's scaling.
+    `base` is the place of the library's fold-model that was retrained, from 0, and
+    `base_rmse` the RMSE of each of them on the local samples, in the unit of the
+    property. `depths` has one row per depth: n_frozen (weighted layers), frozen (the
+    last one's name), n_trained (weights that train), rmse (cross-validated); its last
+    row, with every layer frozen, is the base as it is: a reference, never chosen.
+    `n_frozen` is the depth with the lowest RMSE (of equal ones the first, never a NaN),
+    `result` the retrained networks of that depth, whole, with the base's scaling.
     """
 
     base: int
-    base_rmse: npt.NDArray[np.float64]
+    base_rmse: Floats
     depths: pd.DataFrame
     n_frozen: int
     result: CrossValidation
@@ -67,7 +50,7 @@ class Retraining:
         return self.result.rmse
 
     @property
-    def history(self) -> npt.NDArray[np.float64]:
+    def history(self) -> Floats:
         """RMSE that decides when to stop, after each epoch (n_epochs, n_folds)."""
         return self.result.history
 
@@ -76,25 +59,21 @@ class Retraining:
         """The retrained networks as ordinary Keras models."""
         return self.result.models
 
-    def predict(
-        self, X: npt.ArrayLike, *, rule: str = "mean"
-    ) -> npt.NDArray[np.float64]:
+    def predict(self, X: npt.ArrayLike, *, rule: str = "mean") -> Floats:
         """Return the fold-models' prediction; see `CrossValidation.predict`."""
         return self.result.predict(X, rule=rule)
 
 
 def choose_base(
     library_models: FoldModels, X_local: npt.ArrayLike, y_local: npt.ArrayLike
-) -> tuple[int, npt.NDArray[np.float64]]:
+) -> tuple[int, Floats]:
     """Return which fold-model predicts the local samples best, and the RMSE of each.
 
     `X_local` is SNV absorbance (n, n_wavelengths), `y_local` the soil property (n,), in
     the unit of the library; a ValueError if shapes disagree or values are not finite.
     The model is told by its place, from 0, of equal ones the first.
     """
-    X_local = check_matrix(X_local, "X_local")
-    y_local = check_vector(y_local, "y_local")
-    check_rows(X_local, "X_local", y_local, "y_local")
+    X_local, y_local = check_xy(X_local, y_local, "X_local", "y_local")
     errors = library_models.predict_each(X_local) - y_local
     rmse = np.sqrt(np.mean(errors**2, axis=1))
     return int(rmse.argmin()), rmse
@@ -133,10 +112,6 @@ def dtl_r(
         As of `soilnb.cnn.cross_validate`, which also says what is raised; a ValueError,
         too, where the models are not of the architecture.
 
-    Returns
-    -------
-    Retraining
-
     Notes
     -----
     Training starts from the library's weights, with a fresh optimiser. The scaling of
@@ -166,25 +141,11 @@ def dtl_ir(
 ) -> Retraining:
     """Deep transfer learning of instances and representations (DTL-IR).
 
-    As `dtl_r`, but retrained on the selected library instances and the local samples.
-    The base is still chosen on the local samples alone.
-
-    Parameters
-    ----------
-    X, y, folds : array-like of shape (k + n, n_wavelengths), (k + n,) and (k + n,)
-        As of `dtl_i`: selected instances, then local samples.
-    n_local : int
-        Number n of local samples, the last rows.
-    architecture, library_models, seed, max_epochs, stopping, progress
-        As of `dtl_r`.
-
-    Returns
-    -------
-    Retraining
-        Rows in the order selected, then local.
+    As `dtl_r`, but retrained on the selected library instances and the local samples:
+    `X`, `y` and `folds` are as of `dtl_i`, the `n_local` local samples last. The base
+    is still chosen on the local samples alone.
     """
-    spectra, values = check_matrix(X, "X"), check_vector(y, "y")
-    check_rows(spectra, "X", values, "y")
+    spectra, values = check_xy(X, y)
     check_int(n_local, "n_local", 1, len(values), " (rows of 'X')")
     base, rmse = choose_base(library_models, spectra[-n_local:], values[-n_local:])
     model = library_models.models[base]
@@ -229,7 +190,7 @@ class FrozenNetwork:
     def retrain(
         self,
         X: npt.NDArray,
-        y: npt.NDArray[np.float64],
+        y: Floats,
         parts: Sequence[Fold],
         *,
         seed: int = 1,
@@ -266,10 +227,7 @@ class FrozenNetwork:
 
     def _scaling(self) -> Scaling:
         """Return the scaling that the network carries."""
-        bands, y = (
-            self.model.get_layer("scale_bands"),
-            self.model.get_layer("unscale_y"),
-        )
+        bands, y = map(self.model.get_layer, ("scale_bands", "unscale_y"))
         return Scaling(
             band_mean=np.asarray(bands.mean, dtype=np.float64).reshape(-1),
             band_sd=np.sqrt(np.asarray(bands.variance, dtype=np.float64)).reshape(-1),
@@ -358,6 +316,4 @@ def _share(progress: Progress | None, number: int, n_all: int) -> Progress | Non
     """Return the progress of one of several equal parts."""
     if progress is None:
         return None
-    return lambda done, total, text: progress(
-        number * total + done, n_all * total, text
-    )
+    return lambda n, total, text: progress(number * total + n, n_all * total, text)

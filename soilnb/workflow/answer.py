@@ -1,7 +1,5 @@
 """What a farm's answer leaves: tables, a report, and sentences for the book."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Any
@@ -44,17 +42,11 @@ def write_answer(
     `design` and `next`; the tables are those of `estimate_samples` and `estimate_farm`,
     the facts those of `summarise_farm`.
     """
-    values, study = step.values, step.study
+    values, study, library = step.values, step.study, _library(step)
     weights = mix.table.reset_index()
-    library = _library(step)
-    sentences = _sentences(step, farm, estimates, table, facts)
-    sentences["library"] = (
-        f"{library} Here candidates that use it hold {facts['library_weight']:.0%} of "
-        "the blend's weight."
-    )
-    estimates.to_csv(step.folder / "estimates.csv", index=False)
-    table.to_csv(step.folder / "farm.csv", index=False)
-    weights.to_csv(step.folder / "weights.csv", index=False)
+    tables = {"estimates": estimates, "farm": table, "weights": weights}
+    for name, one in tables.items():
+        one.to_csv(step.folder / f"{name}.csv", index=False)
     if estimates[["latitude", "longitude"]].notna().all(axis=1).any():
         write_geojson(step.folder / "estimates.geojson", estimates)
     n_more, stock = facts["n_more"], stock_of(farm, values)
@@ -79,45 +71,30 @@ def write_answer(
     spectra = (study.wavelengths, {"site": study.site.reflectance})
     file = step.folder / "report.html"
     write_report(file, estimates, table, weights, facts=more | same, spectra=spectra)
-    return sentences
-
-
-def _sentences(
-    step: Step,
-    farm: Farm,
-    estimates: pd.DataFrame,
-    table: pd.DataFrame,
-    facts: dict[str, float],
-) -> dict[str, str]:
-    """Return the answer in sentences."""
-    scans, level = table.iloc[0], step.values["level"]
     rest = estimates[estimates["soc"].isna()]
-    n_out = int((~rest["in_domain"]).sum())
-    told = {
-        "mean": f"The mean of the {len(estimates)} scanned samples is {_mean(scans)}, "
-        f"that of the field they stand for {_mean(table.iloc[1])}."
-    }
-    told["error"] = (
-        f"A single estimate is off by {facts['nested_rmse']:.2f} % SOC, typically; "
-        f"{len(rest) - n_out} of {len(rest)} lie where the measured samples can vouch "
-        "for them."
+    n_drawn, level = farm.draw.n_drawn, values["level"]
+    few = (
+        f" Intervals of {level:.0%} need {n_needed(level)} drawn samples, and there "
+        f"are {n_drawn}: none is given."
     )
-    n_drawn = farm.draw.n_drawn
-    if n_drawn < (needed := n_needed(level)):
-        told["error"] += (
-            f" Intervals of {level:.0%} need {needed} drawn samples, and there are "
-            f"{n_drawn}: none is given."
-        )
-    told["design"] = DESIGNS[farm.draw.design].says
-    told["alone"] = (
-        "Without chance in the draw nobody can say how many values would be enough."
+    return {
+        "mean": f"The mean of the {len(estimates)} scanned samples is "
+        f"{_mean(table.iloc[0])}, that of the field they stand for "
+        f"{_mean(table.iloc[1])}.",
+        "error": f"A single estimate is off by {facts['nested_rmse']:.2f} % SOC, "
+        f"typically; {rest['in_domain'].sum()} of {len(rest)} lie where the measured "
+        f"samples can vouch for them.{few * (n_drawn < n_needed(level))}",
+        "design": DESIGNS[farm.draw.design].says,
+        "alone": "Without chance in the draw nobody can say how many values would be "
+        "enough."
         if np.isnan(facts["n_alone"])
         else f"A simple random draw without spectra would have needed "
         f"{facts['n_alone']:.0f} laboratory values for the same half-width; there are "
-        f"{n_drawn}."
-    )
-    told["next"] = _next(estimates, facts, step.values["target"])
-    return told
+        f"{n_drawn}.",
+        "next": _next(estimates, facts, values["target"]),
+        "library": f"{library} Here candidates that use it hold "
+        f"{facts['library_weight']:.0%} of the blend's weight.",
+    }
 
 
 def _mean(scans: pd.Series) -> str:
@@ -151,12 +128,9 @@ def _gain(gains: pd.DataFrame, where: str) -> str:
     if of_splits.empty:
         return "Whether transfer helps here, no repetition could tell."
     one = of_splits.iloc[0]
-    if one["low"] > 0:
-        verdict = "it helped"
-    elif one["high"] < 0:
-        verdict = "it did harm"
-    else:
-        verdict = "these cannot tell it from chance"
+    verdict = "these cannot tell it from chance"
+    if one["low"] > 0 or one["high"] < 0:
+        verdict = "it helped" if one["low"] > 0 else "it did harm"
     few = " (few test samples)" if one["n_test"] < VERDICT_TEST_MIN else ""
     return (
         f"Over all seeds {where}, instance transfer {change(one['delta_rmse'])}: "
@@ -185,23 +159,22 @@ def read_answer(place: Path) -> list[str]:
     rest = estimates[estimates["soc"].isna()]
     n_in = int(rest["in_domain"].sum())
     ordered = estimates.dropna(subset="next").sort_values("next")
-    lines = [
-        f"Mean of the {row['population']}: {_mean(row)}" for _, row in table.iterrows()
-    ]
+    design = table["design"].iloc[0]
+    rows = [row for _, row in table.iterrows()]
+    lines = [f"Mean of the {row['population']}: {_mean(row)}" for row in rows]
     if table["stock"].notna().all():
         row = table.iloc[1]
         ends = f" ({row['stock_lower']:.0f} to {row['stock_upper']:.0f})"
         ends = "" if np.isnan(row["stock_lower"]) else ends
         lines.append(f"Stock of the field: {row['stock']:.0f} Mg/ha{ends}")
-    lines += [
-        f"Design of the draw: {table['design'].iloc[0]}. "
-        + DESIGNS[table["design"].iloc[0]].says,
+    return [
+        *lines,
+        f"Design of the draw: {design}. {DESIGNS[design].says}",
         f"Estimates: {len(rest)}, of which {n_in} are within the domain.",
         f"To be measured next: {', '.join(ordered['sample_id'])}",
         f"Report: {place / 'report.html'}",
         f"Tables: {place / 'estimates.csv'}, farm.csv, weights.csv",
     ]
-    return lines
 
 
 def choose_samples(

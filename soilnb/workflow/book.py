@@ -1,11 +1,4 @@
-"""The book: executed notebooks and prose, staged side by side and built strictly.
-
-The stage mirrors the repository. On the way a figure's alt text and caption move from
-its output to where the book looks for them, and each notebook gets a note that says
-how its page was made.
-"""
-
-from __future__ import annotations
+"""The book: executed notebooks and prose, staged side by side and built strictly."""
 
 import json
 import os
@@ -44,68 +37,54 @@ SHOWN = {"answers": ("answer.png",), "collects": ("turn_*.png", "farm_*.png")}
 def build_book(
     parameters: Mapping[str, Any], folder: Path = BUILD, *, is_student: bool = False
 ) -> Path:
-    """Build the book of one site from its results; return the first page.
+    """Build the book of one site from its results, if need be; return the first page.
 
     The student edition (`is_student`) has no solutions. Its notebooks to work in are in
     `folder`/notebooks, with the answers that they are checked by.
     """
     _check_results(parameters)
     folder.mkdir(parents=True, exist_ok=True)
-    site_folder = results_folder(OF_SITE[0], parameters)
-    with only_run(site_folder), only_run(folder):
-        index = _build_fresh(parameters, folder, is_student=is_student)
+    html, stage, partial = (folder / n for n in ("html", "stage", ".stage.partial"))
+    stamp = html / ".stage"  # what the pages were made from
+    with only_run(results_folder(OF_SITE[0], parameters)), only_run(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        _fill_stage(partial, parameters)
+        if is_student:
+            for page in (partial / "book").rglob("*.md"):
+                page.write_text(without_solutions(page.read_text()))
+            for page in (partial / "notebooks").glob("*.ipynb"):
+                nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
+        digest = digest_files(filter(Path.is_file, partial.rglob("*")), partial)
+        if not (stamp.is_file() and stamp.read_text() == digest):
+            replace_folder(partial, stage)
+            _build(stage, html)
+            stamp.write_text(digest)
+        shutil.rmtree(partial, ignore_errors=True)
         if is_student:
             _hand_out(parameters, folder)
-        return index
-
-
-def _build_fresh(
-    parameters: Mapping[str, Any], folder: Path, *, is_student: bool
-) -> Path:
-    """Build the book unless the stage is what the pages were made from."""
-    html = folder / "html"
-    stage = folder / "stage"
-    partial = folder / ".stage.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    _fill_stage(partial, parameters)
-    if is_student:
-        _take_solutions(partial)
-    digest = digest_files([p for p in partial.rglob("*") if p.is_file()], partial)
-    stamp = html / ".stage"
-    if not (stamp.is_file() and stamp.read_text() == digest):
-        replace_folder(partial, stage)
-        _build(stage, html)
-        stamp.write_text(digest)
-    shutil.rmtree(partial, ignore_errors=True)
     return html / "index.html"
 
 
 def _check_results(parameters: Mapping[str, Any]) -> None:
     """Raise where results are missing or do not belong together."""
-    site_folder = results_folder(OF_SITE[0], parameters)
-    wanted = [s for s in OF_SITE if _is_run(s, parameters)]
-    problem = find_mismatch(site_folder, wanted)
-    for step, entry in STEPS.items():
-        is_run = _is_run(step, parameters)
-        if not problem and is_run and not entry.site:
+    wanted = [step for step in STEPS if _is_run(step, parameters)]
+    own = [step for step in wanted if STEPS[step].site]
+    problem = find_mismatch(results_folder(OF_SITE[0], parameters), own)
+    for step in wanted:
+        if not problem and step not in own:
             problem = find_mismatch(results_folder(step, parameters), [step])
-        if not problem and is_run and not _executed(step, parameters).is_file():
+        if not problem and not _executed(step, parameters).is_file():
             problem = step, f"there is no executed notebook of {step}"
     if problem:
-        own = {key: parameters[key] for key in ("site", "library", "results")}
+        given = {key: parameters[key] for key in ("site", "library", "results")}
         steps = COMPANIONS if STEPS[problem[0]].role == "companion" else "all"
-        msg = (
-            f"The book cannot be built: {problem[1]}. Run it first: "
-            f"{run_command(steps, own)}"
-        )
+        again = run_command(steps, given)
+        msg = f"The book cannot be built: {problem[1]}. Run it first: {again}"
         raise StepError(msg)
 
 
 def _is_run(step: str, parameters: Mapping[str, Any]) -> bool:
-    """Return whether the book has results of a step.
-
-    Some need test samples of the site; a companion may not have been run.
-    """
+    """Return whether there are results: not without test samples that a step needs."""
     if STEPS[step].role == "companion":
         return _executed(step, parameters).is_file()
     made = read_stamp(results_folder(OF_SITE[0], parameters) / OF_SITE[0])
@@ -139,20 +118,13 @@ def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
         page = stage / "notebooks" / f"{step}.ipynb"
         if not _is_run(step, parameters):
             nbformat.write(_left_out(step), page)
-            _blank_numbers(stage / "book", step)
+            number = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
+            for prose in (stage / "book").rglob("*.md"):
+                prose.write_text(number.sub("–", prose.read_text()))
             continue
         file = _executed(step, parameters)
-        notebook = nbformat.read(file, as_version=4)
-        facts = read_stamp(file.parent)
-        nbformat.write(_ready(notebook, facts), page)
-
-
-def _take_solutions(stage: Path) -> None:
-    """Take the solutions out of a stage."""
-    for page in (stage / "book").rglob("*.md"):
-        page.write_text(without_solutions(page.read_text()))
-    for page in (stage / "notebooks").glob("*.ipynb"):
-        nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
+        ready = _ready(nbformat.read(file, as_version=4), read_stamp(file.parent))
+        nbformat.write(ready, page)
 
 
 def _hand_out(parameters: Mapping[str, Any], folder: Path) -> None:
@@ -192,18 +164,8 @@ def _left_out(step: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def _blank_numbers(folder: Path, step: str) -> None:
-    """Put a dash where a page of prose shows a number of a step that was not run."""
-    shown = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
-    for page in folder.rglob("*.md"):
-        page.write_text(shown.sub("–", page.read_text()))
-
-
 def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:
-    """Write how long steps ran together where a page asks by {run-time}`STEP STEP`.
-
-    What was not run does not count.
-    """
+    """Write how long the steps that ran took where a page asks {run-time}`A_STEP`."""
 
     def told(asked: re.Match[str]) -> str:
         ran = [step for step in asked[1].split() if _is_run(step, parameters)]
@@ -218,14 +180,10 @@ def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:
 def _write_config(stage: Path) -> None:
     """Copy the settings; where the repository is known, add its buttons."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    name = os.environ.get("GITHUB_REPOSITORY")
-    if name:
+    if name := os.environ.get("GITHUB_REPOSITORY"):
         config["repository"] = {"url": f"https://github.com/{name}", "branch": "main"}
-        config["html"] |= {
-            "use_repository_button": True,
-            "use_edit_page_button": True,
-            "use_issues_button": True,
-        }
+        buttons = ("repository", "edit_page", "issues")
+        config["html"] |= {f"use_{button}_button": True for button in buttons}
         config["launch_buttons"] = {
             "notebook_interface": "jupyterlab",
             "binderhub_url": "https://mybinder.org",
@@ -236,7 +194,7 @@ def _write_config(stage: Path) -> None:
 def _ready(
     notebook: nbformat.NotebookNode, facts: Mapping[str, Any]
 ) -> nbformat.NotebookNode:
-    """Return an executed notebook as the book wants it."""
+    """Return an executed notebook as the book wants it, with how it was made."""
     cells = [
         cell
         for cell in notebook.cells
@@ -262,16 +220,13 @@ def _move_alt_text(cell: nbformat.NotebookNode, name: str) -> None:
         if "image/png" not in output.get("data", {}):
             continue
         texts = output.metadata.get("image/png", {})
+        says = ""
         if not texts.get("alt"):
-            msg = (
-                f"A figure of cell {name} has no alt text. Show it with show.figure()."
-            )
-            raise StepError(msg)
-        if len(cell.outputs) > 1:  # the book would give each of them the caption
-            msg = (
-                f"Cell {name} shows more than its figure. Give the figure its own cell."
-            )
-            raise StepError(msg)
+            says = "A figure of cell {} has no alt text. Show it with show.figure()."
+        elif len(cell.outputs) > 1:  # the book would give each of them the caption
+            says = "Cell {} shows more than its figure. Give the figure its own cell."
+        if says:
+            raise StepError(says.format(name))
         cell.metadata["mystnb"] = {
             "image": {"alt": texts["alt"]},
             "figure": {"caption": texts["caption"], "name": f"fig-{name}"},
@@ -310,9 +265,8 @@ def _build(stage: Path, html: Path) -> None:
     shutil.rmtree(made, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
     options = ["--path-output", str(made), "--all", "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(
-        command + options, capture_output=True, text=True, check=False
-    )
+    command += options
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()
         problems = [line for line in lines if "WARNING" in line or "ERROR" in line]

@@ -10,27 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soilnb import datasets
 from soilnb._files import replacing
 from soilnb._validation import check_choice
-from soilnb.datasets import (
-    FARM_SITES,
-    OPEN_SITES,
-    OPTIONS,
-    TWIN_SITES,
-    DataSet,
-    OpenFile,
-    SpectralLibrary,
-    data_folder,
-    data_sets,
-    fetch,
-    fetch_set,
-    folder_name,
-    inspect_file,
-    load_library,
-    load_site,
-    open_files,
-    parse_options,
-)
 from soilnb.study import LIBRARY_ROWS_MIN, Study, prepare, why_unrelated
 from soilnb.workflow.places import resolve
 from soilnb.workflow.show import Progress
@@ -59,13 +41,15 @@ def prepare_study(values: Mapping[str, Any], progress: Any = None) -> Study:
     )
 
 
-def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLibrary:
+def read_library(
+    values: Mapping[str, Any], progress: Any = None
+) -> datasets.SpectralLibrary:
     """Return the library as it was measured."""
     try:
-        return load_library(
+        return datasets.load_library(
             resolve(values["library"]),
             progress=progress,
-            **parse_options(values["library_file"]),
+            **datasets.parse_options(values["library_file"]),
         )
     except ValueError as error:  # the reader speaks of quantity and soc_unit
         line = " ".join(_say_it([str(error)], of_library=True))
@@ -73,16 +57,16 @@ def read_library(values: Mapping[str, Any], progress: Any = None) -> SpectralLib
         raise ValueError(msg) from error
 
 
-def read_site(values: Mapping[str, Any]) -> SpectralLibrary:
+def read_site(values: Mapping[str, Any]) -> datasets.SpectralLibrary:
     """Return the site as it was measured."""
-    return load_site(
+    return datasets.load_site(
         resolve(values["site"]),
         measured=resolve(values["measured"]),
-        **{name: values[name] for name in OPTIONS},
+        **{name: values[name] for name in datasets.OPTIONS},
     )
 
 
-def measured_site(step: Step) -> SpectralLibrary:
+def measured_site(step: Step) -> datasets.SpectralLibrary:
     """Return the samples of a step's study at the wavelengths of measurement."""
     site = read_site(step.values)
     used = site.info["sample_id"].isin(set(step.study.site.info["sample_id"]))
@@ -95,35 +79,36 @@ def describe_data() -> list[str]:
     lines += [f"{name:<12} {text}" for name, text in LIBRARY_TEXTS.items()]
     form = "{:<18} {:<16} {:>7}  {:<12} {}"
     lines += ["", form.format("set", "site", "samples", "country", "licence")]
-    sites = {set_name: site for site, set_name in FARM_SITES.items()}
-    for group, rows in load_library("farms").info.groupby("group", sort=False):
+    sites = {set_name: site for site, set_name in datasets.FARM_SITES.items()}
+    for group, rows in datasets.load_library("farms").info.groupby("group", sort=False):
         country, licence = rows.iloc[0][["country", "licence"]]
         site = sites.get(group, "-")
         lines.append(form.format(group, site, len(rows), country, licence))
-    for name, file in open_files().items():
-        site = name if name in OPEN_SITES else "-"
+    for name, file in datasets.open_files().items():
+        site = name if name in datasets.OPEN_SITES else "-"
         lines.append(form.format(name, site, file.samples, file.country, file.licence))
-    for name, country in TWIN_SITES.items():
-        rows = len(load_site(name))
+    for name, country in datasets.TWIN_SITES.items():
+        rows = len(datasets.load_site(name))
         lines.append(form.format("twin", name, rows, country, "synthetic"))
-    for name, one in data_sets().items():
+    for name, one in datasets.data_sets().items():
         lines.append(form.format(name, "-", one.samples, one.country, one.licence))
-    folder = data_folder()
-    files = open_files().items()
+    folder = datasets.data_folder()
+    files = datasets.open_files().items()
     found = [name for name, file in files if (folder / file.file).exists()]
-    there = ", ".join(found + [n for n, one in data_sets().items() if one.is_there])
+    found += [name for name, one in datasets.data_sets().items() if one.is_there]
+    there = ", ".join(found)
     return [*lines, "", f"Downloaded files are kept in {folder}: {there or 'none'}."]
 
 
 def fetch_file(name: str) -> list[str]:
     """Download an open file or a data set if it is not there yet; return what it is."""
-    file: OpenFile | DataSet
-    check_choice(name, "data set", (*open_files(), *data_sets()))
-    if name in data_sets():
-        fetch_set(name, Progress(f"downloading {name}"))
-        path, file = data_folder(), data_sets()[name]
+    file: datasets.OpenFile | datasets.DataSet
+    check_choice(name, "data set", (*datasets.open_files(), *datasets.data_sets()))
+    if name in datasets.data_sets():
+        datasets.fetch_set(name, Progress(f"downloading {name}"))
+        path, file = datasets.data_folder(), datasets.data_sets()[name]
     else:
-        path, file = fetch(name), open_files()[name]
+        path, file = datasets.fetch(name), datasets.open_files()[name]
     return [
         f"{name} is at {path}",
         f"  {'what:':<9} {file.what}",
@@ -134,9 +119,9 @@ def fetch_file(name: str) -> list[str]:
 
 def check_library(path: str, values: dict[str, Any]) -> tuple[list[str], bool]:
     """Return what is understood of a library's file, and whether it can be used."""
-    told: dict[str, Any] = {name: values[name] for name in OPTIONS}
-    told |= parse_options(values["library_file"])
-    report = inspect_file(path, soc_required=False, **told)
+    told: dict[str, Any] = {name: values[name] for name in datasets.OPTIONS}
+    told |= datasets.parse_options(values["library_file"])
+    report = datasets.inspect_file(path, soc_required=False, **told)
     problems = [*report.problems]
     n_rows = len(report.library) if report.library is not None else LIBRARY_ROWS_MIN
     if n_rows < LIBRARY_ROWS_MIN:
@@ -155,9 +140,10 @@ def check_file(
     With `verbose`, also what was left out of the library. `plot` is the name of a
     picture of the spectra that is made.
     """
-    options: dict[str, Any] = {name: values[name] for name in OPTIONS}
+    options: dict[str, Any] = {name: values[name] for name in datasets.OPTIONS}
     measured = resolve(values["measured"])
-    report = inspect_file(resolve(values["site"]), measured=measured, **options)
+    site = resolve(values["site"])
+    report = datasets.inspect_file(site, measured=measured, **options)
     lines = report.understood()
     if report.library is None:
         return _conclude(lines, report.problems), False
@@ -165,7 +151,7 @@ def check_file(
         _plot_spectra(report.library, plot)
         lines.append(f"  The spectra are drawn in {plot}.")
     try:
-        folder_name(values["site"])
+        datasets.folder_name(values["site"])
         if np.isnan(report.library.soc).all():  # the laboratory has not begun
             read_library(values)
             lines.append("  A study can be made as soon as some samples have SOC.")
@@ -216,7 +202,7 @@ def _conclude(
 def _say_it(problems: Sequence[str], *, of_library: bool = False) -> list[str]:
     """Return the line with the parameters that problems name, if they name any."""
     found: dict[str, list[str]] = {}
-    named = rf"\b({'|'.join(OPTIONS)})='([^']+)'"
+    named = rf"\b({'|'.join(datasets.OPTIONS)})='([^']+)'"
     own = " ".join(text for text in problems if "library_file=" not in text)
     for name, value in dict.fromkeys(re.findall(named, own)):
         found.setdefault(name, []).append(value)
@@ -228,7 +214,7 @@ def _say_it(problems: Sequence[str], *, of_library: bool = False) -> list[str]:
     return [f"Say it with: {' '.join(given)}"] if given else []
 
 
-def _plot_spectra(site: SpectralLibrary, name: str) -> None:
+def _plot_spectra(site: datasets.SpectralLibrary, name: str) -> None:
     """Leave a picture of the spectra of a file."""
     from soilnb import plots  # loads Matplotlib
 

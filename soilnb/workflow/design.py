@@ -1,7 +1,5 @@
 """Where to sample: a table of candidate places in, a list of places out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +42,8 @@ def design_places(
         msg = f"'--target' must be above 0 and below 100 percent, got {target:g}."
         raise ValueError(msg)
     places = read_candidates(file)
-    by = by or next(
-        kind
-        for kind, column in (
-            ("column", "stratum"),
-            ("quantiles", "prediction"),
-            ("space", ""),
-        )
-        if column in places or not column
-    )
+    kinds = {"stratum": "column", "prediction": "quantiles"}
+    by = by or next((kinds[name] for name in kinds if name in places), "space")
     rule = allocation or ("neyman" if "spread" in places else "proportional")
     _check_columns(places, by, rule)
     strata = _strata(places, budget, by, n_strata, seed)
@@ -129,14 +120,12 @@ def _strata(
     check_int(n_strata, "--strata", 1, len(places) // 2, " (two candidates in each)")
     xy = None
     if "latitude" in places:
-        xy = np.column_stack(
-            metres_from_degrees(places["latitude"], places["longitude"])
-        )
+        degrees = places["latitude"], places["longitude"]
+        xy = np.column_stack(metres_from_degrees(*degrees))
     elif "easting" in places:
         xy = places[["easting", "northing"]].to_numpy()
-    return sampling.make_strata(
-        n_strata, prediction=places.get("prediction"), places=xy, by=by, seed=seed
-    )
+    told = {"prediction": places.get("prediction"), "places": xy}
+    return sampling.make_strata(n_strata, **told, by=by, seed=seed)
 
 
 def _precision(

@@ -3,8 +3,6 @@
 Its one argument is JSON: input, output and parameters.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,9 +1,4 @@
-"""The page on the package: what is public, from the docstrings, without importing it.
-
-Importing would load TensorFlow, which reading and building a book do without.
-"""
-
-from __future__ import annotations
+"""The page on the package: what is public, from docstrings, without importing it."""
 
 import ast
 import inspect
@@ -48,26 +43,16 @@ def describe_package(root: Path = ROOT / "soilnb") -> str:
 
 def _members(file: Path) -> Iterator[Member]:
     """Yield the public functions and classes of a module, or those it exports."""
-    tree = ast.parse(file.read_text())
-    if file.name != "__init__.py":
-        found = [node for node in tree.body if isinstance(node, Member)]
-        yield from (node for node in found if not node.name.startswith("_"))
-        return
-    for node in tree.body:
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        source = _file_of(node.module or "", file.parents[1].parent)
-        names = {alias.name for alias in node.names}
-        for member in ast.parse(source.read_text()).body if source.is_file() else ():
-            if isinstance(member, Member) and member.name in names:
-                yield member
-
-
-def _file_of(module: str, root: Path) -> Path:
-    """Return the file of a module by its name."""
-    place = root.joinpath(*module.split("."))
-    package = place / "__init__.py"
-    return package if package.is_file() else place.with_suffix(".py")
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, Member) and not node.name.startswith("_"):
+            yield node
+        elif isinstance(node, ast.ImportFrom) and file.name == "__init__.py":
+            place = file.parents[2].joinpath(*(node.module or "").split("."))
+            source = place.with_suffix(".py")
+            names = {alias.name for alias in node.names}
+            for member in _members(source) if source.is_file() else ():
+                if member.name in names:
+                    yield member
 
 
 def _entry(member: Member) -> str:

@@ -1,7 +1,5 @@
 """Where data and results are."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The whole book on paper: one page of all its pages, printed by a Chromium."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -94,13 +92,10 @@ def join_pages(html: Path) -> str:
             tag["id"] = f"{_slug(name)}-{tag['id']}"
         for tag in article.find_all(["a", "img", "object"]):
             _point(tag, name, names)
-        parts.append(
-            f'<section id="{_slug(name)}">{article.decode_contents()}</section>'
-        )
-    body = (
-        f'<body><article class="bd-article printed">{"".join(parts)}</article></body>'
-    )
-    return f"<!DOCTYPE html><html>{first.head}{STYLE}{body}</html>"
+        content = article.decode_contents()
+        parts.append(f'<section id="{_slug(name)}">{content}</section>')
+    body = f'<article class="bd-article printed">{"".join(parts)}</article>'
+    return f"<!DOCTYPE html><html>{first.head}{STYLE}<body>{body}</body></html>"
 
 
 def _read(html: Path, name: str) -> Any:

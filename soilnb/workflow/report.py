@@ -1,9 +1,4 @@
-"""A farm's answer on two pages of paper, and its samples for a map program.
-
-The words are in `report.html` beside this file; here are the numbers they need.
-"""
-
-from __future__ import annotations
+"""A farm's answer on two pages of paper, and its samples for a map program."""
 
 import base64
 import io
@@ -59,15 +54,31 @@ def write_report(
     if missing := [name for name in names.split() if name not in facts]:
         msg = f"'facts' lacks {', '.join(missing)}. Give it, None where unknown."
         raise ValueError(msg)
-    page = _template().render(
+    figures = {"mean": plots.plot_farm_mean(farm)}
+    if plots.has_coordinates(estimates):
+        figures["map"] = plots.plot_farm_map(estimates)
+    else:
+        figures["estimates"] = plots.plot_estimates(estimates)
+        if spectra is not None:
+            figures["spectra"] = plots.plot_spectra(*spectra)
+    drawn = {name: _inline(figure) for name, figure in figures.items()}
+    ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
+    named = methods.labelled(ordered)
+    words = set(re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])))
+    strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
+    environment.tests["known"] = pd.notna
+    environment.filters |= {"number": _number, "plain": "{:g}".format}
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         **facts,
         **_counts(estimates),
         farm={row["population"]: row for row in farm.to_dict("records")},
         populations=plots.POPULATIONS,
         designs={name: one.words for name, one in methods.DESIGNS.items()},
-        mean_figure=_inline(plots.plot_farm_mean(farm)),
-        figures=_figures(estimates, spectra),
-        **_blend(weights),
+        mean_figure=drawn.pop("mean"),
+        figures=drawn,
+        candidates=named.to_dict("records"),
+        abbreviations={k: v for k, v in ABBREVIATIONS.items() if k in words},
     )
     with replacing(file) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -79,36 +90,19 @@ def write_geojson(file: Path, estimates: pd.DataFrame) -> None:
     table = estimates.reindex(columns=[*dict.fromkeys([*estimates, *degrees])])
     known = table.dropna(subset=degrees)
     rows = known.drop(columns=degrees).to_json(orient="records", double_precision=15)
+    points = known[degrees].astype(float).to_numpy().tolist()
     features = [
         {
             "type": "Feature",
-            "geometry": {"type": "Point", "coordinates": place},
+            "geometry": {"type": "Point", "coordinates": point},
             "properties": row,
         }
-        for place, row in zip(
-            known[degrees].astype(float).to_numpy().tolist(),
-            json.loads(rows),
-            strict=True,
-        )
+        for point, row in zip(points, json.loads(rows), strict=True)
     ]
     collection = {"type": "FeatureCollection", "features": features}
     with replacing(file) as partial:
         text = json.dumps(collection, ensure_ascii=False, allow_nan=False, indent=1)
         partial.write_text(text, encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    """Return the page to be filled; whatever is filled in is escaped."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["known"] = pd.notna
-    environment.filters["number"] = _number
-    environment.filters["plain"] = "{:g}".format
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _number(value: Any, digits: int = 2) -> str:
@@ -138,45 +132,14 @@ def _counts(estimates: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _blend(weights: pd.DataFrame) -> dict[str, Any]:
-    """Return the candidates by weight and what letters mean."""
-    ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
-    candidates = methods.labelled(ordered).to_dict("records")
-    words = set(
-        re.findall(r"[A-Z-]{2,}", " ".join(methods.labelled(ordered).candidate))
-    )
-    return {
-        "candidates": candidates,
-        "abbreviations": {k: v for k, v in ABBREVIATIONS.items() if k in words},
-    }
-
-
-def _figures(
-    estimates: pd.DataFrame,
-    spectra: tuple[npt.ArrayLike, Mapping[str, npt.NDArray]] | None,
-) -> dict[str, str]:
-    """Return the map, or what stands in for it where the samples have no place."""
-    if plots.has_coordinates(estimates):
-        return {"map": _inline(plots.plot_farm_map(estimates))}
-    figures = {"estimates": _inline(plots.plot_estimates(estimates))}
-    if spectra is not None:
-        figures["spectra"] = _inline(plots.plot_spectra(*spectra))
-    return figures
-
-
 def _inline(figure: Figure) -> str:
     """Return a figure as the address of an image that holds it; close it."""
-    kind, options = "svg+xml", {"format": "svg", "metadata": {"Date": None}}
+    svg: dict[str, Any] = {"metadata": {"Date": None}}
     with mpl.rc_context({"svg.hashsalt": "soilnb"}):  # the same figure, the same file
-        content = _saved(figure, **options)
-    if len(content) > MAX_SVG:
-        kind, content = "png", _saved(figure, format="png", dpi=150)
+        for kind, options in (("svg+xml", svg), ("png", {"dpi": 150})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind[:3], bbox_inches="tight", **options)
+            if len(content := stream.getvalue()) <= MAX_SVG:
+                break
     plt.close(figure)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _saved(figure: Figure, **options: Any) -> bytes:
-    """Return the content of the file of a figure."""
-    stream = io.BytesIO()
-    figure.savefig(stream, bbox_inches="tight", **options)
-    return stream.getvalue()

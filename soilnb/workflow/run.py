@@ -23,18 +23,10 @@ from soilnb._validation import check_int
 from soilnb.datasets import OPTIONS, SITES, data_folder
 from soilnb.rslocal import selection_size
 from soilnb.study import N_TEST_MIN, Study, make_farm, stock_of
-from soilnb.workflow import stamps
+from soilnb.workflow import places, stamps
 from soilnb.workflow.companion import fetch_data
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import check_parameters, declared, parse_assignments
-from soilnb.workflow.places import (
-    PATHS,
-    check_writable,
-    resolve,
-    results_folder,
-    spectra_folder,
-    unknown_folders,
-)
 from soilnb.workflow.show import Progress, duration
 from soilnb.workflow.step import PREPARED
 from soilnb.workflow.steps import ROOT, STEPS, notebook_path, plan_steps, read_cells
@@ -58,7 +50,7 @@ class Job:
     @property
     def site_folder(self) -> Path:
         """results/<library>/<site>."""
-        return results_folder(self.step, self.values)
+        return places.results_folder(self.step, self.values)
 
     @property
     def place(self) -> Path:
@@ -70,6 +62,11 @@ class Job:
         """Where papermill writes the executed notebook meanwhile."""
         return self.site_folder / f".{self.step}.ipynb"
 
+    @property
+    def progress(self) -> Path:
+        """The file in which the running notebook says how far it is."""
+        return self.site_folder / f".{self.step}.progress"
+
 
 def plan(
     names: list[str], sites: list[str], shared: dict[str, Any], assignments: list[str]
@@ -79,7 +76,7 @@ def plan(
     given = parse_assignments(assignments, steps)
     jobs: dict[tuple[Path, str], Job] = {}
     owners: dict[Path, str] = {}
-    for site in dict.fromkeys(resolve(site) for site in sites):
+    for site in dict.fromkeys(places.resolve(site) for site in sites):
         for step in steps:
             common = {"site": site} | shared
             values = {k: v for k, v in common.items() if k in declared(step)}
@@ -87,8 +84,8 @@ def plan(
             if site in SITES and len(sites) > 1:  # then these are for the files
                 values = {k: v for k, v in values.items() if k not in _FOR_FILES}
             checked = check_parameters(step, values)
-            for key in PATHS & set(checked):
-                checked[key] = resolve(checked[key])
+            for key in places.PATHS & set(checked):
+                checked[key] = places.resolve(checked[key])
             job = Job(step, checked)
             jobs.setdefault((job.site_folder, step), job)
             if STEPS[step].site and owners.setdefault(job.site_folder, site) != site:
@@ -110,9 +107,9 @@ def check_data(jobs: list[Job], keep: Path) -> list[str]:
     lines = [line for job in first for line in _check_site(job, jobs, keep)]
     lines += [line for job in jobs if (line := fetch_data(job.step, job.values))]
     for job in jobs:  # makes folders, so only when all data can be used
-        check_writable(job.site_folder)
+        places.check_writable(job.site_folder)
     for folder in dict.fromkeys(job.site_folder for job in jobs):
-        if old := unknown_folders(folder):
+        if old := places.unknown_folders(folder):
             lines.append(
                 f"{folder.name}: {', '.join(old)} are of an earlier numbering of the "
                 "steps. They are not read and may be deleted."
@@ -138,31 +135,24 @@ def _check_site(job: Job, jobs: list[Job], keep: Path) -> list[str]:
             stock_of(farm, other.values)  # refuses half of what a stock needs
             lines += farm.notes if job.values["site"] not in SITES else ()
     lines = [f"{job.site_folder.name}: {line}" for line in lines]
-    if not len(study.test):
-        lines += _leave_out(jobs, own, study)
+    if not len(study.test) and (out := [job for job in own if STEPS[job.step].tests]):
+        for job in out:
+            jobs.remove(job)
+        lines.append(
+            f"{study.site.name}: {len(study.local)} samples are measured, and a test "
+            f"needs n_local + {N_TEST_MIN}. Left out: "
+            f"{', '.join(job.step for job in out)}."
+        )
     return lines
-
-
-def _leave_out(jobs: list[Job], own: list[Job], study: Study) -> list[str]:
-    """Take a site's jobs that need test samples out of all jobs; return why."""
-    out = [job for job in own if STEPS[job.step].tests]
-    for job in out:
-        jobs.remove(job)
-    names = ", ".join(job.step for job in out)
-    why = (
-        f"{study.site.name}: {len(study.local)} samples are measured, and a test needs "
-        f"n_local + {N_TEST_MIN}. Left out: {names}."
-    )
-    return [why] if out else []
 
 
 def _keep_study(study: Study, job: Job, keep: Path) -> None:
     """Leave a prepared study for the step that would prepare it again."""
     folder = _kept_study(job, keep)
     folder.mkdir()
-    shared = spectra_folder(job.step, job.values)
+    shared = places.spectra_folder(job.step, job.values)
     if study.is_large:
-        check_writable(shared)
+        places.check_writable(shared)
     study.save(folder, shared)
     now = stamps.expected(job.step, job.values)
     stamps.write_stamp(folder, {key: now[key] for key in ("parameters", "data")})
@@ -176,8 +166,7 @@ def _kept_study(job: Job, keep: Path) -> Path:
 def _check_components(study: Study, values: dict[str, Any]) -> None:
     """Raise where RS-LOCAL could not fit so many components."""
     for library in ("global", "country"):
-        n_rows = study.n_rows(library)
-        if n_rows:
+        if n_rows := study.n_rows(library):
             size = selection_size(n_rows, values["n_selected"])
             most = min(size - 1, len(study.wavelengths))
             what = f" (selected rows of the {library} library - 1, or bands if fewer)"
@@ -210,7 +199,7 @@ def execute(job: Job, state: _State) -> None:
             | stamps.handed_over()
             | {
                 "SOILNB_DATA": str(data_folder()),  # may be relative to here
-                "SOILNB_PROGRESS": str(_progress_file(job)),
+                "SOILNB_PROGRESS": str(job.progress),
                 PREPARED: str(_kept_study(job, state.kept)),
             },
         ) as process,
@@ -220,16 +209,11 @@ def execute(job: Job, state: _State) -> None:
             process.terminate()
         code = process.wait()
         state.processes.remove(process)
-        _progress_file(job).unlink(missing_ok=True)
+        job.progress.unlink(missing_ok=True)
         if code:
             errors.seek(0)
             raise StepError(_failure(job, code, errors.read()))
     job.notebook.rename(job.place / f"{job.step}.ipynb")
-
-
-def _progress_file(job: Job) -> Path:
-    """Return the file in which a running notebook says how far it is."""
-    return job.site_folder / f".{job.step}.progress"
 
 
 def _failure(job: Job, code: int, errors: str) -> str:
@@ -260,33 +244,31 @@ def only_run(folder: Path) -> contextlib.AbstractContextManager[None]:
 
 @dataclass
 class _State:
-    """What a run is at: running jobs, their processes, kept studies, an interrupt."""
+    """What a run is at: running jobs, their processes, kept studies, an interrupt.
+
+    The terminal shows a line per finished step, and one that moves.
+    """
 
     kept: Path
     jobs: list[Job] = field(default_factory=list)
     processes: list[subprocess.Popen] = field(default_factory=list)
     interrupted: threading.Event = field(default_factory=threading.Event)
-
-
-class _Board:
-    """What the terminal shows: a line per finished step, and one that moves."""
-
-    def __init__(self) -> None:
-        self.moving = sys.stdout.isatty()
+    moving: bool = field(default_factory=sys.stdout.isatty)
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
         sys.stdout.write(("\r\033[K" if self.moving else "") + text + "\n")
         sys.stdout.flush()
 
-    def move(self, running: list[Job]) -> None:
+    def move(self) -> None:
         """Rewrite the line that says what the running steps are at."""
+        running = list(self.jobs)
         if not self.moving or not running:
             return
         parts = []
         for job in running:
             with contextlib.suppress(OSError):
-                parts.append(f"{job.step}: {_progress_file(job).read_text()}")
+                parts.append(f"{job.step}: {job.progress.read_text()}")
         text = " | ".join(parts) or ", ".join(job.step for job in running)
         width = shutil.get_terminal_size().columns - 3
         sys.stdout.write(f"\r\033[K  {text[:width]}")
@@ -299,7 +281,7 @@ def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
     `kept` is the folder given to `check_data`. A StepError comes when all that can be
     run is through.
     """
-    board, state = _Board(), _State(kept)
+    state = _State(kept)
     folders = dict.fromkeys(job.site_folder for job in jobs if STEPS[job.step].site)
     last = [job for job in jobs if STEPS[job.step].waits]
     last.sort(key=lambda job: list(STEPS).index(job.step))
@@ -307,21 +289,16 @@ def run(jobs: list[Job], kept: Path, *, n_parallel: int = 1) -> None:
         for folder in sorted(folders):
             stack.enter_context(only_run(folder))
         first = [job for job in jobs if job not in last]
-        failed = _run_graph(first, state, n_parallel, board)
+        failed = _run_graph(first, state, n_parallel)
         for job in last:  # one after the other: each may read the one before
             if job.site_folder not in failed:
-                failed |= _run_graph([job], state, 1, board)
+                failed |= _run_graph([job], state, 1)
     if failed:
         raise StepError("\n".join(failed.values()))
 
 
-def _run_graph(
-    jobs: list[Job], state: _State, n_parallel: int, board: _Board
-) -> dict[Path, str]:
-    """Run jobs site by site, those first that most others wait for.
-
-    Return what failed, by site folder.
-    """
+def _run_graph(jobs: list[Job], state: _State, n_parallel: int) -> dict[Path, str]:
+    """Run jobs site by site, first what most others wait for; return what failed."""
     order = list(dict.fromkeys(job.site_folder for job in jobs))
     waiting = list(jobs)
     if n_parallel > 1:
@@ -334,9 +311,9 @@ def _run_graph(
             ready = (job for job in waiting if not _blockers(job, waiting, running))
             for job in list(islice(ready, n_parallel - len(running))):
                 waiting.remove(job)
-                running[pool.submit(_run_job, job, state, board)] = job
+                running[pool.submit(_run_job, job, state)] = job
             done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            board.move(state.jobs)
+            state.move()
             for job, error in [(running.pop(one), one.exception()) for one in done]:
                 if isinstance(error, StepError):
                     failed[job.site_folder] = str(error)
@@ -371,7 +348,7 @@ def _way_to_go(step: str) -> int:
     return 1 + max(map(_way_to_go, after), default=0)
 
 
-def _run_job(job: Job, state: _State, board: _Board) -> None:
+def _run_job(job: Job, state: _State) -> None:
     """Run one job unless it is fresh; tell how long it took."""
     folder, of_site = job.site_folder, STEPS[job.step].site
     label = f"{folder.parent.name}/{folder.name}" if of_site else folder.name
@@ -388,9 +365,9 @@ def _run_job(job: Job, state: _State, board: _Board) -> None:
                 execute(job, state)
         except StepError:
             if not state.interrupted.is_set():
-                board.line(f"{job.step:<18} {label:<24} failed")
+                state.line(f"{job.step:<18} {label:<24} failed")
             raise
         finally:
             state.jobs.remove(job)
     took = "fresh" if is_done else duration(time.perf_counter() - start)
-    board.line(f"{job.step:<18} {label:<24} {took}")
+    state.line(f"{job.step:<18} {label:<24} {took}")

@@ -1,7 +1,5 @@
 """The scores that steps left: of one site, of all sites, and the reference results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,9 +39,7 @@ def _read_scores(site_folder: Path) -> pd.DataFrame:
     scores = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     reference = scores.loc[scores["method"] == "local", "rmse"]
     if len(reference):
-        scores["delta_rmse"] = [
-            delta_rmse(reference.iloc[0], rmse) for rmse in scores["rmse"]
-        ]
+        scores["delta_rmse"] = delta_rmse(reference.iloc[0], scores["rmse"])
     order = in_order(scores["method"])
     ordered = scores.sort_values("method", key=lambda names: names.map(order.index))
     return ordered.astype({"n_components": "Int64"}).reset_index(drop=True)

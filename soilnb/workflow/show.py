@@ -1,8 +1,4 @@
-"""What a notebook shows: figures with alt text, tables, sentences, progress.
-
-The same calls serve JupyterLab and the book: a figure's alt text and caption travel
-in the output's metadata and become the book's when the page is staged.
-"""
+"""What a notebook shows: figures with alt text, tables, sentences, progress."""
 
 from __future__ import annotations
 
@@ -58,9 +54,8 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
 
     alt, caption = _labelled(alt), _labelled(caption)
     if _state.is_synthetic:
-        drawn.text(
-            1, 1, "contains synthetic data", ha="right", va="bottom", color="#D55E00"
-        )
+        place = {"ha": "right", "va": "bottom", "color": "#D55E00"}
+        drawn.text(1, 1, "contains synthetic data", **place)  # type: ignore[arg-type]
     display(drawn, metadata={"image/png": {"alt": alt, "caption": caption}})
     display(Markdown(f"*{caption}*"), metadata={"soilnb": "caption"})
     if file is not None:
@@ -90,21 +85,16 @@ def table(
     """
     named = digits if isinstance(digits, Mapping) else {}
     others = 2 if isinstance(digits, Mapping) else digits
-    style = _for_people(frame).style.format(precision=others, na_rep="–")
+    shown = frame.rename(index=place_label, columns=place_label)
+    for name in shown.columns.intersection(["site", "data", "group"]):
+        shown[name] = shown[name].map(place_label)
+    style = shown.style.format(precision=others, na_rep="–")
     for column in frame.columns.intersection([*named]):
         style = style.format(precision=named[column], na_rep="–", subset=[column])
     style = style.set_caption(_labelled(caption))
     html = style.to_html(table_attributes='class="soilnb-table"')
     link = _csv_link(frame, caption)
     display(HTML(f'<div class="soilnb-scroll">{html}</div>{link}'))
-
-
-def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with sites and data sets as people name them."""
-    shown = frame.rename(index=place_label, columns=place_label)
-    for name in shown.columns.intersection(["site", "data", "group"]):
-        shown[name] = shown[name].map(place_label)
-    return shown
 
 
 def _csv_link(frame: pd.DataFrame, caption: str) -> str:

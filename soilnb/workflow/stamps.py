@@ -1,10 +1,4 @@
-"""How results were made: the stamp of a step, and whether results fit together.
-
-A stamp (step.json) holds all that a step's results depend on, and a digest of what it
-left. A step is fresh when its stamp would be the same again.
-"""
-
-from __future__ import annotations
+"""How results were made: the stamp of a step, and whether results fit together."""
 
 import json
 import os
@@ -15,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from soilnb._files import digest, digest_code, digest_file, digest_files
+from soilnb import _files
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
 from soilnb.study import is_whole
 from soilnb.workflow import companion
@@ -31,17 +25,7 @@ from soilnb.workflow.steps import (
 )
 
 STAMP = "step.json"
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "numba",
-    "tensorflow",
-    "keras",
-    "dask",
-    "LimeSoDa",
-)
+PACKAGES = (*_files.GIVES_NUMBERS, "pandas", "dask", "LimeSoDa")
 NO_MATTER = {"results", "scheduler"}  # parameters that change where, never what
 _HANDED_OVER = "SOILNB_DIGESTS"  # file digests, from a run to the steps it starts
 _digests: dict[str, str] = json.loads(os.environ.get(_HANDED_OVER, "{}"))
@@ -72,14 +56,9 @@ def _identify(path: Path, key: str) -> str:
     if not path.exists():
         msg = f"There is no file '{path}'. Check the path of {key!r}."
         raise FileNotFoundError(msg)
-    return f"SHA-256 {_digest_table(path)}"
-
-
-def _digest_table(path: Path) -> str:
-    """Return the SHA-256 of a table, or of that of all files that belong to it."""
     first, others = find_files(path)
     digests = [_digest_once(file) for file in (first, *others)]
-    return digest(*digests) if others else digests[0]
+    return f"SHA-256 {_files.digest(*digests) if others else digests[0]}"
 
 
 def _digest_once(file: Path) -> str:
@@ -87,18 +66,17 @@ def _digest_once(file: Path) -> str:
     state = file.stat()
     key = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
     if key not in _digests:
-        _digests[key] = digest_file(file)
+        _digests[key] = _files.digest_file(file)
     return _digests[key]
 
 
 def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that the results of a step will depend on, if it is run now."""
-    cells = [
-        [cell["cell_type"], cell["source"]] for cell in read_cells(notebook_path(step))
-    ]
+    notebook = read_cells(notebook_path(step))
+    cells = [[cell["cell_type"], cell["source"]] for cell in notebook]
     files = ROOT / STEPS[step].files
     shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
-    of_files = {f.name: f"SHA-256 {digest_file(f)}" for f in shown}
+    of_files = {f.name: f"SHA-256 {_files.digest_file(f)}" for f in shown}
     if values.get("measured"):
         path = Path(resolve(values["measured"]))
         of_files[path.name] = _identify(path, "measured")
@@ -107,7 +85,7 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
         "data": data_digests(values) | companion.origins(step, values),
         "files": of_files,
-        "source": digest(json.dumps(cells), digest_code()),
+        "source": _files.digest(json.dumps(cells), _files.digest_code()),
         "versions": versions(),
         "upstream": _upstream(step, results_folder(step, values)),
     }
@@ -128,7 +106,9 @@ def _upstream(step: str, folder: Path) -> dict[str, str]:
             stamps = (read_stamp(other / name) for name in names)
             if other != folder:
                 name = str(other.relative_to(folder.parent))
-                found[name] = digest(*(stamp.get("results", "") for stamp in stamps))
+                found[name] = _files.digest(
+                    *(stamp.get("results", "") for stamp in stamps)
+                )
     return found
 
 
@@ -143,11 +123,11 @@ def results_digest(folder: Path) -> str:
     """Return a digest of what a step left, without its notebook and its stamp."""
     skip = (STAMP, f"{folder.name}.ipynb")
     files = (path for path in folder.rglob("*") if path.name not in skip)
-    return digest_files(filter(Path.is_file, files), folder)
+    return _files.digest_files(filter(Path.is_file, files), folder)
 
 
 def write_stamp(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Note how the results in a folder were made."""
+    """Note all that the results in a folder depend on, and a digest of them."""
     stamp = {**facts, "results": results_digest(folder)}
     (folder / STAMP).write_text(json.dumps(stamp, indent=1))
 
@@ -163,13 +143,13 @@ def read_stamp(place: Path) -> dict[str, Any]:
 def is_fresh(step: str, values: Mapping[str, Any]) -> bool:
     """Return whether a step's results are there and nothing has changed since."""
     place = results_folder(step, values) / step
-    stamp = read_stamp(place)
-    if STEPS[step].role == "prepares" and stamp and not is_whole(place):
-        return False
-    if not (stamp and (place / f"{step}.ipynb").is_file()):
-        return False
+    stamp, role = read_stamp(place), STEPS[step].role
     merged = place.with_name("scores.csv")  # what the step that merges leaves, too
-    if STEPS[step].role == "merges" and not merged.is_file():
+    if (
+        not (stamp and (place / f"{step}.ipynb").is_file())
+        or (role == "prepares" and not is_whole(place))
+        or (role == "merges" and not merged.is_file())
+    ):
         return False
     now = expected(step, values)
     made = {key: stamp.get(key) for key in now}
@@ -198,10 +178,8 @@ def find_mismatch(folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
             if (stamp["study"], stamp["data"]) != (first["study"], first["data"]):
                 return step, f"the results of {step} belong to another study"
         for earlier in STEPS[step].reads:
-            if (
-                stamp["upstream"].get(earlier)
-                != read_stamp(folder / earlier)["results"]
-            ):
+            now = read_stamp(folder / earlier)["results"]
+            if stamp["upstream"].get(earlier) != now:
                 return step, f"{earlier} was run again after {step}"
     return None
 

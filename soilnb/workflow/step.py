@@ -1,10 +1,4 @@
-"""One step: what a notebook is given and where it leaves its results.
-
-Results are written to a hidden folder beside their place and moved there whole when
-the step finishes, so a reader never meets half of them.
-"""
-
-from __future__ import annotations
+"""One step: what a notebook is given and where it leaves its results."""
 
 import json
 import os
@@ -26,25 +20,10 @@ from IPython import get_ipython
 from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
 from soilnb.study import N_TEST_MIN, Study
-from soilnb.workflow import companion, show
+from soilnb.workflow import companion, places, show, stamps
 from soilnb.workflow.cluster import check_reachable
 from soilnb.workflow.data import prepare_study
 from soilnb.workflow.params import assigned, check_parameters, declared
-from soilnb.workflow.places import (
-    PATHS,
-    check_writable,
-    resolve,
-    results_folder,
-    spectra_folder,
-)
-from soilnb.workflow.stamps import (
-    check_owner,
-    expected,
-    find_mismatch,
-    read_stamp,
-    run_command,
-    write_stamp,
-)
 from soilnb.workflow.steps import STEPS, by_role
 
 PREPARED = "SOILNB_PREPARED"  # where a run has left the study that it checked
@@ -56,7 +35,10 @@ _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 @dataclass
 class Step:
-    """A running step: its name, all its parameters, all that its results depend on."""
+    """A running step: its name, all its parameters, all that its results depend on.
+
+    Results are written beside their place and moved there whole when it finishes.
+    """
 
     name: str
     values: dict[str, Any]
@@ -72,7 +54,7 @@ class Step:
     @property
     def place(self) -> Path:
         """Where the step's results appear when it finishes."""
-        return results_folder(self.name, self.values) / self.name
+        return places.results_folder(self.name, self.values) / self.name
 
     @property
     def folder(self) -> Path:
@@ -87,7 +69,7 @@ class Step:
     @property
     def spectra(self) -> Path:
         """Where the spectra that the sites of a large library share are kept."""
-        return spectra_folder(self.name, self.values)
+        return places.spectra_folder(self.name, self.values)
 
     @cached_property
     def study(self) -> Study:
@@ -95,7 +77,7 @@ class Step:
         if STEPS[self.name].role != "prepares":
             return Study.load(self.read(by_role("prepares")))
         checked = Path(os.environ.get(PREPARED, "/"))
-        made = read_stamp(checked)
+        made = stamps.read_stamp(checked)
         if all(made.get(key) == self.facts[key] for key in ("parameters", "data")):
             return Study.load(checked)
         return prepare_study(self.values, show.Progress("reading the library"))
@@ -106,15 +88,14 @@ class Step:
 
     def settings_of(self, step: str, *names: str) -> dict[str, Any]:
         """Return some parameters that another step was run with."""
-        values = read_stamp(self.read(step))["parameters"]
+        values = stamps.read_stamp(self.read(step))["parameters"]
         return {name: values[name] for name in names}
 
     def search_folder(self, name: str, *settings: Any, code: str = "cnn") -> Path:
         """Return where long work is kept, so that an interrupted run goes on.
 
         `settings` (plain values, arrays, architectures) are all that it depends on
-        beside the study and the `code`, the parts of the package that compute it:
-        others begin anew, other figures and plumbing do not.
+        beside the study and the `code`, the parts of the package that compute it.
         """
 
         def plain(value: Any) -> Any:
@@ -125,8 +106,7 @@ class Step:
         code = digest_code(*{*code.split(), *rests_on})
         of_site = STEPS[self.name].site
         data = self.study.fingerprint if of_site else self.facts["data"]
-        parts = [*settings, data, code]
-        text = json.dumps(parts, sort_keys=True, default=plain)
+        text = json.dumps([*settings, data, code], sort_keys=True, default=plain)
         return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
 
     def table(
@@ -197,11 +177,13 @@ class Step:
             scores.to_csv(self.folder / "scores.csv", index=False)
         if predictions is not None:
             predictions.to_parquet(self.folder / "predictions.parquet", index=False)
-        seconds = round(time.perf_counter() - self.start, 1)
-        study = self.study.fingerprint if STEPS[self.name].site else ""
-        n_test = len(self.study.test) if study else 0
-        made = {"study": study, "n_test": n_test, "seconds": seconds}
-        write_stamp(self.folder, self.facts | made)
+        of_site = STEPS[self.name].site
+        made = {
+            "study": self.study.fingerprint if of_site else "",
+            "n_test": len(self.study.test) if of_site else 0,
+            "seconds": round(time.perf_counter() - self.start, 1),
+        }
+        stamps.write_stamp(self.folder, self.facts | made)
         merges, merged = by_role("merges"), self.place.with_name("scores.csv")
         if self.name in (*STEPS[merges].reads, merges):
             merged.unlink(missing_ok=True)  # of what is replaced now
@@ -212,8 +194,7 @@ class Step:
         if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
             lock.close()
         for key, value in numbers.items():
-            plain = value.item() if isinstance(value, np.generic) else value
-            show.glue(key, plain)
+            show.glue(key, value.item() if isinstance(value, np.generic) else value)
 
 
 def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
@@ -236,16 +217,17 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     }
     step = Step(name, check_parameters(name, given))
     check_reachable(step.values.get("scheduler", ""))
-    for key in PATHS & set(step.values):
-        step.values[key] = resolve(step.values[key])
+    for key in places.PATHS & set(step.values):
+        step.values[key] = places.resolve(step.values[key])
     entry, needs_site = STEPS[name], STEPS[name].site
     step.missing = companion.fetch_data(name, step.values)
     if entry.role == "prepares":
-        check_owner(step.values)
-    step.facts = expected(name, step.values)
+        stamps.check_owner(step.values)
+    step.facts = stamps.expected(name, step.values)
     if needs_site:
         _check_upstream(step)
-        if entry.tests and not len(step.study.test):  # refuses unusable data, too
+        n_test = len(step.study.test)  # refuses unusable data, too
+        if entry.tests and not n_test:
             msg = (
                 f"{name} cannot run: it scores on test samples, and 'site' "
                 f"{step.study.site.name!r} has {len(step.study.local)} measured ones, "
@@ -253,8 +235,7 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
                 "estimates the others."
             )
             raise ValueError(msg)
-        _ = step.study
-    check_writable(step.place.parent)
+    places.check_writable(step.place.parent)
     step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
@@ -267,28 +248,24 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
 def _check_upstream(step: Step) -> None:
     """Raise where an earlier step is missing or belongs to another study."""
     needs = STEPS[step.name].reads
-    if not needs:
-        return
     values, folder = step.values, step.place.parent
-    own = {
-        k: v for k, v in values.items() if k in (*_SHARED, "site", "library", "results")
-    }
-    problem = find_mismatch(folder, needs)
+    shared = {key: values[key] for key in _SHARED if key in values}
+    own = shared | {key: values[key] for key in ("site", "library", "results")}
+    problem = stamps.find_mismatch(folder, needs)
+    made = stamps.read_stamp(folder / needs[0]) if needs else step.facts
+    if not problem and made["data"] != step.facts["data"]:
+        problem = needs[0], f"{needs[0]} was made from other data"
     if problem:
-        again = f"Run it: {run_command(problem[0], own)}"
+        again = f"Run it: {stamps.run_command(problem[0], own)}"
         msg = f"{step.name} cannot run: {problem[1]}. {again}"
         raise ValueError(msg)
-    first = needs[0]
-    if read_stamp(folder / first)["data"] != step.facts["data"]:
-        again = f"Run it: {run_command(first, own)}"
-        msg = f"{step.name} cannot run: {first} was made from other data. {again}"
-        raise ValueError(msg)
     for earlier in needs:
-        found = read_stamp(folder / earlier)["parameters"]
-        for key in _SHARED:
-            if key in values and found.get(key, values[key]) != values[key]:
+        found = stamps.read_stamp(folder / earlier)["parameters"]
+        for key, value in shared.items():
+            if found.get(key, value) != value:
+                again = stamps.run_command("all", own)
                 msg = (
-                    f"{key!r} is {values[key]!r}, but the results of {earlier} were "
-                    f"made with {found[key]!r}. Run it: {run_command('all', own)}"
+                    f"{key!r} is {value!r}, but the results of {earlier} were made "
+                    f"with {found[key]!r}. Run it: {again}"
                 )
                 raise ValueError(msg)

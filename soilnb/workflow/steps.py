@@ -1,7 +1,5 @@
 """The steps as data/steps.toml lists them, and where their notebooks are."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Iterable
@@ -29,16 +27,11 @@ class Entry:
     role: str = ""
 
 
-def _read_registry() -> dict[str, Entry]:
-    """Return the steps in their order."""
-    text = (ROOT / "data" / "steps.toml").read_text()
-    table: dict[str, dict[str, Any]] = tomllib.loads(text)
-    for entry in table.values():
-        entry |= {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
-    return {name: Entry(**entry) for name, entry in table.items()}
-
-
-STEPS = _read_registry()
+_FILE = ROOT / "data" / "steps.toml"
+_TABLE: dict[str, dict[str, Any]] = tomllib.loads(_FILE.read_text())
+for _entry in _TABLE.values():
+    _entry |= {k: tuple(v) for k, v in _entry.items() if isinstance(v, list)}
+STEPS = {name: Entry(**entry) for name, entry in _TABLE.items()}  # in their order
 OF_SITE = tuple(name for name, entry in STEPS.items() if entry.site)
 
 

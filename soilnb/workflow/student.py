@@ -1,12 +1,8 @@
 """The student edition: solutions left out, cells to fill in, answers that are checked.
 
 An exercise's solution is a `{solution}` block and a code cell tagged hide-cell, whose
-last line hands `answer` to `show.check`. In the student edition the block is gone, the
-cell is one to fill in, and behind it a hidden cell checks the answer against the run
-that the edition was made from.
+last line hands `answer` to `show.check`.
 """
-
-from __future__ import annotations
 
 import re
 from typing import Any
@@ -30,15 +26,12 @@ def without_solutions(text: str) -> str:
 
 def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return a notebook, executed or not, as students get it."""
-    cells = []
+    cells: list[nbformat.NotebookNode] = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = without_solutions(cell.source)
-            cells.append(cell)
-        elif "hide-cell" in cell.metadata.get("tags", []):
-            cells += _to_fill_in(cell)
-        else:
-            cells.append(cell)
+        is_solution = "hide-cell" in cell.metadata.get("tags", [])
+        cells += _to_fill_in(cell) if is_solution else [cell]
     notebook.cells = cells
     return notebook
 

@@ -1,7 +1,5 @@
 """The twin beside what it stands for: the paper's Table 1, and real spectra."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Carbon of the twin: SOC values that have the statistics of a published table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -11,10 +9,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import least_squares
 from scipy.special import ndtr, ndtri
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.provinces import LEVEL_SPREAD, provinces_of
 from soilnb.datasets.twin.table_1 import NAMED_COUNTRIES, REST, TABLE_1, CarbonTable
-
-Floats = npt.NDArray[np.float64]
 
 N_KNOTS = 24
 CLOSENESS = 0.003  # error of a statistic, in sd, that weighs as much as ...
@@ -102,9 +99,7 @@ def _fit(row: CarbonTable, shares: Floats) -> CarbonCurve:
     def misfit(steps: Floats) -> Floats:
         log_soc = _curve(row, steps).log_soc
         soc = np.exp(log_soc(middle))
-        got = np.concatenate(
-            [[soc.mean(), soc.std(ddof=1)], np.exp(log_soc(quartiles))]
-        )
+        got = np.r_[soc.mean(), soc.std(ddof=1), np.exp(log_soc(quartiles))]
         errors = (got - wanted) / row.sd / CLOSENESS
         return np.concatenate([errors, np.diff(steps, 2) / ROUGHNESS])
 

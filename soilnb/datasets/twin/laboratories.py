@@ -1,15 +1,13 @@
 """Laboratories of the twin: how reflectance and carbon were measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.optics import MIN_REFLECTANCE
-
-Floats = npt.NDArray[np.float64]
+from soilnb.datasets.twin.table_1 import TABLES
 
 DETECTOR_JOINTS_NM = (1000.0, 1830.0)  # silicon to InGaAs, InGaAs to cooled InGaAs
 EDGE_NOISE = 6.0  # added to 1 at 400 and at 2500 nm: little light, weak detectors
@@ -20,47 +18,20 @@ SCAN_STEP_SD = 0.002  # step of a detector from scan to scan: temperature
 
 @dataclass(frozen=True)
 class Laboratory:
-    """One laboratory: its spectrometer, its drying of soil, its carbon method."""
+    """Its spectrometer, drying and carbon method; `twin.toml` explains the fields."""
 
-    method: str  # of measuring carbon
-    shift_nm: float  # a band is measured this far above the wavelength it is said to be
-    gain: float  # reflectance is multiplied by it (white reference) ...
-    offset: float  # ... then this is added (stray light, dark current)
-    steps: tuple[float, float]  # relative error of the first and the third detector
-    noise: float  # sd of reflectance at 10 nm, away from the edges
-    humidity: float  # water relative to air-dry soil at 50 % relative humidity
-    recovery: float  # share of the true carbon that the method reports
-    carbon_error: float  # sd of the logarithm of reported carbon, for the same soil
+    method: str
+    shift_nm: float
+    gain: float
+    offset: float
+    steps: tuple[float, float]
+    noise: float
+    humidity: float
+    recovery: float
+    carbon_error: float
 
 
-# Carbon: wet oxidation after Walkley and Black finds 0.75-0.9 of it where no factor is
-# applied, and too much where 1.3 is applied to soils that need less; dry combustion
-# finds all, and some carbonate; loss on ignition with one factor for all soils is high.
-# No method repeats itself better than 5 % on subsamples of a soil. Spectrometers: about
-# 1 nm, some % of white reference and under 1 % at a joint of detectors separate good
-# instruments. Drying: from 105 degrees Celsius (little water left) to humid air.
-# fmt: off
-LABORATORIES = {
-    # method, shift_nm, gain, offset, steps,
-    #                noise, humidity, recovery, carbon_error
-    "A": Laboratory("wet oxidation",     0.9, 0.96,  0.004, ( 0.004, -0.006),
-                     12e-5, 1.15, 0.86, 0.08),
-    "B": Laboratory("heated oxidation", -0.7, 1.03, -0.001, (-0.006,  0.003),
-                     20e-5, 0.95, 0.95, 0.06),
-    "C": Laboratory("dry combustion",    0.2, 1.00,  0.002, ( 0.001,  0.002),
-                      4e-5, 0.90, 1.00, 0.05),
-    "D": Laboratory("loss on ignition", -1.2, 0.94,  0.012, ( 0.008, -0.004),
-                      8e-5, 0.70, 1.08, 0.10),
-    "E": Laboratory("dry combustion",    0.4, 1.02,  0.000, (-0.003, -0.002),
-                      6e-5, 0.85, 1.00, 0.05),
-    "F": Laboratory("dry combustion",   -0.3, 0.98,  0.003, ( 0.002,  0.005),
-                      8e-5, 0.75, 1.02, 0.06),
-    "G": Laboratory("wet oxidation",     1.1, 1.05, -0.002, (-0.008,  0.008),
-                     15e-5, 1.25, 0.80, 0.10),
-    "H": Laboratory("oxidation x 1.3",  -0.9, 0.92,  0.008, ( 0.005, -0.009),
-                     30e-5, 1.10, 1.06, 0.08),
-}
-# fmt: on
+LABORATORIES = {name: Laboratory(*one) for name, one in TABLES["laboratories"].items()}
 
 
 def true_carbon(

@@ -1,13 +1,11 @@
 """Makes the library and the sites of the twin, one laboratory at a time."""
 
-from __future__ import annotations
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from soilnb._validation import check_choice, check_int
+from soilnb._validation import Floats, check_choice, check_int
 from soilnb.datasets.library import SpectralLibrary
+from soilnb.datasets.twin import sites
 from soilnb.datasets.twin.laboratories import LABORATORIES, measured, true_carbon
 from soilnb.datasets.twin.optics import soil_reflectance
 from soilnb.datasets.twin.provinces import (
@@ -15,12 +13,6 @@ from soilnb.datasets.twin.provinces import (
     PROVINCES,
     provinces_of,
     rows_per_province,
-)
-from soilnb.datasets.twin.sites import (
-    SITES,
-    degrees,
-    draw_carbon_scores,
-    draw_positions,
 )
 from soilnb.datasets.twin.soils import draw_relation, draw_soils
 from soilnb.datasets.twin.table_1 import COUNTRIES, TWIN_SITES
@@ -33,21 +25,15 @@ LICENCE = "none needed (made from a seed)"
 # First number of the spawn key of a generator: what it is used for.
 COUNTRY, RELATION, SAMPLES, FIELD, SITE_SAMPLES = range(5)
 
-Floats = npt.NDArray[np.float64]
-
 
 def make_library(seed: int = 1) -> SpectralLibrary:
     """Return the synthetic library of 50,422 soils of 38 provinces.
 
     It takes a few seconds and about 0.3 GB. The same `seed`, at least 1, gives the same
     bytes; on another kind of processor the last digit of a reflectance may differ.
-
-    Returns
-    -------
-    SpectralLibrary
-        Named "twin": 211 bands, 400-2500 nm. `info` has beside the usual columns
-        `province` (also the group), `soil_type` and `laboratory`; country is China,
-        Sweden, USA or "rest of the world".
+    It is named "twin" and has 211 bands, 400-2500 nm. `info` has beside the usual
+    columns `province` (also the group), `soil_type` and `laboratory`; country is China,
+    Sweden, USA or "rest of the world".
     """
     check_int(seed, "seed", 1)
     samples = [_library_samples(country, seed) for country in COUNTRIES]
@@ -57,22 +43,12 @@ def make_library(seed: int = 1) -> SpectralLibrary:
 def make_site(name: str, seed: int = 1) -> SpectralLibrary:
     """Return a synthetic site, without making the library it belongs to.
 
-    Parameters
-    ----------
-    name, seed : str, int
-        One of `TWIN_SITES`: "twin-china", "twin-sweden" or "twin-usa"; the seed, at
-        least 1, is that of the library.
+    `name` is one of `TWIN_SITES`; the `seed`, at least 1, is that of the library. The
+    rows are one group, the name of the site. `info` has beside the usual columns
+    `province` (the library's rows of that province share its minerals and its relation
+    of SOC to spectra), `soil_type`, `laboratory`, `latitude` and `longitude` (degrees,
+    on a field of the paper's area).
 
-    Returns
-    -------
-    SpectralLibrary
-        Its rows are one group, the name of the site. `info` has beside the usual
-        columns `province` (the library's rows of that province share its minerals and
-        its relation of SOC to spectra), `soil_type`, `laboratory`, `latitude` and
-        `longitude` (degrees, on a field of the paper's area).
-
-    Examples
-    --------
     >>> site = make_site("twin-sweden")
     >>> site.reflectance.shape, site.info["province"][0], float(site.soc.max())
     ((108, 211), 'Sweden-3', 4.47)
@@ -80,7 +56,7 @@ def make_site(name: str, seed: int = 1) -> SpectralLibrary:
     check_choice(name, "site of the twin", TWIN_SITES)
     check_int(seed, "seed", 1)
     samples = _site_samples(name, seed)
-    return _scanned(name, samples, seed, SITE_SAMPLES, SITES[name].spread)
+    return _scanned(name, samples, seed, SITE_SAMPLES, sites.SITES[name].spread)
 
 
 def _library_samples(country: str, seed: int) -> pd.DataFrame:
@@ -106,15 +82,15 @@ def _site_samples(name: str, seed: int) -> pd.DataFrame:
     """Return info with positions, reported SOC and score of carbon of a site."""
     from soilnb.datasets.twin.carbon import carbon_curve, scores_in_province
 
-    site, country = SITES[name], TWIN_SITES[name]
-    rng = _rng(seed, FIELD, list(SITES).index(name))
-    east, north = draw_positions(name, rng)
-    field = draw_carbon_scores(name, east, north, rng)
+    site, country = sites.SITES[name], TWIN_SITES[name]
+    rng = _rng(seed, FIELD, list(sites.SITES).index(name))
+    east, north = sites.draw_positions(name, rng)
+    field = sites.draw_carbon_scores(name, east, north, rng)
     soc = _ranked(carbon_curve(name).draw(rng), field)
     scores = scores_in_province(soc, site.province, country)
     info = _info(name, len(soc), group=name, country=country, province=site.province)
     info["laboratory"] = site.laboratory
-    info["latitude"], info["longitude"] = degrees(site, east, north)
+    info["latitude"], info["longitude"] = sites.degrees(site, east, north)
     return info.assign(soc=soc, score=scores)
 
 
@@ -161,9 +137,8 @@ def _scanned(
         rng = _rng(seed, use, number, list(LABORATORIES).index(letter))
         laboratory = LABORATORIES[letter]
         carbon = true_carbon(soc[rows], laboratory, rng)
-        soils = draw_soils(
-            relation, scores[rows], carbon, laboratory.humidity, rng, spread
-        )
+        humidity = laboratory.humidity
+        soils = draw_soils(relation, scores[rows], carbon, humidity, rng, spread)
         seen = soil_reflectance(soils, wavelengths + laboratory.shift_nm)
         reflectance[rows] = measured(seen, wavelengths, laboratory, rng)
     return SpectralLibrary(

@@ -1,15 +1,11 @@
 """Sites of the twin: three fields, where their samples lie and how carbon varies."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.table_1 import TABLE_1
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Soils of the twin: what the samples of a province consist of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from soilnb._validation import Floats
 from soilnb.datasets.twin.optics import ORGANIC, Soils
 from soilnb.datasets.twin.provinces import (
     CLAY,
@@ -15,8 +13,6 @@ from soilnb.datasets.twin.provinces import (
     SOIL_MINERALS,
     SOIL_ORGANIC,
 )
-
-Floats = npt.NDArray[np.float64]
 
 # Standard deviations. Between provinces of one soil type (parent material, age):
 DEPARTURE = 0.3  # of the logarithm of each mineral, and of fresh and charred matter

@@ -1,8 +1,12 @@
-"""What the twin must match: Table 1 of Shen et al. (2022)."""
+"""What the twin must match, Table 1 of Shen et al. (2022), and what it is made of."""
 
-from __future__ import annotations
-
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_FILE = Path(__file__).with_name("twin.toml")
+TABLES: dict[str, dict[str, Any]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
