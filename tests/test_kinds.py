@@ -18,7 +18,7 @@ from soilnb.datasets import (
     parse_options,
     read_file,
 )
-from soilnb.datasets.files.cells import half_of
+from soilnb.datasets.files.carbon import half_of
 from soilnb.datasets.files.roles import read_name
 
 SHARED_FILES = Path(__file__).resolve().parents[2] / "shared" / "files"

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from soilnb.datasets.files.layouts import SOC_FIELDS, Published, recognise
 from soilnb.datasets.files.roles import find_carbon, find_ids
-from soilnb.datasets.files.told import Told
+from soilnb.datasets.files.told import Told, refuse
 
 MIN_WAVELENGTHS = 10
-WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
+WAVELENGTH_LIMITS_NM = LOW, HIGH = (300, 2600)  # vis-NIR spectrometers: 350-2500
 MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
 MAX_FIRST_INDEX = 5  # names that count bands begin with 0 or 1, or after other columns
 MAX_GRID_NM = 2750  # a few bands too far, as of NeoSpectra; no mid-infrared ends there
@@ -25,18 +25,16 @@ MIN_MANGLED = 0.4  # of the names are a copy of another, such as 420.1 of 420
 MIN_ALONE_NM = 50  # from the next band on either side: no band of the same spectrum
 MIN_SHARE_REGULAR = 0.9  # of the distances are the same: the rest are off the grid
 REQUIRED = ("sample_id", "soc")
-TEXT_COLUMNS = ("country", "group")
 COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 SOIL_COLUMNS = ("bulk_density", "depth_cm")  # what a stock needs, g/cm3 and cm
 NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
-KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
+KNOWN_COLUMNS = (*REQUIRED, "country", "group", *NUMBER_COLUMNS)
 PLACES = {"lat": "latitude", "lon": "longitude", "lng": "longitude"}
 PLACES |= {"long": "longitude", **{name: name for name in COORDINATES}}
 NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
 SAY_CONVERT = (
     "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
 )
-ONE_SPECTRUM = f"A wavelength and a value in each line are one spectrum. {SAY_CONVERT}"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
     "": lambda value: value,
@@ -51,15 +49,6 @@ Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
 Bands = list[tuple[int, float]]  # position and wavelength of each
-
-
-class TableError(ValueError):
-    """A file that cannot be read as a table of spectra; `problems` says why."""
-
-    def __init__(self, *problems: str) -> None:
-        """Keep every problem; the message is the first."""
-        super().__init__(problems[0])
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -119,22 +108,23 @@ def find_columns(
     if not own and (published := recognise(names)):
         return _find_published(names, published, joined)
     if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
-        raise TableError(ONE_SPECTRUM)
+        one = "A wavelength and a value in each line are one spectrum."
+        refuse(f"{one} {SAY_CONVERT}")
     spectral, problems, notes = wavelength_columns(names, told.axis)
     others = dict(enumerate(names))
     for position, _ in spectral:
         del others[position]
     carbon = find_carbon(others, told, required=soc_required)
     ids, no_ids, of_ids = find_ids(others, told)
-    missing = [problem for problem in (carbon.problem, no_ids) if problem]
-    notes += [note for note in (of_ids, carbon.note) if note]
-    known |= {"sample_id": ids} if ids is not None else {}
-    known |= {"soc": carbon.position} if carbon.position is not None else {}
+    notes += filter(None, (of_ids, carbon.note))
+    for field, place in (("sample_id", ids), ("soc", carbon.position)):
+        known |= {field: place} if place is not None else {}
     for position, name in others.items():
         field = PLACES.get(NOT_OF_PLACE.sub("", name.lower()), "")
         if field and field not in known:
             known[field] = position
             notes.append(f"Column {name!r} was taken as {field}.")
+    missing = filter(None, (carbon.problem, no_ids))
     problems = [*missing, *_repeated_columns(names, spectral), *problems]
     known = dict(sorted(known.items(), key=itemgetter(1)))
     said = {"soc_kind": carbon.kind, "soc_unit": carbon.unit, "notes": tuple(notes)}
@@ -152,8 +142,7 @@ def _find_published(
         "SOC beside its spectra": not {*SOC_FIELDS} & {*known, *joined},
     }
     if missing := next((what for what, is_true in lacks.items() if is_true), ""):
-        msg = f"This table of {published.name} has no {missing}. {published.tables}"
-        raise TableError(msg)
+        refuse(f"This table of {published.name} has no {missing}. {published.tables}")
     bands = published.find_bands(names)
     spectral, problems, _ = wavelength_columns(bands)
     only_spectral = [name if nm else "" for name, nm in zip(names, bands, strict=True)]
@@ -170,7 +159,7 @@ def _make_layout(
 ) -> Layout:
     """Return the layout of a table, its wavelengths sorted, or raise its problems."""
     if problems:
-        raise TableError(*problems)
+        refuse(*problems)
     ordered = sorted(spectral, key=itemgetter(1))
     positions, nm = zip(*ordered, strict=True)
     return Layout(names, known, positions, np.array(nm), ordered == spectral, **more)
@@ -184,9 +173,8 @@ def wavelength_columns(
     All are named in one style, the same words around one number that differs; of 420
     and depth_30 it is the style with the most columns.
     """
-    low, high = WAVELENGTH_LIMITS_NM
     styles = _find_styles(names, axis)
-    inside = [[band for band in bands if low <= band[1] <= high] for bands in styles]
+    inside = [[band for band in bands if LOW <= band[1] <= HIGH] for bands in styles]
     spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
     if len(spectra) > 1:
         first, second = (names[styles[n][0][0]] for n in spectra[:2])
@@ -195,7 +183,7 @@ def wavelength_columns(
     if axis in ("wavenumber", "micrometre") and spectra:
         kept = inside[spectra[0]]
         if 2 * len(kept) >= len(bands):
-            less = f", {len(bands) - len(kept)} outside of {low}-{high} nm left out"
+            less = f", {len(bands) - len(kept)} outside of {LOW}-{HIGH} nm left out"
             less *= len(kept) < len(bands)
             note = f"The bands were converted from {axis}s to nm{less}."
             return kept, _set_problems(names, kept), [note]
@@ -212,12 +200,11 @@ def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
             nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]
             words = tuple(word.strip() for word in NUMBER.split(name.lower()))
             found.setdefault(words, []).append((position, nm))
-    low, high = WAVELENGTH_LIMITS_NM
     styles = []
     for columns in found.values():
         table = np.array([nm for _, nm in columns])
         varied = np.array([len({*column}) for column in table.T])
-        inside = ((table >= low) & (table <= high)).sum(axis=0) * varied
+        inside = ((table >= LOW) & (table <= HIGH)).sum(axis=0) * varied
         slot = np.lexsort((-np.arange(len(varied)), varied, inside))[-1]
         styles.append([(position, float(nm[slot])) for position, nm in columns])
     return styles
@@ -241,7 +228,7 @@ def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[
             "Give each sample one row, with a column per wavelength."
         ]
     values = [nm for _, nm in bands]
-    least, most, (low, high) = min(values), max(values), WAVELENGTH_LIMITS_NM
+    least, most = min(values), max(values)
     advice = _axis_advice(least, most, axis)
     if least <= MAX_FIRST_INDEX and np.all(np.diff(values) == 1):
         advice = (
@@ -249,26 +236,25 @@ def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[
             "numbered, not named by their wavelength. Name them by nm; of a transposed "
             "table, give each sample one row."
         )
-    elif low <= least and most <= high:
+    elif least >= LOW and most <= HIGH:
         return _set_problems(names, bands)
-    rule = f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to {most:g}."
+    rule = f"Wavelength columns must lie in {LOW}-{HIGH} nm, got {least:g} to {most:g}."
     return [f"{rule} {advice}"]
 
 
 def _axis_advice(least: float, most: float, axis: str) -> str:
     """Return what bands out of the limits may be, and what to do."""
-    low, high = WAVELENGTH_LIMITS_NM
     nm, advice = (least, most), "Remove the columns outside."
-    is_far = least > high or (axis and most > 2 * high)
+    is_far = least > HIGH or (axis and most > 2 * HIGH)
     if most < MAX_MICROMETRES:
         nm, advice = (1000 * least, 1000 * most), "They look like micrometres: say "
         advice += "axis='micrometre', or multiply by 1000."
-        is_far = nm[0] > high or nm[1] > 2 * high
-    elif least >= low and most > MAX_GRID_NM and not axis:
+        is_far = nm[0] > HIGH or nm[1] > 2 * HIGH
+    elif least >= LOW and most > MAX_GRID_NM and not axis:
         nm, advice = (1e7 / most, 1e7 / least), "They look like wavenumbers in cm-1: "
         advice += "wavelength in nm = 10,000,000 / wavenumber. Say axis='wavenumber' "
         advice += "to convert them."
-        is_far = nm[1] - max(high, nm[0]) > min(high, nm[1]) - nm[0]  # mostly beyond
+        is_far = nm[1] - max(HIGH, nm[0]) > min(HIGH, nm[1]) - nm[0]  # mostly beyond
     if not is_far:
         return advice
     return (

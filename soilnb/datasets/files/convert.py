@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, TableError
-from soilnb.datasets.files.measured import read_laboratory
-from soilnb.datasets.files.replicates import STEM
+from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats
+from soilnb.datasets.files.samples import STEM
+from soilnb.datasets.files.tables import read_laboratory
+from soilnb.datasets.files.told import TableError
 
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 

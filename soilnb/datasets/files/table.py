@@ -1,4 +1,4 @@
-"""The files of a user's table: which they are, and their cells block by block."""
+"""The files of a user's table: which they are, their cells, and tables to be turned."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,12 +24,11 @@ from soilnb.datasets.files.columns import (
     MIN_WAVELENGTHS,
     SAY_CONVERT,
     Floats,
-    Numbers,
-    TableError,
     wavelength_columns,
 )
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
-from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.roles import find_ids, read_name
+from soilnb.datasets.files.told import TableError, Told, refuse
 
 TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
 OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
@@ -42,10 +42,14 @@ LINES_AHEAD = 50  # among which the header is looked for
 MARKS = ";\t,|"  # between cells
 COMMA = re.compile(r"\d+,\d+")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
-MISSING_WORDS = frozenset(
-    {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
-    | {"."}
-)
+MISSING_WORDS = {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>"}
+MISSING_WORDS |= {"#n/a", "-", "."}
+AXIS_NAMES = {"wavelength", "wavelengths", "wl", "nm", "lambda", "wavenumber"}
+AXIS_NAMES |= {"wavenumbers", "wave"}
+UNIT_WORDS = {"", "-", "--", "nm", "text", "fraction", "no unit", "unit", "units"}
+UNIT_WORDS |= {"a.u."}
+VALUE_NAMES = {"reflectance", "refl", "value", "values", "absorbance", "spectrum"}
+VALUE_NAMES |= {"spectra", "r", "intensity", "percent"}
 
 
 def is_table(path: str | Path) -> bool:
@@ -86,52 +90,46 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
         path = _find_spectra(path)
     elif not has_suffix(path):
         say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
-        msg = f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}"
-        raise TableError(msg)
+        refuse(f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}")
     with open_table(path, errors="replace") as source:
         names = source.names
     published = recognise(names)
     if published is None or {*SOC_FIELDS} & set(published.find_fields(names)):
         return path, []
-    others = {file: _names_of(file) for file in _tables_in(path.parent) if file != path}
     return path, [
         file
-        for file, names in others.items()
-        if not published.has_spectra(names) and published.completes(names)
+        for file, names in _tables_in(path.parent).items()
+        if file != path
+        and not published.has_spectra(names)
+        and published.completes(names)
     ]
 
 
 def _find_spectra(folder: Path) -> Path:
     """Return the one table of spectra of a published library in a folder."""
-    tables = {file: _names_of(file) for file in _tables_in(folder)}
     found = [
         file
-        for file, names in tables.items()
+        for file, names in _tables_in(folder).items()
         if (published := recognise(names)) and published.has_spectra(names)
     ]
-    if len(found) == 1:
-        return found[0]
-    what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
-    if found:
+    if len(found) != 1:
         listed = ", ".join(file.name for file in found)
-        what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
-    msg = f"{folder.name!r} is a folder with{what}. Give the path of {which}."
-    raise TableError(msg)
+        what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
+        if found:
+            what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
+        refuse(f"{folder.name!r} is a folder with{what}. Give the path of {which}.")
+    return found[0]
 
 
-def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder, by name."""
-    files = (file for file in folder.iterdir() if file.is_file())
-    return sorted(filter(has_suffix, files))
-
-
-def _names_of(path: Path) -> list[str]:
-    """Return the column names of a table, none of a file that is no table."""
-    try:
-        with open_table(path, errors="replace") as source:
-            return source.names
-    except TableError:
-        return []
+def _tables_in(folder: Path) -> dict[Path, list[str]]:
+    """Return the column names of the tables in a folder, none of what is no table."""
+    tables: dict[Path, list[str]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and has_suffix(file):
+            tables[file] = []
+            with suppress(TableError), open_table(file, errors="replace") as source:
+                tables[file] = source.names
+    return tables
 
 
 @dataclass(frozen=True)
@@ -175,11 +173,7 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
-            header = _read_header(text)
-            if not header.names:
-                raise TableError(_empty(path))
-            batches, comma = _read_batches(header), header.decimal_comma
-            yield Source(header.names, batches, raw.tell, comma, header.notes)
+            yield _read_csv(text, path, raw.tell)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -196,8 +190,7 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
     except zipfile.BadZipFile as error:
         wrong = f"a whole zip file ({error}). Fetch it again"
     if wrong:
-        msg = f"{path.name!r} is not {wrong}."
-        raise TableError(msg)
+        refuse(f"{path.name!r} is not {wrong}.")
 
 
 def _open_text(
@@ -211,11 +204,10 @@ def _open_text(
         archive = zipfile.ZipFile(raw)
         inside = [name for name in archive.namelist() if has_suffix(Path(name))]
         if len(inside) > 1:
-            msg = (
+            refuse(
                 f"{path.name!r} is a packed file with {len(inside)} tables in it. "
                 "Unpack it and give the path of one table."
             )
-            raise TableError(msg)
         packed = archive.open(inside[0]) if inside else raw
     if packed is raw:
         raw.seek(0)
@@ -223,44 +215,29 @@ def _open_text(
     if start[:2] in UTF16_STARTS:
         encoding = "utf-16"
     elif b"\0" in start:
-        msg = (
+        refuse(
             f"{path.name!r} is not a CSV text file (it holds binary data). "
             "Export it as 'CSV UTF-8'."
         )
-        raise TableError(msg)
     return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
-@dataclass(frozen=True)
-class _Header:
-    """The names of the columns, the mark between them, and the text that follows."""
-
-    names: list[str]
-    mark: str
-    decimal_comma: bool
-    following: list[str]  # lines that were read to find the header
-    text: io.TextIOBase
-    notes: tuple[str, ...]
-
-
-def _read_header(text: io.TextIOBase) -> _Header:
-    """Return the header, the first line that is half as wide as the widest, or more.
+def _read_csv(text: Iterable[str], path: Path, position: Callable[[], int]) -> Source:
+    """Return a text as a table; its header is the first line of half the most cells.
 
     Lines above it, such as a title, are left out, and comments. The last comment is the
     header itself if it has as many columns as the line below, as NumPy writes it. R
     writes no name for the column of the names of the rows.
     """
+    text, marks = iter(text), MARKS
     some = [line for line in islice(text, LINES_AHEAD) if line.strip()]
     lines = [line for line in some if not line.startswith("sep=")]
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
-        return _Header([], ",", False, [], text, ())
+        refuse(_empty(path))
     if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
-        lines, plain = ([" ".join(x.split()) + "\n" for x in y] for y in (lines, plain))
-        text = io.StringIO("".join(" ".join(line.split()) + "\n" for line in text))
-        marks = " "
-    else:
-        marks = MARKS
+        lines, plain = ([_single_spaced(x) for x in some] for some in (lines, plain))
+        text, marks = map(_single_spaced, text), " "
     widest = max(_width(line, marks) for line in plain)
     line = next(line for line in plain if 2 * _width(line, marks) > widest)
     mark = max(marks, key=lambda mark: len(_split(line, mark)))
@@ -276,14 +253,15 @@ def _read_header(text: io.TextIOBase) -> _Header:
     commas = sum(bool(COMMA.fullmatch(cell)) for cell in rows[0]) if rows else 0
     what = "comment line" if all(line[0] == "#" for line in above) else "line"
     many = "s above the header were" if len(above) > 1 else " above the header was"
-    return _Header(
-        names,
-        mark,
-        mark not in ", |" or commas >= MIN_WAVELENGTHS,
-        following,
-        text,
-        (f"{len(above)} {what}{many} skipped.",) if above else (),
-    )
+    notes = (f"{len(above)} {what}{many} skipped.",) if above else ()
+    batches = _read_batches(chain(following, text), mark, len(names))
+    decimal_comma = mark not in ", |" or commas >= MIN_WAVELENGTHS
+    return Source(names, batches, position, decimal_comma, notes)
+
+
+def _single_spaced(line: str) -> str:
+    """Return a line with one space between its words."""
+    return " ".join(line.split()) + "\n"
 
 
 def _split(line: str, mark: str) -> list[str]:
@@ -296,23 +274,22 @@ def _width(line: str, marks: str = MARKS) -> int:
     return max(len(_split(line, mark)) for mark in marks)
 
 
-def _read_batches(header: _Header) -> Iterator[pa.RecordBatch]:
+def _read_batches(
+    lines: Iterable[str], mark: str, n_columns: int
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows below the header that are not blank, as text."""
-    rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
-    filled = (row for row in rows if any(cell.strip() for cell in row))
-    n_columns, n_before = len(header.names), 0
+    rows = csv.reader(lines, delimiter=mark)
+    filled = enumerate((row for row in rows if any(map(str.strip, row))), 1)
     while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
-        for number, row in enumerate(block, n_before + 1):
+        for number, row in block:
             if len(row) != n_columns:
-                msg = (
+                refuse(
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{n_columns} (separated by {header.mark!r}). Give every row one "
+                    f"{n_columns} (separated by {mark!r}). Give every row one "
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
-                raise TableError(msg)
-        n_before += len(block)
-        yield make_batch(block, n_columns)
+        yield make_batch([row for _, row in block], n_columns)
 
 
 @contextmanager
@@ -354,7 +331,7 @@ def _open_excel(path: Path) -> Iterator[Source]:
         raise TableError(msg) from error
     sheets = {name: rows for name, rows in found.items() if rows}
     if not sheets:
-        raise TableError(_empty(path))
+        refuse(_empty(path))
     spectral = (n for n, rows in sheets.items() if not wavelength_columns(rows[0])[1])
     name = next(spectral, next(iter(sheets)))
     names, *rows = sheets[name]
@@ -364,10 +341,8 @@ def _open_excel(path: Path) -> Iterator[Source]:
     if soc and name not in dict(soc):
         note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
         note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
-    size = path.stat().st_size
-    yield Source(
-        names, iter([make_batch(rows, len(names))]), lambda: size, False, (note,)
-    )
+    batches = iter([make_batch(rows, len(names))])
+    yield Source(names, batches, lambda: path.stat().st_size, notes=(note,))
 
 
 def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
@@ -397,7 +372,7 @@ def parse_numbers(
     """
     if not pa.types.is_string(cells.type):
         with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return _to_numpy(cells), []
+            return _strictly(cells), []
         cells = pa.array(as_texts(cells), pa.string())
     if decimal_comma:
         cells = pc.replace_substring(cells, ",", ".")
@@ -418,15 +393,10 @@ def parse_numbers(
     return numbers, texts
 
 
-def _to_numpy(cells: pa.Array) -> Floats:
-    """Return cells as numbers, or raise what pyarrow raises."""
-    return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
-
-
 def _strictly(cells: pa.Array) -> Floats:
-    """Return texts as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
-    numbers = _to_numpy(cells)
-    if np.isnan(numbers).sum() > cells.null_count:
+    """Return cells as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
+    numbers = pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_string(cells.type) and np.isnan(numbers).sum() > cells.null_count:
         raise pa.ArrowInvalid
     return numbers
 
@@ -443,6 +413,103 @@ def _as_text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Numbers:
+def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Floats:
     """Return texts as numbers, NaN for those that are none."""
     return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]
+
+
+def turn(source: Source, told: Told) -> Source:
+    """Return a table with a row per sample, whatever the file has."""
+    _, problems, _ = wavelength_columns(source.names, told.axis)
+    if not problems or len(source.names) < 3:
+        return source
+    batches = list(source.batches)
+    columns = [
+        [text for batch in batches for text in as_texts(batch.column(position))]
+        for position in range(len(source.names))
+    ]
+    table = pd.DataFrame(dict(enumerate(columns)))
+    for kind in (_transposed, _long):
+        if (turned := kind(source, table, told)) is not None:
+            made, note = turned
+            names = [str(name) for name in made.columns]
+            batch = make_batch(made.astype(str).to_numpy().tolist(), len(names))
+            notes = (*source.notes, note)
+            return replace(source, names=names, batches=iter([batch]), notes=notes)
+    return replace(source, batches=iter(batches))
+
+
+def _transposed(
+    source: Source, table: pd.DataFrame, told: Told
+) -> tuple[pd.DataFrame, str] | None:
+    """Turn a table with a column per sample: its first column has the wavelengths."""
+    first = table[0].tolist()
+    named = [text for text in first if re.search(r"\d", text)]
+    bands, problems, _ = wavelength_columns(named, told.axis)
+    nm = np.array([value for _, value in bands])
+    is_sorted = len(nm) > 1 and (np.all(np.diff(nm) > 0) or np.all(np.diff(nm) < 0))
+    if problems or not is_sorted or len({*first}) < len(first):
+        return None
+    turned = table.drop(columns=0).T
+    turned.columns = pd.Index(first)
+    is_id = find_ids(dict(enumerate(first)), Told())[0] is not None
+    if not is_id:
+        turned.insert(0, "sample_id", source.names[1:])
+    n = len(turned)
+    note = f"The table is transposed: its {n} columns were read as samples."
+    return turned, note
+
+
+def _long(
+    source: Source, table: pd.DataFrame, told: Told
+) -> tuple[pd.DataFrame, str] | None:
+    """Turn a table with a row per sample and wavelength."""
+    plain = [re.sub(r"[\W_]*(nm|cm.?1)?[\W_]*$", "", n.lower()) for n in source.names]
+    axis = [n for n, name in enumerate(plain) if name in AXIS_NAMES]
+    value = [n for n, name in enumerate(plain) if name in VALUE_NAMES]
+    ids = find_ids(dict(enumerate(source.names)), told)[0]
+    if len(axis) != 1 or len(value) != 1 or ids is None:
+        return None
+    nm = parse_texts(table[axis[0]].tolist(), source.decimal_comma)
+    table = table[np.isfinite(nm)].assign(nm=nm[np.isfinite(nm)])
+    keys = [n for n in range(len(plain)) if n not in (axis[0], value[0])]
+    constant = table.groupby(ids, sort=False)[keys].nunique().max()
+    keys = [n for n in keys if constant[n] <= 1]
+    if table.duplicated([ids, "nm"]).any():
+        row = table[table.duplicated([ids, "nm"])].iloc[0]
+        msg = (
+            f"Sample {row[ids]!r} has more than one value at {row['nm']:g} nm. Give "
+            "each scan an id of its own, such as A1_1 and A1_2."
+        )
+        raise TableError(msg)
+    wide = table.pivot(index=ids, columns="nm", values=value[0]).fillna("")
+    wide.columns = pd.Index([f"{band:g}" for band in wide.columns])
+    info = table.drop_duplicates(ids).set_index(ids, drop=False)[keys]
+    info.columns = pd.Index([source.names[n] for n in keys])
+    made = info.join(wide)
+    return made, (
+        f"The table is long: its {len(table)} rows were read as {len(made)} samples "
+        f"of {wide.shape[1]} bands."
+    )
+
+
+def take_units(source: Source) -> Source:
+    """Return a table without a row of units beneath its header.
+
+    The unit of carbon becomes a part of the column's name.
+    """
+    first = next(source.batches, None)
+    if first is None or not len(first):
+        return source
+    cells = [as_texts(column)[0] for column in first.slice(0, 1).columns]
+    units = {cell: read_name(f"soc {cell}").unit for cell in {*cells}}
+    plain = {cell for cell in units if cell.lower().strip("[]()") in UNIT_WORDS}
+    if not all(cell in plain or unit for cell, unit in units.items()):
+        return replace(source, batches=chain([first], source.batches))
+    names = [
+        f"{name} ({cell})" if units[cell] and read_name(name).kind else name
+        for name, cell in zip(source.names, cells, strict=True)
+    ]
+    notes = (*source.notes, "The row of units beneath the header was read.")
+    batches = chain([first.slice(1)], source.batches)
+    return replace(source, names=names, batches=batches, notes=notes)

@@ -1,23 +1,33 @@
 """What a user may say of a file, where the file does not say it itself."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 from soilnb._validation import check_choice
 
-QUANTITIES = ("reflectance", "percent", "absorbance")
-SOC_UNITS = ("%", "g/kg", "g/100g", "mg/kg")
-SOC_KINDS = ("organic_carbon", "organic_matter", "total_carbon", "ln", "log10")
 CHOICES = {
-    "quantity": QUANTITIES,
+    "quantity": ("reflectance", "percent", "absorbance"),
     "axis": ("wavelength", "wavenumber", "micrometre"),
-    "soc_kind": SOC_KINDS,
-    "soc_unit": SOC_UNITS,
+    "soc_kind": ("organic_carbon", "organic_matter", "total_carbon", "ln", "log10"),
+    "soc_unit": ("%", "g/kg", "g/100g", "mg/kg"),
     "replicates": ("average", "separate"),
     "below_detection": ("half", "unmeasured"),
 }
+
+
+class TableError(ValueError):
+    """A file that cannot be read as a table of spectra; `problems` says why."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem; the message is the first."""
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+def refuse(*problems: str) -> NoReturn:
+    """Raise TableError."""
+    raise TableError(*problems)
 
 
 @dataclass(frozen=True)
