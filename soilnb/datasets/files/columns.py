@@ -35,6 +35,11 @@ NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
 SAY_CONVERT = (
     "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
 )
+SAY_MIR = (
+    "the mid-infrared, {:.0f} to {:.0f} nm, which cannot be used: the method needs "
+    "visible and near-infrared spectra."
+)
+MAX_MIR_START = 3000  # no vis-NIR goes to 3,333 nm; mid-infrared begins there or before
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
     "": lambda value: value,
@@ -229,7 +234,7 @@ def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[
         ]
     values = [nm for _, nm in bands]
     least, most = min(values), max(values)
-    advice = _axis_advice(least, most, axis)
+    advice = _axis_advice(np.sort(values), axis)
     if least <= MAX_FIRST_INDEX and np.all(np.diff(values) == 1):
         advice = (
             f"The columns {names[bands[0][0]]!r} to {names[bands[-1][0]]!r} are "
@@ -242,25 +247,26 @@ def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[
     return [f"{rule} {advice}"]
 
 
-def _axis_advice(least: float, most: float, axis: str) -> str:
+def _axis_advice(values: Floats, axis: str) -> str:
     """Return what bands out of the limits may be, and what to do."""
-    nm, advice = (least, most), "Remove the columns outside."
+    least, most = nm = values[[0, -1]]
+    advice = "Remove the columns outside."
     is_far = least > HIGH or (axis and most > 2 * HIGH)
     if most < MAX_MICROMETRES:
-        nm, advice = (1000 * least, 1000 * most), "They look like micrometres: say "
-        advice += "axis='micrometre', or multiply by 1000."
+        nm, advice = 1000 * nm, "They look like micrometres: say axis='micrometre', or "
+        advice += "multiply by 1000."
         is_far = nm[0] > HIGH or nm[1] > 2 * HIGH
     elif least >= LOW and most > MAX_GRID_NM and not axis:
-        nm, advice = (1e7 / most, 1e7 / least), "They look like wavenumbers in cm-1: "
-        advice += "wavelength in nm = 10,000,000 / wavenumber. Say axis='wavenumber' "
-        advice += "to convert them."
+        bands = np.arange(len(values))
+        straight, inverse = (
+            -np.corrcoef(bands, x)[0, 1] for x in (-values, 1 / values)
+        )
+        if least > MAX_MIR_START or inverse <= straight:  # else nm of even wavenumbers
+            nm, advice = 1e7 / nm[::-1], "They look like wavenumbers in cm-1: "
+            advice += "wavelength in nm = 10,000,000 / wavenumber. Say "
+            advice += "axis='wavenumber' to convert them."
         is_far = nm[1] - max(HIGH, nm[0]) > min(HIGH, nm[1]) - nm[0]  # mostly beyond
-    if not is_far:
-        return advice
-    return (
-        f"They look like the mid-infrared, {nm[0]:.0f} to {nm[1]:.0f} nm, which cannot "
-        "be used: the method needs visible and near-infrared spectra."
-    )
+    return f"They look like {SAY_MIR.format(*nm)}" if is_far else advice
 
 
 def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
