@@ -16,7 +16,6 @@ from soilnb.datasets.files.columns import (
     COORDINATES,
     SOIL_COLUMNS,
     Floats,
-    Numbers,
     Singles,
 )
 from soilnb.datasets.files.quantities import to_reflectance
@@ -210,29 +209,10 @@ def inspect_file(
             notes=tuple(rows.notes),
         )
         if soils.duplicated().any():
-            library = _unite(library, soils[keep], known.replicates)
+            library = replace(library, info=library.info.assign(soil=[*soils[keep]]))
+            library = library.by_soil() if known.replicates == "average" else library
     facts = tuple((label, value) for label, value in rows.facts.items() if value)
     return FileReport(path, tuple(rows.problems), tuple(rows.notes), library, facts)
-
-
-def _unite(
-    library: SpectralLibrary, soils: pd.Series, replicates: str
-) -> SpectralLibrary:
-    """Return the mean scan of each soil, or all scans with the soil they are of."""
-    if replicates == "separate":
-        return replace(library, info=library.info.assign(soil=[*soils]))
-    codes, names = pd.factorize(soils)
-
-    def average(values: Numbers) -> Numbers:  # without those that are NaN
-        means = pd.DataFrame(values).groupby(codes).mean().to_numpy(values.dtype)
-        return means.reshape(-1, *values.shape[1:])
-
-    return replace(
-        library,
-        reflectance=average(library.reflectance),
-        soc=average(library.soc),
-        info=library.info[~soils.duplicated().to_numpy()].assign(sample_id=[*names]),
-    )
 
 
 def _missing_file(path: str | Path, measured: str | Path) -> str:
