@@ -20,8 +20,8 @@ from soilnb.datasets import (
     parse_options,
     read_file,
 )
-from soilnb.datasets.files.carbon import half_of
 from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.samples import half_of
 
 SHARED_FILES = Path(__file__).resolve().parents[2] / "shared" / "files"
 

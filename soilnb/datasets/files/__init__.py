@@ -2,9 +2,9 @@
 
 from soilnb.datasets.files.convert import convert_folder
 from soilnb.datasets.files.report import FileReport, inspect_file, read_file
+from soilnb.datasets.files.roles import CHOICES, OPTIONS, parse_options
 from soilnb.datasets.files.table import LISTED, find_files, is_table, stem
 from soilnb.datasets.files.tables import read_candidates
-from soilnb.datasets.files.told import CHOICES, OPTIONS, parse_options
 
 __all__ = [
     "CHOICES",

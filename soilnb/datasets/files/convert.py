@@ -5,19 +5,17 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
 from soilnb.datasets.files.columns import HIGH, MIN_WAVELENGTHS, SAY_MIR, Floats
+from soilnb.datasets.files.roles import refuse
 from soilnb.datasets.files.samples import STEM
 from soilnb.datasets.files.tables import read_laboratory
-from soilnb.datasets.files.told import refuse
 
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
@@ -96,10 +94,18 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
     repeated = Counter(file.stem for file in files)
     for file in files:
         suffix = file.suffix.lower()
-        read = next(
-            (r for form, r in KINDS.items() if re.fullmatch(form, suffix)), None
-        )
-        found = read(file) if read else None
+        readers = (r for form, r in KINDS.items() if re.fullmatch(form, suffix))
+        found, read = None, next(readers, None)
+        try:
+            found = read(file.resolve()) if read else None
+        except ImportError as error:
+            kind = "OPUS files needs brukeropus"
+            kind = "ASD files needs pyasdreader" if suffix == ".asd" else kind
+            msg = f"Reading {kind}: pip install 'soilnb[vendor]'."
+            raise ImportError(msg) from error
+        except Exception:  # what a package raises at a damaged file is up to it
+            if read is _read_text:
+                raise
         if found is None or len(found[0]) < MIN_WAVELENGTHS:
             unread.append(file.name)
             continue
@@ -152,36 +158,16 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
     return names, texts, column, note
 
 
-@contextlib.contextmanager
-def _package(kind: str, name: str):
-    """Say what to install where an optional package is missing."""
-    try:
-        yield
-    except ImportError as error:
-        msg = f"Reading {kind} files needs {name}: pip install 'soilnb[vendor]'."
-        raise ImportError(msg) from error
-
-
-def _attempt(read: Callable[[str], Any], file: Path) -> Any:
-    """Return what a package reads of a file, None where it fails at a damaged one."""
-    try:
-        return read(str(file.resolve()))
-    except Exception:
-        return None
-
-
 def _read_asd(file: Path) -> Spectrum | None:
     """Return the reflectance of an ASD file."""
-    scratch = TemporaryDirectory(ignore_cleanup_errors=True)
-    with scratch as folder, _inside(folder), _package("ASD", "pyasdreader"):
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _inside(folder):
         from pyASDReader import ASDFile  # it begins a log where it is imported
     logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
-    content = _attempt(ASDFile, file)
-    names = ("spectrumData", "referenceData")
-    parts = [getattr(getattr(content, n, None), "spectra", None) for n in names]
-    if not getattr(content, "metadata", None) or any(part is None for part in parts):
+    content = ASDFile(str(file))
+    parts = (content.spectrumData, content.referenceData)
+    if not content.metadata or any(getattr(p, "spectra", None) is None for p in parts):
         return None
-    raw, white = (np.asarray(part, dtype=float) for part in parts)
+    raw, white = (np.asarray(part.spectra, dtype=float) for part in parts)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(white > 0, raw / white, np.nan)
     return np.asarray(content.wavelengths[: len(values)], dtype=float), values
@@ -206,11 +192,11 @@ def _inside(folder: str):
 
 def _read_opus(file: Path) -> Spectrum | None:
     """Return reflectance or absorbance of a Bruker OPUS file."""
-    with _package("OPUS", "brukeropus"):
-        from brukeropus import read_opus
-    content = _attempt(read_opus, file)
+    from brukeropus import read_opus
+
+    content = read_opus(str(file))
     for key in ("r", "a", "logr"):
-        if key in getattr(content, "all_data_keys", ()):
+        if key in content.all_data_keys:
             data = getattr(content, key)
             nm, values = (np.asarray(part, dtype=float) for part in (data.wl, data.y))
             if values.shape == nm.shape:  # else it is a series of spectra

@@ -1,18 +1,4 @@
-"""Published libraries that are recognised by the names of their columns.
-
-The names are those of the Open Soil Spectral Library (OSSL) v1.2 [1]_ and of the
-ICRAF-ISRIC library in both of its editions: the tables of its repository [2]_, and one
-table of spectra with one of reference data.
-
-References
-----------
-.. [1] Safanelli et al. (2025), Open Soil Spectral Library, PLoS ONE 20(1), e0296545,
-   doi:10.1371/journal.pone.0296545; columns in https://docs.soilspectroscopy.org.
-.. [2] World Agroforestry (ICRAF) and ISRIC, ICRAF-ISRIC Soil VNIR Spectral Library,
-   doi:10.34725/DVN/MFHA9C.
-"""
-
-from __future__ import annotations
+"""Published libraries that are recognised by the names of their columns."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +8,9 @@ import numpy as np
 import pandas as pd
 
 SOC_FIELDS = ("soc", "soc_2", "soc_3")  # the first that has a number counts
-# in which a comma is a comma
 TEXT_FIELDS = {"sample_id", "sampleno", "site", "plotcode", "iso", "country"}
-TEXT_FIELDS |= {"source", "licence"}
+TEXT_FIELDS |= {"source", "licence"}  # in which a comma is a comma
 MIN_BANDS = 10
-
 # The only codes in OSSL v1.2; elsewhere it leaves the country empty. ICRAF-ISRIC
 # writes names.
 COUNTRY_NAMES = {
@@ -40,18 +24,13 @@ COUNTRY_NAMES = {
 
 @dataclass(frozen=True)
 class Published:
-    """How a published library names its columns.
-
-    `columns` has the names of a field in the editions of the library; `spectral` the
-    group nm; `keys` join its tables, one after the other; `tables` says in messages
-    which belong together.
-    """
+    """How a published library names its columns."""
 
     name: str
-    columns: Mapping[str, tuple[str, ...]]
-    spectral: re.Pattern[str]
-    keys: tuple[str, ...]
-    tables: str
+    columns: Mapping[str, tuple[str, ...]]  # of a field, in all editions
+    spectral: re.Pattern[str]  # its group nm is the wavelength
+    keys: tuple[str, ...]  # that join its tables, one after the other
+    tables: str  # that belong together, in messages
 
     def find_fields(self, names: Sequence[str]) -> dict[str, int]:
         """Return the position of every field; the first column of a field counts."""
@@ -152,7 +131,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-# Level 0 of OSSL names SOC by its method; level 1 has all of it in the first column.
+# Open Soil Spectral Library v1.2, Safanelli et al. (2025), PLoS ONE 20(1), e0296545,
+# doi:10.1371/journal.pone.0296545; columns in https://docs.soilspectroscopy.org.
+# Level 0 names SOC by its method; level 1 has all of it in the first column.
 OSSL = Published(
     name="OSSL",
     columns={
@@ -175,6 +156,8 @@ OSSL = Published(
     "or give the joined ossl_all_L1.",
 )
 
+# World Agroforestry (ICRAF) and ISRIC, ICRAF-ISRIC Soil VNIR Spectral Library,
+# doi:10.34725/DVN/MFHA9C: the tables of its repository, and the edition of two tables.
 ICRAF_ISRIC = Published(
     name="ICRAF-ISRIC",
     columns={

@@ -1,9 +1,4 @@
-"""What the spectra of a user's file are: reflectance, percent or absorbance.
-
-Water takes light away near 1414 and 1915 nm, and soils reflect the more the longer the
-wavelength is in the visible. So both bands are dips and the visible rises where the
-spectra are reflectance; where they are absorbance all three are the other way round.
-"""
+"""What the spectra of a user's file are: reflectance, percent or absorbance."""
 
 import numpy as np
 
@@ -41,6 +36,8 @@ MAX_WHITE_RANGE = 0.2
 MAX_SHARE_ODD = 0.05  # of rows of another quantity: not mistakes, but half the file
 MAX_DECIDING_VALUES = 10_000_000  # of a larger table, every second or later row decides
 
+# Water takes light away near 1414 and 1915 nm, and in the visible soils reflect the
+# more the longer the wavelength: dips and a rise in reflectance, else in absorbance.
 # Left shoulder, centre and right shoulder of a water band, each a mean of three bands
 # (the shoulders are where dry and moist soils are still out of the band), or the ends
 # of the visible. Then what a feature is at least, relative to the line between the
@@ -85,18 +82,22 @@ def to_reflectance(rows: Rows, quantity: str) -> Singles:
     rows.notes += [] if is_known else [f"The spectra were taken as {said}."]
     rows.facts["quantity"] = f"{said} ({low:.3g} to {high:.3g})"
     if rows.every_row:
-        low_rule = "zero or negative"
-        if quantity == "absorbance":
-            low_rule = f"below {LIMITS[quantity][0]:.2f}"
-        rules = (low_rule, f"above {LIMITS[quantity][1]:g}")
+        lowest, highest = LIMITS[quantity]
+        too_low = f"below {lowest:.2f}" if lowest < 0 else "zero or negative"
+        rules = (too_low, f"above {highest:g}")
+        text = "The spectra have {n} values of {name} that are {rule} (first: "
+        text += "{value:.3g}, {first}). Remove these samples or wavelengths."
         for bad, rule in zip(_out_of_range(spectra, quantity), rules, strict=True):
-            text = (
-                "The spectra have {n} values of {name} that are {rule} (first: "
-                "{value:.3g}, {first}). Remove these samples or wavelengths."
-            )
             rows.blame(bad, text, spectra, name=NAMES[quantity], rule=rule)
     else:
-        _remove_values(rows, quantity)
+        n_values, n_rows, first = rows.blank(
+            lambda values: np.logical_or(*_out_of_range(values, quantity))
+        )
+        if n_values:
+            rows.notes.append(
+                f"{n_values:,} values in {n_rows:,} rows are out of the range of "
+                f"{NAMES[quantity]} and count as not measured (first: {first})."
+            )
         _leave_out_odd_rows(rows)
     if quantity == "percent":
         spectra /= 100
@@ -115,20 +116,13 @@ def _pretreated(spectra: Singles, finite: Numbers) -> str:
     """Return why spectra that are negative, or of one size, cannot be raw, or ""."""
     share = float(np.mean(finite < 0))
     some = spectra[:: 1 + len(spectra) // MAX_ROWS]
-    what = ""
-    if share > MIN_SHARE_PRETREATED:
-        what, how = (
-            f"{share:.0%} of the values of the spectra are negative",
-            "SNV, derivative",
-        )
-    elif len(some) >= MIN_ROWS_SCALED and (one := are_scaled(some)):
-        what, how = f"All spectra have the same {one}", "normalised, scaled"
-    if not what:
-        return ""
-    return (
-        f"{what}: they look like pre-treated spectra ({how}). Give reflectance or "
-        "absorbance."
-    )
+    one = are_scaled(some) if len(some) >= MIN_ROWS_SCALED else ""
+    what, how = f"All spectra have the same {one}", "normalised, scaled"
+    if is_negative := share > MIN_SHARE_PRETREATED:
+        what = f"{share:.0%} of the values of the spectra are negative"
+        how = "SNV, derivative"
+    said = f"{what}: they look like pre-treated spectra ({how})."
+    return f"{said} Give reflectance or absorbance." if is_negative or one else ""
 
 
 def _odd_row(rows: Rows) -> str:
@@ -146,9 +140,9 @@ def _odd_row(rows: Rows) -> str:
         )
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
         return _different_quantities(rows, medians)
-    constant = "The spectra of {n} samples are constant (first: {first}). "
     if flat.any():
-        return rows.say(flat, constant + "Remove these samples.")
+        constant = "The spectra of {n} samples are constant (first: {first})."
+        return rows.say(flat, f"{constant} Remove these samples.")
     signs = tell_each(spectra, rows.layout.wavelengths)
     are = {"reflectance": signs == 1, "absorbance": signs == -1}
     (few, rare), (most, usual) = sorted(are.items(), key=lambda item: item[1].sum())
@@ -218,10 +212,7 @@ def _different_quantities(rows: Rows, medians: Floats) -> str:
 
 
 def _decide(low: float, high: float, shape: str, seen: str) -> tuple[str, str, str]:
-    """Return what values from `low` to `high` are, by what, and a question if unclear.
-
-    Values decide where only one quantity can have them; else the shape has a say.
-    """
+    """Return what values are, by themselves or their shape, and a question if any."""
     by_values = "found from the values"
     if high > MAX_ABSORBANCE:
         return "percent", by_values, ""
@@ -278,24 +269,6 @@ def _scale_problem(quantity: str, median: float) -> str:
     )
 
 
-def _remove_values(rows: Rows, quantity: str) -> None:
-    """Count the values that the quantity cannot have as not measured."""
-    n_values, n_rows, first = 0, 0, ""
-    for block in row_blocks(len(rows.spectra)):
-        values = rows.spectra[block]
-        bad = np.logical_or(*_out_of_range(values, quantity))
-        if bad.any():
-            first = first or f"{values[bad][0]:.3g}, {rows.first(bad, block.start)}"
-            n_values += int(bad.sum())
-            n_rows += int(bad.any(axis=1).sum())
-            values[bad] = np.nan
-    if n_values:
-        rows.notes.append(
-            f"{n_values:,} values in {n_rows:,} rows are out of the range of "
-            f"{NAMES[quantity]} and count as not measured (first: {first})."
-        )
-
-
 def _out_of_range(values: Singles, quantity: str) -> tuple[Mask, Mask]:
     """Return which values are too low and which too high; infinite ones are missing."""
     low, high = LIMITS[quantity]
@@ -306,8 +279,7 @@ def _out_of_range(values: Singles, quantity: str) -> tuple[Mask, Mask]:
 def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
     """Return "reflectance" or "absorbance" and what shows it; "" where it is unclear.
 
-    It is unclear where no feature is covered and clear, where two contradict, and in
-    spectra that were scaled (to one mean, length or maximum), which are neither.
+    So it is where no feature is clear, two contradict, or all were scaled to a size.
     """
     some = spectra[:: 1 + len(spectra) // MAX_ROWS].astype(np.float64)
     some[~np.isfinite(some)] = np.nan
@@ -328,10 +300,7 @@ def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
 
 
 def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
-    """Return 1 for each spectrum that is clearly reflectance, -1 for absorbance, or 0.
-
-    Of 2,824 real spectra in either quantity none is told wrongly.
-    """
+    """Return 1 for spectra that are clearly reflectance, -1 for absorbance, or 0."""
     if len(wavelengths) < MIN_BANDS:
         return np.zeros(len(spectra), dtype=int)
     spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
@@ -349,12 +318,10 @@ def are_scaled(spectra: Numbers) -> str:
         "length": np.sqrt((filled**2).mean(axis=1)),
         "maximum": filled.max(axis=1),
     }
-    same = (
-        what
-        for what, size in sizes.items()
-        if np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size))
-    )
-    return next(same, "")
+    for what, size in sizes.items():
+        if np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size)):
+            return what
+    return ""
 
 
 def _noise(spectra: Floats) -> Floats:

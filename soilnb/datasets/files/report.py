@@ -1,7 +1,5 @@
 """A user's own spectra: what the file holds, what is wrong with it, and reading it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,24 +9,20 @@ import numpy as np
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb.datasets.files.carbon import settle_limits, to_percent
-from soilnb.datasets.files.columns import (
-    COORDINATES,
-    SOIL_COLUMNS,
-    Floats,
-    Singles,
-)
+from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, Floats, Singles
 from soilnb.datasets.files.quantities import to_reflectance
-from soilnb.datasets.files.rows import Progress, Rows, nothing_left, read_rows
+from soilnb.datasets.files.roles import TableError, Told
+from soilnb.datasets.files.rows import Progress, Rows, read_rows
 from soilnb.datasets.files.samples import (
     check_cells,
     check_ids,
     find_soils,
     leave_out_bands,
+    settle_limits,
+    to_percent,
 )
 from soilnb.datasets.files.table import stem
 from soilnb.datasets.files.tables import add_measured
-from soilnb.datasets.files.told import TableError, Told
 from soilnb.datasets.library import SpectralLibrary, own_grid
 from soilnb.preprocessing import GRID_STEP_NM, resample
 
@@ -38,6 +32,7 @@ CARBON_KINDS = {  # of the table of samples, where they are not organic carbon
     "organic_matter": "organic matter / 1.724",
     "total_carbon": "total carbon",
 }
+NO_FILE = "There is no file"
 _IN_FACTS = re.compile(r"^The spectra were taken as|samples are measured, \d+ have no")
 
 
@@ -113,7 +108,15 @@ def read_file(
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
     **told : str
-        What the file does not say itself: see the attributes of `Told`.
+        What the file does not say itself: quantity ("reflectance", a fraction,
+        "percent" or "absorbance"); axis of the bands' names ("wavelength", nm,
+        "wavenumber", cm-1, or "micrometre"); soc_column and id_column; soc_kind
+        ("organic_carbon", "organic_matter", which is divided by 1.724, "total_carbon",
+        taken as it is, or the logarithm "ln" or "log10"); soc_unit of mass ("%",
+        "g/kg", "g/100g" or "mg/kg"); replicates, scans of one soil ("average", or
+        "separate", all on one side of every split); below_detection, of SOC such as
+        "<0.2" or 0 ("half" of the limit, of the smallest value where none is given, or
+        "unmeasured"); country of all samples, in place of the column.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def read_file(
     if report.library is not None:
         return report.library
     first, *others = report.problems
-    if _missing_file(path, measured):
+    if first.startswith(NO_FILE):
         raise FileNotFoundError(first)
     name = report.path.name
     more = f" (and {len(others)} more: soilnb data check {name})" if others else ""
@@ -175,8 +178,9 @@ def inspect_file(
         If an option is unknown; never for the contents of the file.
     """
     known, path = Told(**told), Path(path)
-    if missing := _missing_file(path, measured):
-        return FileReport(path, (missing,))
+    for file in (path, measured or path):
+        if not Path(file).exists():
+            return FileReport(path, (f"{NO_FILE} '{file}'. Check the path.",))
     drawn: dict[str, Any] = {}
     try:
         rows = read_rows(path, known, every_row=soc_required, progress=progress)
@@ -213,14 +217,6 @@ def inspect_file(
             library = library.by_soil() if known.replicates == "average" else library
     facts = tuple((label, value) for label, value in rows.facts.items() if value)
     return FileReport(path, tuple(rows.problems), tuple(rows.notes), library, facts)
-
-
-def _missing_file(path: str | Path, measured: str | Path) -> str:
-    """Return the message for a file that does not exist, or ""."""
-    for name in (path, measured):
-        if name and not Path(name).exists():
-            return f"There is no file '{name}'. Check the path."
-    return ""
 
 
 def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles]:
@@ -260,17 +256,17 @@ def _count_rows(rows: Rows) -> None:
     for reason, out in rows.left_out.items():
         rows.skipped[reason] += int((out & used).sum())
         used &= ~out
-    counts, of_all = +rows.skipped, f"{rows.n_rows:,} rows"
+    of_all = f"{rows.n_rows:,} rows"
     rows.notes += [
         f"{count:,} of {of_all} {reason} and are left out."
-        for reason, count in counts.items()
+        for reason, count in (+rows.skipped).items()
     ]
     kept = np.flatnonzero(used)
     repeated = len(kept) - len({hash(rows.spectra[row].tobytes()) for row in kept})
     if repeated:
         rows.notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
     if not len(kept):
-        rows.problems.append(nothing_left(rows.n_rows, counts))
+        rows.problems.append(rows.nothing_left())
     rows.facts["samples"] = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
 
 

@@ -1,14 +1,22 @@
-"""Which column holds the carbon and which the samples, told by their names."""
+"""What a user may say of a file, and what the names of its columns say."""
 
 import difflib
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import NamedTuple, NoReturn
 
-from soilnb._validation import suggestion
-from soilnb.datasets.files.told import CHOICES, Told
+from soilnb._validation import check_choice, suggestion
 
+CHOICES = {
+    "quantity": ("reflectance", "percent", "absorbance"),
+    "axis": ("wavelength", "wavenumber", "micrometre"),
+    "soc_kind": ("organic_carbon", "organic_matter", "total_carbon", "ln", "log10"),
+    "soc_unit": ("%", "g/kg", "g/100g", "mg/kg"),
+    "replicates": ("average", "separate"),
+    "below_detection": ("half", "unmeasured"),
+}
 WORDS = {
     what: {*words.split()}
     for what, words in {
@@ -24,6 +32,9 @@ WORDS = {
         "total_carbon": "tc ct ctot totc totalcarbon",
         "id": "sample samples sampleid sampleno id labid labno probe probennummer "
         "muestra echantillon pointid",
+        "axis": "wavelength wavelengths wl nm lambda wavenumber wavenumbers wave",
+        "value": "reflectance refl value values absorbance spectrum spectra r percent "
+        "intensity",
     }.items()
 }
 LOGARITHM = re.compile(r"^(log10|log1p|log|ln|sqrt)(?=soc|oc|toc|corg|organic|c$)")
@@ -54,6 +65,66 @@ ADVICE = {
     "unclear": "may be SOC: say soc_column={name!r}, and what it is, "
     "soc_kind='organic_carbon' or soc_kind='organic_matter'",
 }
+
+
+class TableError(ValueError):
+    """A file that cannot be read as a table of spectra; `problems` says why."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem; the message is the first."""
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+def refuse(*problems: str) -> NoReturn:
+    """Raise TableError."""
+    raise TableError(*problems)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was said of a file, as in `read_file`; "" for what it shall say itself."""
+
+    quantity: str = ""
+    axis: str = ""
+    soc_column: str = ""
+    soc_kind: str = ""
+    soc_unit: str = ""
+    id_column: str = ""
+    replicates: str = ""
+    below_detection: str = ""
+    country: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a choice that there is not."""
+        for name, choices in CHOICES.items():
+            check_choice(getattr(self, name), name, ("", *choices))
+
+
+OPTIONS = tuple(field.name for field in fields(Told))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options of a text such as "soc_column=SOM, soc_kind=organic_matter".
+
+    A ValueError for what is no option, is given twice or has no such value.
+
+    >>> parse_options("soc_column=SOC, %, soc_unit=g/kg")
+    {'soc_column': 'SOC, %', 'soc_unit': 'g/kg'}
+    """
+    options: dict[str, str] = {}
+    for part in re.split(r",\s*(?=\w+\s*=)", text.strip()) if text.strip() else ():
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name in options:
+            msg = (
+                "Options of a file must be name=value, each name once, with commas "
+                f"between, got {part.strip()!r}. Try soc_column=SOM, soc_unit=g/kg."
+            )
+            raise ValueError(msg)
+        check_choice(name, "option of a file", OPTIONS)
+        options[name] = value
+    Told(**options)
+    return options
 
 
 class Meaning(NamedTuple):

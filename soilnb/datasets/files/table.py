@@ -1,7 +1,5 @@
 """The files of a user's table: which they are, their cells, and tables to be turned."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -10,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,14 +25,14 @@ from soilnb.datasets.files.columns import (
     wavelength_columns,
 )
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
-from soilnb.datasets.files.roles import find_ids, read_name
-from soilnb.datasets.files.told import TableError, Told, refuse
+from soilnb.datasets.files.roles import TableError, read_name, refuse
 
 TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
 OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
 WORKBOOKS = (".xlsx", ".ods", ".xls")
 SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+OF_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)  # errors
 GZIP_START = b"\x1f\x8b"
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 BLOCK_CELLS = 400_000  # of text that are read at once
@@ -44,12 +42,7 @@ COMMA = re.compile(r"\d+,\d+")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>"}
 MISSING_WORDS |= {"#n/a", "-", "."}
-AXIS_NAMES = {"wavelength", "wavelengths", "wl", "nm", "lambda", "wavenumber"}
-AXIS_NAMES |= {"wavenumbers", "wave"}
-UNIT_WORDS = {"", "-", "--", "nm", "text", "fraction", "no unit", "unit", "units"}
-UNIT_WORDS |= {"a.u."}
-VALUE_NAMES = {"reflectance", "refl", "value", "values", "absorbance", "spectrum"}
-VALUE_NAMES |= {"spectra", "r", "intensity", "percent"}
+Batch = list[pa.Array]  # some rows, column by column
 
 
 def is_table(path: str | Path) -> bool:
@@ -61,7 +54,8 @@ def is_table(path: str | Path) -> bool:
     (True, False)
     """
     path = Path(path)
-    return has_suffix(path) or (path.is_dir() and bool(_tables_in(path)))
+    files = path.iterdir() if path.is_dir() else ()
+    return has_suffix(path) or any(f.is_file() and has_suffix(f) for f in files)
 
 
 def stem(path: str | Path) -> str:
@@ -83,11 +77,22 @@ def has_suffix(path: Path) -> bool:
 def find_files(path: Path) -> tuple[Path, list[Path]]:
     """Return the file with the spectra and those that give SOC or places to them.
 
-    `path` is a table, or a folder with the tables of a published library. A ValueError
-    if it is no table, or a folder without one table of spectra.
+    `path` is a table, or a folder with the tables of a published library; a ValueError
+    if it is neither.
     """
     if path.is_dir():
-        path = _find_spectra(path)
+        found = [
+            file
+            for file, names in _tables_in(path).items()
+            if (published := recognise(names)) and published.has_spectra(names)
+        ]
+        if len(found) != 1:
+            what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
+            if found:
+                listed, which = ", ".join(file.name for file in found), "one of them"
+                what = f" {len(found)} tables of spectra ({listed})"
+            refuse(f"{path.name!r} is a folder with{what}. Give the path of {which}.")
+        path = found[0]
     elif not has_suffix(path):
         say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
         refuse(f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}")
@@ -105,22 +110,6 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     ]
 
 
-def _find_spectra(folder: Path) -> Path:
-    """Return the one table of spectra of a published library in a folder."""
-    found = [
-        file
-        for file, names in _tables_in(folder).items()
-        if (published := recognise(names)) and published.has_spectra(names)
-    ]
-    if len(found) != 1:
-        listed = ", ".join(file.name for file in found)
-        what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
-        if found:
-            what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
-        refuse(f"{folder.name!r} is a folder with{what}. Give the path of {which}.")
-    return found[0]
-
-
 def _tables_in(folder: Path) -> dict[Path, list[str]]:
     """Return the column names of the tables in a folder, none of what is no table."""
     tables: dict[Path, list[str]] = {}
@@ -134,11 +123,11 @@ def _tables_in(folder: Path) -> dict[Path, list[str]]:
 
 @dataclass(frozen=True)
 class Source:
-    """An open table: its column names, blocks of rows and how far it was read."""
+    """An open table: its column names, blocks of rows, and bytes by rows read."""
 
     names: list[str]
-    batches: Iterator[pa.RecordBatch]
-    position: Callable[[], int]
+    batches: Iterator[Batch]
+    position: Callable[[int], int]
     decimal_comma: bool = False
     notes: tuple[str, ...] = ()
 
@@ -153,12 +142,13 @@ def open_table(
 ) -> Iterator[Source]:
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
-        raise TableError(_empty(path))
-    openers = {".parquet": _open_parquet, **dict.fromkeys(WORKBOOKS, _open_excel)}
-    opener = openers.get(path.suffix.lower())
-    opened = opener(path) if opener else _open_csv(path, errors, encoding)
-    with opened as source:
-        yield source
+        refuse(_empty(path))
+    if (suffix := path.suffix.lower()) in WORKBOOKS:
+        yield _read_workbook(path)
+    elif suffix == ".parquet":
+        yield from _read_parquet(path)
+    else:
+        yield from _read_text(path, errors, encoding)
 
 
 def _empty(path: Path) -> str:
@@ -166,14 +156,12 @@ def _empty(path: Path) -> str:
     return f"{path.name!r} is empty. Save a header and one row per sample in it."
 
 
-@contextmanager
-def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
-    """Open a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
-    wrong = ""
+def _read_text(path: Path, errors: str, encoding: str) -> Iterator[Source]:
+    """Yield a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
-            yield _read_csv(text, path, raw.tell)
+            yield _read_csv(text, path, lambda _: raw.tell())
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -183,14 +171,16 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
         letter = bytes([byte]).decode("cp1252", "replace")
         kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
         raise kind(msg) from error
-    except csv.Error as error:
-        wrong = f"a CSV file ({error}). Export it as 'CSV UTF-8'"
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        wrong = f"a whole gzip file ({error}). Fetch it again"
-    except zipfile.BadZipFile as error:
-        wrong = f"a whole zip file ({error}). Fetch it again"
-    if wrong:
-        refuse(f"{path.name!r} is not {wrong}.")
+    except (csv.Error, zipfile.BadZipFile, *OF_GZIP) as error:
+        what, say = "a CSV file", "Export it as 'CSV UTF-8'"
+        if not isinstance(error, csv.Error):
+            packed, say = (
+                "gzip" if isinstance(error, OF_GZIP) else "zip",
+                "Fetch it again",
+            )
+            what = f"a whole {packed} file"
+        msg = f"{path.name!r} is not {what} ({error}). {say}."
+        raise TableError(msg) from error
 
 
 def _open_text(
@@ -222,7 +212,9 @@ def _open_text(
     return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
-def _read_csv(text: Iterable[str], path: Path, position: Callable[[], int]) -> Source:
+def _read_csv(
+    text: Iterable[str], path: Path, position: Callable[[int], int]
+) -> Source:
     """Return a text as a table; its header is the first line of half the most cells.
 
     Lines above it, such as a title, are left out, and comments. The last comment is the
@@ -236,8 +228,8 @@ def _read_csv(text: Iterable[str], path: Path, position: Callable[[], int]) -> S
     if not plain:
         refuse(_empty(path))
     if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
-        lines, plain = ([_single_spaced(x) for x in some] for some in (lines, plain))
-        text, marks = map(_single_spaced, text), " "
+        lines, plain = ([" ".join(x.split()) for x in y] for y in (lines, plain))
+        text, marks = (" ".join(line.split()) for line in text), " "
     widest = max(_width(line, marks) for line in plain)
     line = next(line for line in plain if 2 * _width(line, marks) > widest)
     mark = max(marks, key=lambda mark: len(_split(line, mark)))
@@ -259,11 +251,6 @@ def _read_csv(text: Iterable[str], path: Path, position: Callable[[], int]) -> S
     return Source(names, batches, position, decimal_comma, notes)
 
 
-def _single_spaced(line: str) -> str:
-    """Return a line with one space between its words."""
-    return " ".join(line.split()) + "\n"
-
-
 def _split(line: str, mark: str) -> list[str]:
     """Return the cells of a line."""
     return next(csv.reader([line], delimiter=mark), [])
@@ -274,9 +261,7 @@ def _width(line: str, marks: str = MARKS) -> int:
     return max(len(_split(line, mark)) for mark in marks)
 
 
-def _read_batches(
-    lines: Iterable[str], mark: str, n_columns: int
-) -> Iterator[pa.RecordBatch]:
+def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[Batch]:
     """Yield the rows below the header that are not blank, as text."""
     rows = csv.reader(lines, delimiter=mark)
     filled = enumerate((row for row in rows if any(map(str.strip, row))), 1)
@@ -289,35 +274,25 @@ def _read_batches(
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
-        yield make_batch([row for _, row in block], n_columns)
+        yield _to_batch(row for _, row in block)
 
 
-@contextmanager
-def _open_parquet(path: Path) -> Iterator[Source]:
-    """Open a Parquet file; it is read by batches of rows."""
+def _read_parquet(path: Path) -> Iterator[Source]:
+    """Yield a Parquet file; it is read by batches of rows."""
     from pyarrow.parquet import ParquetFile  # 30 MiB that a CSV file need not have
-
-    n_read = 0
-
-    def read_batches(file: ParquetFile) -> Iterator[pa.RecordBatch]:
-        nonlocal n_read
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            n_read += len(batch)
-            yield batch
 
     try:
         with ParquetFile(path) as file:
             share = path.stat().st_size / max(file.metadata.num_rows, 1)
-            names, batches = file.schema_arrow.names, read_batches(file)
-            yield Source(names, batches, lambda: int(n_read * share))
+            batches = (batch.columns for batch in file.iter_batches(BATCH_ROWS))
+            yield Source(file.schema_arrow.names, batches, lambda n: int(n * share))
     except (pa.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
 
 
-@contextmanager
-def _open_excel(path: Path) -> Iterator[Source]:
-    """Open a workbook: its first sheet with wavelengths, else its first with cells."""
+def _read_workbook(path: Path) -> Source:
+    """Return the first sheet with wavelengths of a workbook, else that with cells."""
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
@@ -341,8 +316,8 @@ def _open_excel(path: Path) -> Iterator[Source]:
     if soc and name not in dict(soc):
         note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
         note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
-    batches = iter([make_batch(rows, len(names))])
-    yield Source(names, batches, lambda: path.stat().st_size, notes=(note,))
+    size = path.stat().st_size
+    return Source(names, to_batches(rows), lambda _: size, notes=(note,))
 
 
 def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
@@ -354,22 +329,26 @@ def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
     return filled[first:]
 
 
-def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
+def _to_batch(rows: Iterable[Sequence[str]]) -> Batch:
     """Return rows of texts as columns."""
-    cells = pa.array(chain.from_iterable(zip(*rows, strict=True)), pa.string())
-    n_rows, names = len(cells) // n_columns, [str(n) for n in range(n_columns)]
-    arrays = [cells.slice(n * n_rows, n_rows) for n in range(n_columns)]
-    return pa.RecordBatch.from_arrays(arrays, names)
+    return [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+
+
+def to_batches(rows: Sequence[Sequence[str]]) -> Iterator[Batch]:
+    """Return rows of texts as one batch, or none."""
+    return iter([_to_batch(rows)] if rows else [])
 
 
 def parse_numbers(
-    cells: pa.Array, decimal_comma: bool = False
+    cells: pa.Array | Iterable[str], decimal_comma: bool = False
 ) -> tuple[Floats, list[tuple[int, str]]]:
     """Return cells as numbers, NaN for missing ones, and place and text of the others.
 
-    >>> parse_numbers(pa.array(["0.5", "NA", "low"]))
+    >>> parse_numbers(["0.5", "NA", "low"])
     (array([0.5, nan, nan]), [(2, 'low')])
     """
+    if not isinstance(cells, pa.Array):
+        cells = pa.array(cells, pa.string())
     if not pa.types.is_string(cells.type):
         with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return _strictly(cells), []
@@ -413,103 +392,22 @@ def _as_text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Floats:
-    """Return texts as numbers, NaN for those that are none."""
-    return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]
+def is_missing(texts: pd.Series) -> pd.Series:
+    """Return which cells are empty or say that they are missing."""
+    return texts.str.lower().isin(MISSING_WORDS)
 
 
-def turn(source: Source, told: Told) -> Source:
-    """Return a table with a row per sample, whatever the file has."""
-    _, problems, _ = wavelength_columns(source.names, told.axis)
-    if not problems or len(source.names) < 3:
-        return source
-    batches = list(source.batches)
-    columns = [
-        [text for batch in batches for text in as_texts(batch.column(position))]
-        for position in range(len(source.names))
-    ]
-    table = pd.DataFrame(dict(enumerate(columns)))
-    for kind in (_transposed, _long):
-        if (turned := kind(source, table, told)) is not None:
-            made, note = turned
-            names = [str(name) for name in made.columns]
-            batch = make_batch(made.astype(str).to_numpy().tolist(), len(names))
-            notes = (*source.notes, note)
-            return replace(source, names=names, batches=iter([batch]), notes=notes)
-    return replace(source, batches=iter(batches))
+def read_all(path: Path) -> tuple[list[str], pd.DataFrame, bool]:
+    """Return the names of a table, its cells, and whether it has decimal commas."""
+    if not has_suffix(path):
+        refuse(f"A table must end in {LISTED}. Save it as CSV.")
+    with open_table(path) as source:
+        names = [name.strip() for name in source.names]
+        return names, to_frame(source), source.decimal_comma
 
 
-def _transposed(
-    source: Source, table: pd.DataFrame, told: Told
-) -> tuple[pd.DataFrame, str] | None:
-    """Turn a table with a column per sample: its first column has the wavelengths."""
-    first = table[0].tolist()
-    named = [text for text in first if re.search(r"\d", text)]
-    bands, problems, _ = wavelength_columns(named, told.axis)
-    nm = np.array([value for _, value in bands])
-    is_sorted = len(nm) > 1 and (np.all(np.diff(nm) > 0) or np.all(np.diff(nm) < 0))
-    if problems or not is_sorted or len({*first}) < len(first):
-        return None
-    turned = table.drop(columns=0).T
-    turned.columns = pd.Index(first)
-    is_id = find_ids(dict(enumerate(first)), Told())[0] is not None
-    if not is_id:
-        turned.insert(0, "sample_id", source.names[1:])
-    n = len(turned)
-    note = f"The table is transposed: its {n} columns were read as samples."
-    return turned, note
-
-
-def _long(
-    source: Source, table: pd.DataFrame, told: Told
-) -> tuple[pd.DataFrame, str] | None:
-    """Turn a table with a row per sample and wavelength."""
-    plain = [re.sub(r"[\W_]*(nm|cm.?1)?[\W_]*$", "", n.lower()) for n in source.names]
-    axis = [n for n, name in enumerate(plain) if name in AXIS_NAMES]
-    value = [n for n, name in enumerate(plain) if name in VALUE_NAMES]
-    ids = find_ids(dict(enumerate(source.names)), told)[0]
-    if len(axis) != 1 or len(value) != 1 or ids is None:
-        return None
-    nm = parse_texts(table[axis[0]].tolist(), source.decimal_comma)
-    table = table[np.isfinite(nm)].assign(nm=nm[np.isfinite(nm)])
-    keys = [n for n in range(len(plain)) if n not in (axis[0], value[0])]
-    constant = table.groupby(ids, sort=False)[keys].nunique().max()
-    keys = [n for n in keys if constant[n] <= 1]
-    if table.duplicated([ids, "nm"]).any():
-        row = table[table.duplicated([ids, "nm"])].iloc[0]
-        msg = (
-            f"Sample {row[ids]!r} has more than one value at {row['nm']:g} nm. Give "
-            "each scan an id of its own, such as A1_1 and A1_2."
-        )
-        raise TableError(msg)
-    wide = table.pivot(index=ids, columns="nm", values=value[0]).fillna("")
-    wide.columns = pd.Index([f"{band:g}" for band in wide.columns])
-    info = table.drop_duplicates(ids).set_index(ids, drop=False)[keys]
-    info.columns = pd.Index([source.names[n] for n in keys])
-    made = info.join(wide)
-    return made, (
-        f"The table is long: its {len(table)} rows were read as {len(made)} samples "
-        f"of {wide.shape[1]} bands."
-    )
-
-
-def take_units(source: Source) -> Source:
-    """Return a table without a row of units beneath its header.
-
-    The unit of carbon becomes a part of the column's name.
-    """
-    first = next(source.batches, None)
-    if first is None or not len(first):
-        return source
-    cells = [as_texts(column)[0] for column in first.slice(0, 1).columns]
-    units = {cell: read_name(f"soc {cell}").unit for cell in {*cells}}
-    plain = {cell for cell in units if cell.lower().strip("[]()") in UNIT_WORDS}
-    if not all(cell in plain or unit for cell, unit in units.items()):
-        return replace(source, batches=chain([first], source.batches))
-    names = [
-        f"{name} ({cell})" if units[cell] and read_name(name).kind else name
-        for name, cell in zip(source.names, cells, strict=True)
-    ]
-    notes = (*source.notes, "The row of units beneath the header was read.")
-    batches = chain([first.slice(1)], source.batches)
-    return replace(source, names=names, batches=batches, notes=notes)
+def to_frame(source: Source) -> pd.DataFrame:
+    """Return all cells of a table as text, the columns named by their places."""
+    batches, places = [*source.batches], range(len(source.names))
+    cells = {n: [text for b in batches for text in as_texts(b[n])] for n in places}
+    return pd.DataFrame(cells)

@@ -1,28 +1,26 @@
 """Tables beside the spectra: the laboratory's answer, and places to choose from."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from soilnb._validation import check_choice
-from soilnb.datasets.files.carbon import SAY_LIMIT, half_of
 from soilnb.datasets.files.columns import COORDINATES, REQUIRED, Floats, Mask
-from soilnb.datasets.files.roles import Carbon, find_carbon, find_ids
-from soilnb.datasets.files.rows import Rows
-from soilnb.datasets.files.table import (
-    LISTED,
-    MISSING_WORDS,
-    as_texts,
-    has_suffix,
-    open_table,
-    parse_numbers,
+from soilnb.datasets.files.roles import (
+    Carbon,
+    TableError,
+    Told,
+    find_carbon,
+    find_ids,
+    refuse,
 )
-from soilnb.datasets.files.told import TableError, Told, refuse
+from soilnb.datasets.files.rows import Rows
+from soilnb.datasets.files.samples import SAY_LIMIT, half_of
+from soilnb.datasets.files.table import is_missing, parse_numbers, read_all
 
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
@@ -34,24 +32,20 @@ METRES = ("easting", "northing")
 CANDIDATE_NUMBERS = ("prediction", "spread", *COORDINATES, *METRES)
 MAP_M = 10_000  # coordinates of a map are as large; those from a farm's corner are not
 
-# The places of some columns by their names, what is wrong with these, and the carbon.
-Find = Callable[[Sequence[str]], tuple[dict[str, int], list[str], Carbon]]
-
 
 @dataclass
 class Table:
     """The cells of a table as text, a column for each field, "" for missing ones."""
 
+    names: list[str]
     cells: pd.DataFrame
     decimal_comma: bool
-    carbon: Carbon
 
     def numbers(self, field: str) -> Floats:
         """Return a column as numbers, NaN where it is empty or not there."""
         if field not in self.cells:
             return np.full(len(self.cells), np.nan)
-        cells = pa.array(self.cells[field].tolist(), pa.string())
-        numbers, texts = parse_numbers(cells, self.decimal_comma)
+        numbers, texts = parse_numbers(self.cells[field], self.decimal_comma)
         for row, text in texts[:1]:
             limit = f" {SAY_LIMIT}" * bool(field == "soc" and half_of(text))
             refuse(
@@ -73,48 +67,33 @@ class Table:
             )
 
 
-def _read_cells(path: Path, fields: Sequence[str], find: Find) -> Table:
-    """Return the cells of those fields that a table has; else the rows are numbered."""
-    if not has_suffix(path):
-        refuse(f"A table must end in {LISTED}. Save it as CSV.")
-    with open_table(path) as source:
-        names = [name.strip() for name in source.names]
-        places, problems, carbon = find(names)
-        twice = Counter(name.lower() for name in names)
-        problems += [
-            f"Column {name!r} is there {twice[name]} times. Keep one of them."
-            for name in fields
-            if twice[name] > 1
-        ]
-        if problems:
-            refuse(*problems)
-        there = [name for name in fields if name in places]
-        parts = [
-            pd.DataFrame(
-                {name: as_texts(batch.column(places[name])) for name in there},
-                range(len(batch)),
-            )
-            for batch in source.batches
-        ]
-    cells = pd.concat([pd.DataFrame(), *parts], ignore_index=True)
-    if not len(cells):
+def _take(
+    table: Table, fields: Sequence[str], places: dict[str, int], problems: Sequence[str]
+) -> None:
+    """Keep the fields of a table that have a place; without ids number its rows."""
+    counts = Counter(name.lower() for name in table.names)
+    twice = [
+        f"Column {name!r} is there {counts[name]} times. Keep one of them."
+        for name in fields
+        if counts[name] > 1
+    ]
+    if problems or twice:
+        refuse(*problems, *twice)
+    if table.cells.empty:
         refuse("It has a header but no samples. Add one row per sample.")
-    for name in {*there} - {"sample_id"}:  # a sample may be called NA
-        cells[name] = cells[name].mask(cells[name].str.lower().isin(MISSING_WORDS), "")
-    if "sample_id" not in cells:
-        cells["sample_id"] = [f"{row}" for row in range(1, len(cells) + 1)]
-    return Table(cells, source.decimal_comma, carbon)
+    cells = {n: table.cells[places[n]] for n in fields if places.get(n) is not None}
+    for name in {*cells} - {"sample_id"}:  # a sample may be called NA
+        cells[name] = cells[name].mask(is_missing(cells[name]), "")
+    rows = [f"{row}" for row in range(1, len(table.cells) + 1)]
+    table.cells = pd.DataFrame({"sample_id": rows} | cells)
 
 
 def add_measured(
     rows: Rows, path: Path, told: Told, soils: Sequence[str]
 ) -> pd.DataFrame:
-    """Add the SOC of a table to rows; return its draw as columns for `info`.
-
-    A row without SOC in the table keeps its own. TableError says what is wrong.
-    """
+    """Add the SOC of a table to that of rows; return its draw as columns for `info`."""
     try:
-        table = _read_laboratory(path, told)
+        table, carbon = _read_laboratory(path, told)
         places = _find_scans(table, rows, soils)
         table.cells = table.cells.loc[places.index]
         soc, own = table.numbers("soc"), rows.soc[places]
@@ -123,49 +102,43 @@ def add_measured(
         _check_same_soc(table, soc, own)
         if not told.soc_unit:
             _check_same_unit(soc, rows.soc)
-        _check_carbon(table.carbon, rows)
+        _check_carbon(carbon, rows)
     except ValueError as error:
         msg = f"'measured' ({path.name}): {error}"
         raise TableError(msg) from error
-    rows.soc = rows.soc.copy()
     rows.soc[places] = np.where(np.isnan(soc), own, soc)
     name = drawn["design"].max()
     how = f"drawn as {name!r}" if name else "not of a known draw"
-    rows.notes.append(
-        f"Of {len(soc)} samples in {path.name}, {how}, {np.isfinite(soc).sum()} have "
-        "SOC."
-    )
+    n = f"{np.isfinite(soc).sum()} have SOC."
+    rows.notes.append(f"Of {len(soc)} samples in {path.name}, {how}, {n}")
     drawn = drawn.set_axis(places).reindex(range(len(rows.soc)))
     return drawn.assign(design=drawn["design"].fillna(""))
 
 
-def _read_laboratory(path: Path, told: Told) -> Table:
-    """Return a laboratory's table; limits of detection are as told."""
-
-    def find(names: Sequence[str]) -> tuple[dict[str, int], list[str], Carbon]:
-        columns = {name: getattr(told, name) for name in ("soc_column", "id_column")}
-        own = {name: value * (value in names) for name, value in columns.items()}
-        by_place = dict(enumerate(names))
-        carbon = find_carbon(by_place, replace(told, **own))
-        ids, no_ids, _ = find_ids(by_place, replace(told, **own))
-        places = {name.lower(): n for n, name in by_place.items()}
-        places |= {"sample_id": ids, "soc": carbon.position}  # type: ignore[dict-item]
-        return places, [*filter(None, (no_ids, carbon.problem))], carbon
-
-    table = _read_cells(path, FIELDS, find)
+def _read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
+    """Return a laboratory's table and its SOC; limits of detection are as told."""
+    table = Table(*read_all(path))
+    columns = {name: getattr(told, name) for name in ("soc_column", "id_column")}
+    own = {name: value * (value in table.names) for name, value in columns.items()}
+    by_place = dict(enumerate(table.names))
+    carbon = find_carbon(by_place, replace(told, **own))
+    ids, no_ids, _ = find_ids(by_place, replace(told, **own))
+    places = {name.lower(): n for n, name in by_place.items()}
+    places |= {"sample_id": ids, "soc": carbon.position}  # type: ignore[dict-item]
+    _take(table, FIELDS, places, [*filter(None, (no_ids, carbon.problem))])
     if told.below_detection:
         is_half = told.below_detection == "half"
         halves = {text: half_of(text) for text in table.cells["soc"]}
         halves = {text: half * is_half for text, half in halves.items() if half}
         table.cells["soc"] = table.cells["soc"].replace(halves)
-    return table
+    return table, carbon
 
 
 def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
     """Return the name of a laboratory's SOC, and the samples with it as text."""
-    table = _read_laboratory(path, Told(soc_kind="organic_carbon"))
+    table, carbon = _read_laboratory(path, Told(soc_kind="organic_carbon"))
     pairs = zip(table.cells["sample_id"], table.cells["soc"], strict=True)
-    return table.carbon.name, [*pairs]
+    return carbon.name, [*pairs]
 
 
 def _find_scans(table: Table, rows: Rows, soils: Sequence[str]) -> pd.Series:
@@ -286,9 +259,24 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
     if not path.exists():
         msg = f"There is no file '{path}'. Check the path."
         raise ValueError(msg)
-    fields = ("sample_id", "stratum", *CANDIDATE_NUMBERS)
-    table = _read_cells(path, fields, _find_candidates)
-    ids, remedy = table.cells["sample_id"], "leave the place out"
+    table, remedy = Table(*read_all(path)), "leave the place out"
+    known = {name.lower(): place for place, name in enumerate(table.names)}
+    there = [[n for n in pair if n in known] for pair in (COORDINATES, METRES)]
+    problems = []
+    if any(len(pair) == 1 for pair in there):
+        got = " and ".join(there[0] + there[1])
+        problems = [
+            "Coordinates must be the columns latitude and longitude (degrees), or "
+            f"easting and northing (metres), got {got}. Give a pair."
+        ]
+    elif not ("prediction" in known or any(there)):
+        problems = [
+            "There must be a column prediction, or latitude and longitude (degrees), "
+            f"or easting and northing (metres), got {', '.join(table.names[:5])}. "
+            "Rename or add them; for scans without either: soilnb choose FILE"
+        ]
+    _take(table, ("sample_id", "stratum", *CANDIDATE_NUMBERS), known, problems)
+    ids = table.cells["sample_id"]
     if (twice := ids[ids.duplicated()]).size:
         refuse(f"Column 'sample_id' has {twice.iloc[0]!r} twice. Name each place once.")
     found = pd.DataFrame({"sample_id": ids})
@@ -322,25 +310,3 @@ def _check_ranges(table: Table, found: pd.DataFrame, remedy: str) -> None:
             bad[:] = max(np.ptp(found[name]) for name in METRES) < 1
             rule = "be metres, which differ by more than one (are these degrees?)"
         table.check(bad, "easting", rule, remedy)
-
-
-def _find_candidates(
-    names: Sequence[str],
-) -> tuple[dict[str, int], list[str], Carbon]:
-    """Return the places of the columns, and what is wrong with them, in sentences."""
-    known = {name.lower(): place for place, name in enumerate(names)}
-    there = [[n for n in pair if n in known] for pair in (COORDINATES, METRES)]
-    problems = []
-    if any(len(pair) == 1 for pair in there):
-        got = " and ".join(there[0] + there[1])
-        problems = [
-            "Coordinates must be the columns latitude and longitude (degrees), or "
-            f"easting and northing (metres), got {got}. Give a pair."
-        ]
-    elif not ("prediction" in known or any(there)):
-        problems = [
-            "There must be a column prediction, or latitude and longitude (degrees), "
-            f"or easting and northing (metres), got {', '.join(names[:5])}. Rename or "
-            "add them; for scans without either: soilnb choose FILE"
-        ]
-    return known, problems, Carbon()
