@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -33,6 +33,10 @@ NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
 SAY_CONVERT = (
     "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
 )
+TWO_SETS = (
+    "There are two sets of wavelength columns, from {!r} and from {!r}. Keep one of "
+    "them."
+)
 SAY_MIR = (
     "the mid-infrared, {:.0f} to {:.0f} nm, which cannot be used: the method needs "
     "visible and near-infrared spectra."
@@ -59,14 +63,12 @@ class Layout:
     """Which column of a file is what.
 
     `known` has the positions of sample_id, soc, country, ..., or of the fields of a
-    published library; `spectral` those of the bands, by increasing wavelength.
+    published library; `bands` are by increasing wavelength.
     """
 
     names: tuple[str, ...]
     known: dict[str, int]
-    spectral: tuple[int, ...]
-    wavelengths: Floats
-    was_sorted: bool
+    bands: Bands
     published: Published | None = None
     soc_kind: str = ""
     soc_unit: str = ""
@@ -78,14 +80,19 @@ class Layout:
         return field if name.lower() == field else name
 
     @property
+    def wavelengths(self) -> Floats:
+        """Wavelengths of the bands in nm."""
+        return self.bands.to_numpy()
+
+    @property
     def spectral_names(self) -> list[str]:
         """Names of the wavelength columns, by increasing wavelength."""
-        return [self.names[position] for position in self.spectral]
+        return [self.names[position] for position in self.bands.index]
 
     @property
     def ignored(self) -> list[str]:
         """Names of the columns that are not used."""
-        used = {*self.spectral, *self.known.values()}
+        used = {*self.bands.index, *self.known.values()}
         return [name for i, name in enumerate(self.names) if i not in used and name]
 
 
@@ -161,9 +168,11 @@ def _make_layout(
     """Return the layout of a table, its wavelengths sorted, or raise its problems."""
     if problems:
         refuse(*problems)
-    ordered = bands.sort_values(kind="stable")
-    nm, places = ordered.to_numpy(), tuple(ordered.index)
-    return Layout(names, known, places, nm, ordered.equals(bands), **more)
+    layout = Layout(names, known, bands.sort_values(kind="stable"), **more)
+    if layout.bands.equals(bands):
+        return layout
+    note = "The wavelength columns were sorted by increasing nm."
+    return replace(layout, notes=(*layout.notes, note))
 
 
 def wavelength_columns(
@@ -174,8 +183,8 @@ def wavelength_columns(
     inside = [bands[bands.between(LOW, HIGH)] for bands in styles]
     spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
     if len(spectra) > 1:
-        first, second = (names[styles[n].index[0]] for n in spectra[:2])
-        return styles[spectra[0]], [_two_sets(first, second)], []
+        first_two = (names[styles[n].index[0]] for n in spectra[:2])
+        return styles[spectra[0]], [TWO_SETS.format(*first_two)], []
     none = pd.Series(dtype=float)
     bands = max([styles[n] for n in spectra] or styles, key=len, default=none)
     if axis in ("wavenumber", "micrometre") and spectra:
@@ -206,14 +215,6 @@ def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
         slot = np.lexsort((-np.arange(len(varied)), varied, inside))[-1]
         styles.append(table[slot])
     return styles
-
-
-def _two_sets(first: str, second: str) -> str:
-    """Return the message for two sets of bands."""
-    return (
-        f"There are two sets of wavelength columns, from {first!r} and from "
-        f"{second!r}. Keep one of them."
-    )
 
 
 def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[str]:
@@ -268,7 +269,7 @@ def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
     copies = np.flatnonzero(np.isin((nm - 0.1).round(6), nm[nm % 1 == 0]))
     tenths = len(np.unique((nm % 1).round(6)))
     if len(copies) >= MIN_MANGLED * len(nm) and tenths < 10:
-        return [_two_sets(of[0], of[copies[0]])]
+        return [TWO_SETS.format(of[0], of[copies[0]])]
     return [
         f"Column {of[n]!r} is off the grid of the other wavelengths. If it is "
         "something else than a band, rename it; else remove it."

@@ -13,7 +13,7 @@ import pandas as pd
 
 from soilnb._files import replacing
 from soilnb.datasets.files.columns import HIGH, MIN_WAVELENGTHS, SAY_MIR, Floats
-from soilnb.datasets.files.roles import refuse
+from soilnb.datasets.files.roles import Told, refuse
 from soilnb.datasets.files.samples import STEM
 from soilnb.datasets.files.tables import read_laboratory
 
@@ -138,7 +138,8 @@ def _common_axis(spectra: dict[str, Spectrum]) -> Floats:
 
 def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
     """Return the sample and SOC of each spectrum, its name, and what was joined."""
-    column, pairs = read_laboratory(table)
+    measured, carbon = read_laboratory(table, Told(soc_kind="organic_carbon"))
+    pairs = [*measured.cells[["sample_id", "soc"]].itertuples(index=False, name=None)]
     soc = {name.lower(): (name, text) for name, text in pairs}
 
     def find(name: str) -> tuple[str, str]:
@@ -155,7 +156,7 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
         )
     note = f"{n} of {len(soc)} samples of {table.name} have a spectrum."
     names, texts = ([*column] for column in zip(*found, strict=True))
-    return names, texts, column, note
+    return names, texts, carbon.name, note
 
 
 def _read_asd(file: Path) -> Spectrum | None:

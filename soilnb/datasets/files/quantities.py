@@ -324,19 +324,15 @@ def are_scaled(spectra: Numbers) -> str:
     return ""
 
 
-def _noise(spectra: Floats) -> Floats:
-    """Return the noise of one band, relative: of a straight line the rest is noise."""
-    rest = np.diff(spectra, 2, axis=1)
-    # 1.48 times the median deviation is the SD; of x - 2 y + z it is that of x times
-    # the root of 6.
-    deviation = np.abs(rest - np.median(rest, axis=1, keepdims=True))
-    noise = 1.48 * np.median(deviation, axis=1) / np.sqrt(6)
-    return noise / np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
-
-
 def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
     """Return for each feature and spectrum 1 as in reflectance, -1, or 0 if unclear."""
-    noise, signs = MIN_NOISE_RATIO * _noise(spectra), {}
+    # Noise of a band: 1.48 times the median deviation is the SD; of x - 2 y + z, which
+    # is 0 on a straight line, it is that of x times the root of 6.
+    rest = np.diff(spectra, 2, axis=1)
+    deviation = np.abs(rest - np.median(rest, axis=1, keepdims=True))
+    noise = 1.48 * np.median(deviation, axis=1) / np.sqrt(6)
+    size = np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
+    unclear, signs = MIN_NOISE_RATIO * (noise / size), {}
     for name, (places, least) in FEATURES.items():
         signs[name] = np.zeros(len(spectra), dtype=int)
         first, last = places[0][0], places[-1][-1]
@@ -352,6 +348,6 @@ def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
             start, middle, end = (np.mean(place) for place in places)
             whole = left + (right - left) * (middle - start) / (end - start)
             difference = whole - centre[0]
-        clear = np.abs(difference) > np.maximum(least, noise) * np.abs(whole)
+        clear = np.abs(difference) > np.maximum(least, unclear) * np.abs(whole)
         signs[name][clear] = np.sign(difference[clear])
     return signs

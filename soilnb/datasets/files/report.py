@@ -242,12 +242,8 @@ def _describe_columns(rows: Rows) -> list[str]:
     rows.facts["wavelengths"] = bands
     listed, more = ", ".join(layout.ignored[:10]), ", ..." * (len(layout.ignored) > 10)
     kept = ", ".join(rows.extra) * (layout.published is None)
-    notes = {
-        "The wavelength columns were sorted by increasing nm.": not layout.was_sorted,
-        f"Columns kept: {kept}.": kept,
-        f"Columns ignored: {listed}{more}.": listed,
-    }
-    return [note for note, is_said in notes.items() if is_said]
+    notes = [f"Columns kept: {kept}."] if kept else []
+    return notes + ([f"Columns ignored: {listed}{more}."] if listed else [])
 
 
 def _count_rows(rows: Rows) -> None:

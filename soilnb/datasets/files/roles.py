@@ -248,7 +248,11 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
     position, problem = _find(names, told.id_column, "id_column", "sample_id")
     if problem or position is not None:
         return position, problem, ""
-    found = [p for p, name in names.items() if _sounds_like_id(name)]
+    found = []
+    for place, name in names.items():
+        words = re.findall(r"[a-z]+", _split(name))
+        close = difflib.get_close_matches(name.lower(), ["sample_id"])
+        found += [place] * bool(WORDS["id"] & {*words, "".join(words)} or close)
     if not found and names.get(0) in ("", "Unnamed: 0"):
         found = [0]  # as pandas and R write the names of the rows
     if len(found) == 1:
@@ -259,13 +263,6 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
     hint = f"Say {listed}" if listed else "Add it"
     problem = f"There is no column 'sample_id' (one name per sample). {hint}."
     return None, problem, ""
-
-
-def _sounds_like_id(name: str) -> bool:
-    """Return whether a name may be that of the samples' column."""
-    words = re.findall(r"[a-z]+", _split(name))
-    close = difflib.get_close_matches(name.lower(), ["sample_id"])
-    return bool(WORDS["id"] & {*words, "".join(words)} or close)
 
 
 def _find(

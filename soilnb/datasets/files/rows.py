@@ -60,6 +60,7 @@ UNIT_WORDS |= {"a.u."}
 ROWS_PER_CALL = 500  # between two calls of `progress`: a fraction of a second
 
 Progress = Callable[[int, int, str], object]
+Places = Mapping[str, int]  # of columns, by field
 Joined = dict[str, pd.DataFrame]  # by the field that joins; its values are the index
 Text = tuple[int, int, str]  # row, band or SOC_CELL, and what stands there
 
@@ -177,11 +178,11 @@ def _read_rows(
             source.names, known, soc_required=not every_row, told=told
         )
         rows, fields = Rows(layout, every_row), []
-        rows.spectra = np.empty((256, len(layout.spectral)), dtype=np.float32)
+        rows.spectra = np.empty((256, len(layout.bands)), dtype=np.float32)
         for batch in _follow(source, path, files, progress):
-            some = _fields(batch, layout.known, layout.published, source.decimal_comma)
-            some = _complete(some, layout, joined)
-            fields.append(_add(rows, batch, some, source.decimal_comma))
+            comma = source.decimal_comma
+            some = _fields(batch, layout.known, layout.published, comma, joined)
+            fields.append(_add(rows, batch, some, comma))
     said = [f"{path.name!r} is not UTF-8: it was read as Windows-1252."]
     said *= encoding == "cp1252"
     rows.notes = [*notes, *source.notes, *said, *layout.notes]
@@ -194,7 +195,7 @@ def _read_rows(
         "layout": layout.published.name if layout.published else "",
         "files": ", ".join(file.name for file in files) * (len(files) > 1),
     }
-    rows.spectra.resize((len(rows.soc), len(layout.spectral)), refcheck=False)
+    rows.spectra.resize((len(rows.soc), len(layout.bands)), refcheck=False)
     table = pd.concat(fields, ignore_index=True)
     rows.texts.sort()
     rows.extra = _describe(table, layout, source.decimal_comma)
@@ -314,7 +315,7 @@ def _follow(
 def _add(rows: Rows, batch: Batch, fields: pd.DataFrame, comma: bool) -> pd.DataFrame:
     """Add some rows, but those that there is a reason to skip; return their fields."""
     soc, texts = _parse_soc(fields, comma)
-    parsed = [parse_numbers(batch[place], comma) for place in rows.layout.spectral]
+    parsed = [parse_numbers(batch[place], comma) for place in rows.layout.bands.index]
     spectra = np.column_stack([numbers for numbers, _ in parsed])
     for band, (_, found) in enumerate(parsed):
         texts += [(row, band, text) for row, text in found]
@@ -388,22 +389,24 @@ def decimal_degrees(text: str) -> str:
 
 
 def _fields(
-    batch: Batch, known: Mapping[str, int], published: Published | None, comma: bool
+    batch: Batch,
+    known: Places,
+    published: Published | None,
+    comma: bool,
+    joined: Joined,
 ) -> pd.DataFrame:
-    """Return the text of some rows by field; of a published library NaN for none."""
+    """Return the text of some rows by field; NaN where a published library has none."""
     cells = {name: as_texts(batch[position]) for name, position in known.items()}
     fields = pd.DataFrame(cells, range(len(batch[0])), dtype=object)
-    for name, texts in fields.items() if published else ():
+    if not published:
+        return fields
+    for name, texts in fields.items():
         # Namibia's code is NA
         fields[name] = texts.mask(texts == "" if name == "iso" else is_missing(texts))
         if comma and name not in TEXT_FIELDS:
             fields[name] = fields[name].str.replace(",", ".")
-    return with_plotcode(fields) if published else fields
-
-
-def _complete(fields: pd.DataFrame, layout: Layout, joined: Joined) -> pd.DataFrame:
-    """Return fields with those of other tables where a row lacks them."""
-    for key in layout.published.keys if layout.published else ():
+    fields = with_plotcode(fields)
+    for key in published.keys:
         if key in joined and key in fields:
             found = joined[key].reindex(fields[key].str.removesuffix(".0"))
             fields = fields.combine_first(found.set_axis(fields.index)).astype(object)
@@ -433,7 +436,7 @@ def _join(
     with open_table(file, errors="replace") as source:
         known = published.find_fields(source.names)
         parts = [
-            _fields(batch, known, published, source.decimal_comma)
+            _fields(batch, known, published, source.decimal_comma, {})
             for batch in _follow(source, file, *tracked)
         ]
     key = published.key_of(known)

@@ -1,8 +1,9 @@
 """The samples of a user's file: their cells, carbon and ids, and scans of one soil."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -225,8 +226,7 @@ def leave_out_bands(rows: Rows) -> None:
         return
     kept = np.flatnonzero(~bad)
     place_of = {band: n for n, band in enumerate(kept)} | {SOC_CELL: SOC_CELL}
-    spectral = tuple(rows.layout.spectral[band] for band in kept)
-    rows.layout = replace(rows.layout, spectral=spectral, wavelengths=nm[kept])
+    rows.layout = replace(rows.layout, bands=rows.layout.bands.iloc[kept])
     rows.texts = [(row, place_of[band], text) for row, band, text in rows.texts]
     rows.spectra = rows.spectra[:, kept]
     rows.notes.append(
@@ -341,7 +341,10 @@ def find_soils(rows: Rows, told: Told) -> pd.Series:
         soils = _unite(rows, keys, of_stem=keys is stems)
         if _are_scans(rows, soils, share):
             return _settle(rows, soils, "are nearly equal, with the same SOC", told)
-    for keys in (stems, *_patterns(len(ids))):
+    n, row = len(ids), np.arange(len(ids))  # of each soil as many: in a row, by turns
+    each = [k for k in range(n // MIN_SOILS, 1, -1) if n % k == 0]
+    runs_and_turns = (keys for k in each for keys in (row // k, row % (n // k)))
+    for keys in chain([stems], (pd.Series(k, dtype=str) for k in runs_and_turns)):
         if _share_soc(rows.soc, keys):
             soils = _unite(rows, keys, of_stem=keys is stems)
             return _settle(rows, soils, "have the same SOC, soil by soil", told)
@@ -381,14 +384,6 @@ def _unite(rows: Rows, keys: pd.Series, *, of_stem: bool) -> pd.Series:
     of_key = table.groupby("key")["soc"].transform("nunique")
     is_plain = (soils.transform("size") > 1) & (of_key == 1) & of_stem
     return soils.transform("first").mask(is_plain, keys)
-
-
-def _patterns(n: int) -> Iterator[pd.Series]:
-    """Yield the soils of rows where each has as many: in a row, or by turns."""
-    for n_each in range(n // MIN_SOILS, 1, -1):
-        if n % n_each == 0:
-            yield pd.Series(np.arange(n) // n_each, dtype=str)
-            yield pd.Series(np.arange(n) % (n // n_each), dtype=str)
 
 
 def _share_soc(soc: Floats, keys: pd.Series) -> bool:

@@ -36,6 +36,7 @@ OF_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)  # errors
 GZIP_START = b"\x1f\x8b"
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 BLOCK_CELLS = 400_000  # of text that are read at once
+EMPTY = "{!r} is empty. Save a header and one row per sample in it."
 LINES_AHEAD = 50  # among which the header is looked for
 MARKS = ";\t,|"  # between cells
 COMMA = re.compile(r"\d+,\d+")
@@ -142,18 +143,13 @@ def open_table(
 ) -> Iterator[Source]:
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
-        refuse(_empty(path))
+        refuse(EMPTY.format(path.name))
     if (suffix := path.suffix.lower()) in WORKBOOKS:
         yield _read_workbook(path)
     elif suffix == ".parquet":
         yield from _read_parquet(path)
     else:
         yield from _read_text(path, errors, encoding)
-
-
-def _empty(path: Path) -> str:
-    """Return the message for a file without content."""
-    return f"{path.name!r} is empty. Save a header and one row per sample in it."
 
 
 def _read_text(path: Path, errors: str, encoding: str) -> Iterator[Source]:
@@ -226,7 +222,7 @@ def _read_csv(
     lines = [line for line in some if not line.startswith("sep=")]
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
-        refuse(_empty(path))
+        refuse(EMPTY.format(path.name))
     if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
         lines, plain = ([" ".join(x.split()) for x in y] for y in (lines, plain))
         text, marks = (" ".join(line.split()) for line in text), " "
@@ -274,7 +270,7 @@ def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[B
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
-        yield _to_batch(row for _, row in block)
+        yield from to_batches([row for _, row in block])
 
 
 def _read_parquet(path: Path) -> Iterator[Source]:
@@ -306,7 +302,7 @@ def _read_workbook(path: Path) -> Source:
         raise TableError(msg) from error
     sheets = {name: rows for name, rows in found.items() if rows}
     if not sheets:
-        refuse(_empty(path))
+        refuse(EMPTY.format(path.name))
     spectral = (n for n, rows in sheets.items() if not wavelength_columns(rows[0])[1])
     name = next(spectral, next(iter(sheets)))
     names, *rows = sheets[name]
@@ -329,14 +325,10 @@ def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
     return filled[first:]
 
 
-def _to_batch(rows: Iterable[Sequence[str]]) -> Batch:
-    """Return rows of texts as columns."""
-    return [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-
-
 def to_batches(rows: Sequence[Sequence[str]]) -> Iterator[Batch]:
-    """Return rows of texts as one batch, or none."""
-    return iter([_to_batch(rows)] if rows else [])
+    """Yield rows of texts as columns, if there are any."""
+    if rows:
+        yield [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
 
 
 def parse_numbers(

@@ -93,7 +93,7 @@ def add_measured(
 ) -> pd.DataFrame:
     """Add the SOC of a table to that of rows; return its draw as columns for `info`."""
     try:
-        table, carbon = _read_laboratory(path, told)
+        table, carbon = read_laboratory(path, told)
         places = _find_scans(table, rows, soils)
         table.cells = table.cells.loc[places.index]
         soc, own = table.numbers("soc"), rows.soc[places]
@@ -115,7 +115,7 @@ def add_measured(
     return drawn.assign(design=drawn["design"].fillna(""))
 
 
-def _read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
+def read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
     """Return a laboratory's table and its SOC; limits of detection are as told."""
     table = Table(*read_all(path))
     columns = {name: getattr(told, name) for name in ("soc_column", "id_column")}
@@ -132,13 +132,6 @@ def _read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
         halves = {text: half * is_half for text, half in halves.items() if half}
         table.cells["soc"] = table.cells["soc"].replace(halves)
     return table, carbon
-
-
-def read_laboratory(path: Path) -> tuple[str, list[tuple[str, str]]]:
-    """Return the name of a laboratory's SOC, and the samples with it as text."""
-    table, carbon = _read_laboratory(path, Told(soc_kind="organic_carbon"))
-    pairs = zip(table.cells["sample_id"], table.cells["soc"], strict=True)
-    return carbon.name, [*pairs]
 
 
 def _find_scans(table: Table, rows: Rows, soils: Sequence[str]) -> pd.Series:
