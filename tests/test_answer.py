@@ -8,6 +8,7 @@ import pytest
 from command_helpers import soilnb
 
 from soilnb.datasets import load_site
+from soilnb.workflow.answer import choose_samples
 from soilnb.workflow.book import build_book
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.steps import read_cells
@@ -71,6 +72,22 @@ def test_choose_refuses_in_one_sentence(scans, words, message):
     assert done.stderr.startswith("soilnb: ")
     assert pd.Series([done.stderr]).str.contains(message).item(), done.stderr
     assert not scans.with_name("mine-chosen.csv").exists()
+
+
+def test_choose_draws_soils_where_their_scans_are_kept(farm, tmp_path):
+    table = farm[0]
+    rng = np.random.default_rng(2)
+    parts = [table.assign(sample_id=table["sample_id"] + f"_{n}") for n in (1, 2, 3)]
+    for part in parts:
+        part.iloc[:, 3:] *= rng.normal(1, 0.002, (60, 1))
+    file, out = tmp_path / "scans.csv", tmp_path / "drawn.csv"
+    pd.concat(parts).to_csv(file, index=False)
+    given = {"site": str(file), "replicates": "separate"}
+    said = choose_samples(given, 12, "stratified", 1, out)
+    assert "12 of the 60 samples of scans" in said[0]
+    drawn = pd.read_csv(out)
+    assert set(drawn["sample_id"]) <= set(table["sample_id"])
+    assert drawn["inclusion_probability"].to_numpy() == pytest.approx(2 / 10)
 
 
 def test_choose_overwrites_neither_scans_nor_laboratory_values(scans):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from soilnb.datasets import load_site
+from soilnb.datasets import load_site, read_file
 from soilnb.sampling import estimate_mean, stock
 from soilnb.selection import draw_samples
 from soilnb.study import (
@@ -279,6 +279,38 @@ def test_a_study_that_was_saved_is_the_same_farm(by_file, skane, tmp_path, desig
     assert (first.draw.stratum_sizes == {0: 125}) == (design == "random")
     np.testing.assert_array_equal(second.draw.strata, first.draw.strata)
     np.testing.assert_array_equal(second.study.local_folds, first.study.local_folds)
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_the_answer_counts_soils_and_not_their_scans(farms, tmp_path, is_hidden):
+    site, path = load_site("skane").take(np.arange(50)), tmp_path / "scans.csv"
+    rng = np.random.default_rng(6)
+    rows = np.repeat(np.arange(50), 5)
+    bands = [f"{nm:g}" for nm in site.wavelengths]
+    bent = 1 + 0.01 * rng.normal(size=(250, 1)) * site.wavelengths / 1000
+    scans = site.reflectance[rows] * bent * rng.normal(1, 0.002, (250, 1))
+    table = pd.DataFrame(scans, columns=bands)
+    table.insert(0, "sample_id", [f"S{row}_{n % 5}" for n, row in enumerate(rows)])
+    table.insert(
+        1, "soc", np.where(rows < (50 if is_hidden else 20), site.soc[rows], np.nan)
+    )
+    table.to_csv(path, index=False)
+    means = []
+    for replicates in ("average", "separate"):
+        scanned = read_file(path, soc_unit="%", replicates=replicates)
+        study = prepare(farms, scanned, **OPTIONS)
+        assert len(study.site) == (250 if replicates == "separate" else 50)
+        farm = make_farm(study, design="random")
+        estimates = answer(farm)
+        assert sorted(estimates["sample_id"]) == sorted(f"S{n}" for n in range(50))
+        assert farm.draw.n_population == 50
+        means.append(estimate_farm(farm, estimates))
+    average, separate = means
+    counted = ["n_samples", "n_measured", "design"]
+    assert separate[counted].equals(average[counted])
+    assert separate["n_measured"].tolist() == [30 if is_hidden else 20] * 2
+    numbers = ["mean", "lower", "upper", "lab_mean", "lab_lower", "lab_upper"]
+    np.testing.assert_allclose(separate[numbers], average[numbers], rtol=0.02)
 
 
 def test_a_design_against_the_file_is_refused(by_file, draw):

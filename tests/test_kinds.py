@@ -1,9 +1,11 @@
 """Files as people have them: each kind is read rightly, or asked about."""
 
 import struct
+import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,8 +20,8 @@ from soilnb.datasets import (
     parse_options,
     read_file,
 )
-from soilnb.datasets.files.cells import half_of
 from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.samples import half_of
 
 SHARED_FILES = Path(__file__).resolve().parents[2] / "shared" / "files"
 
@@ -602,6 +604,49 @@ def test_asd_files_become_reflectance_under_the_laboratory_s_own_unit(tmp_path):
     assert table["OC (g/kg)"].tolist() == [10, 12, 8]
     assert np.allclose(table.iloc[1, 2:].astype(float), 0.3 + nm / 1e4)
     assert list(Path.cwd().glob("asd_reader*")) == []
+
+
+def opus_package(contents):
+    """A stand-in for brukeropus: it fails at a damaged file in any way."""
+
+    def read_opus(path):
+        nm, values = contents[Path(path).name]
+        data = SimpleNamespace(wl=nm / 1000, y=values)
+        return SimpleNamespace(all_data_keys=["sm", "r"], r=data)
+
+    module = ModuleType("brukeropus")
+    module.read_opus = read_opus
+    return module
+
+
+def test_mid_infrared_opus_files_are_named_and_damaged_ones_left_out(
+    tmp_path, monkeypatch
+):
+    nm = 1e7 / np.linspace(4000, 500, 1800)  # as instruments measure: even in cm-1
+    contents = {name: (nm, np.linspace(0.9, 0.1, 1800)) for name in ("a.0", "b.1")}
+    monkeypatch.setitem(sys.modules, "brukeropus", opus_package(contents))
+    folder, out = tmp_path / "opus", tmp_path / "out.csv"
+    folder.mkdir()
+    for name in (*contents, "cut.0"):
+        (folder / name).write_bytes(b"\n")
+    said = convert_folder(folder, out)
+    assert said[0] == "2 spectra, 1800 bands from 2500 to 20000 nm."
+    assert "mid-infrared, 2500 to 20000 nm, which cannot be used" in said[1]
+    assert said[2] == "1 files hold no spectrum and were left out: cut.0."
+    table = pd.read_csv(out)
+    assert table["sample_id"].tolist() == ["a", "b"]
+    assert np.allclose(table.iloc[0, 1:].astype(float), contents["a.0"][1])
+    problems = inspect_file(out).problems
+    assert any(
+        "mid-infrared, 2500 to 20000 nm, which cann" in text for text in problems
+    )
+
+
+def test_near_infrared_even_in_wavenumbers_is_not_taken_for_wavenumbers(write_csv):
+    nm = 1e7 / np.linspace(12500, 3500, len(BANDS))
+    names = dict(zip(BANDS, map("{:.2f}".format, nm), strict=True))
+    path = write_csv(lambda frame: frame.rename(columns=names))
+    assert_refused(path, r"got 800 to 2857\.14\. Remove the columns outside\.")
 
 
 def _empty(folder):

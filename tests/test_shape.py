@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from soilnb.datasets import FARMS, inspect_file, load_farm, load_open, open_files
-from soilnb.datasets.files.shape import tell_by_shape
+from soilnb.datasets.files.quantities import tell_by_shape
 
 SHARED_FILES = Path(__file__).resolve().parents[2] / "shared" / "files"
 CUTS_NM = [(300, 2600), (1350, 2550), (1000, 2400), (400, 1000)]

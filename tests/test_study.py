@@ -13,7 +13,6 @@ from soilnb.study import (
     Fits,
     Study,
     explained,
-    make_farm,
     predict_with,
     prepare,
     why_unrelated,
@@ -475,12 +474,6 @@ def test_spectra_of_other_samples_explain_nothing(farms):
     mixed = replace(study.site, soc=rng.permutation(study.site.soc))
     said = why_unrelated(study.with_split(site=mixed))
     assert said.startswith("The spectra explain nothing of the SOC")
-
-
-def test_a_farm_of_scans_has_no_answer_before_they_are_averaged(farms):
-    study = prepare(farms, scanned(load_site("skane")), n_local=20, n_folds=5)
-    with pytest.raises(ValueError, match="'replicates' must be 'average' for the answ"):
-        make_farm(study)
 
 
 def test_a_gap_between_detectors_costs_its_bands_only(farms):

@@ -84,6 +84,28 @@ class SpectralLibrary:
         parts = {"reflectance": self.reflectance[rows], "soc": self.soc[rows]}
         return replace(self, info=self.info.iloc[rows], **parts)  # type: ignore[arg-type]
 
+    def by_soil(self) -> SpectralLibrary:
+        """Return the mean scan of each soil, where info has the column `soil`.
+
+        The sample is called as the soil, what else is known of it is that of its first
+        scan.
+        """
+        if "soil" not in self.info:
+            return self
+        codes, names = pd.factorize(self.info["soil"])
+
+        def average(values: npt.NDArray) -> npt.NDArray:  # without those that are NaN
+            means = pd.DataFrame(values).groupby(codes).mean().to_numpy(values.dtype)
+            return means.reshape(-1, *values.shape[1:])
+
+        info = self.info[~self.info["soil"].duplicated()].drop(columns="soil")
+        return replace(
+            self,
+            reflectance=average(self.reflectance),
+            soc=average(self.soc),
+            info=info.assign(sample_id=[*names]),
+        )
+
     def on_grid(self, grid: npt.ArrayLike) -> SpectralLibrary:
         """Return the library on a grid (nm, increasing), without rows not on all of it.
 

@@ -53,7 +53,7 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     study : Study
         The prepared study; at least 10 samples are measured. Of a site that is measured
         throughout, all SOC but that of 30 samples (fewer where it has fewer than 35) is
-        hidden.
+        hidden. Of a site of several scans of each soil the mean scan is the sample.
     design : str, default ""
         How the measured samples were drawn: "stratified", "random", "kennard_stone"
         or "unknown". By default what the file of measured samples says, "unknown" where
@@ -66,14 +66,10 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
     if design:
         check_choice(design, "design", sampling.DRAWN_BY)
     seed = study.seed if seed is None else seed
-    site = study.site
-    if "soil" in site.info:
-        msg = (
-            "'replicates' must be 'average' for the answer of a farm, whose draws and "
-            "mean count soils, got 'separate'. Say replicates='average', or run the "
-            "other chapters only."
-        )
-        raise ValueError(msg)
+    site = study.site.by_soil()  # draws, strata and the mean count soils, not scans
+    averaged = [f"The {len(study.site)} scans were averaged to {len(site)} soils."]
+    averaged *= len(site) < len(study.site)
+    study = replace(study, site=site) if averaged else study
     told = site.info["design"] != "" if "design" in site.info else np.array([False])
     if len(study.unmeasured) or told.any():
         is_known = np.isfinite(site.soc)
@@ -105,7 +101,7 @@ def make_farm(study: Study, *, design: str = "", seed: int | None = None) -> Far
         local_folds=folds_of(study.soils[local], n_folds, seed),
         n_folds=n_folds,
     )
-    return Farm(farm, draw, alone, truth, notes)
+    return Farm(farm, draw, alone, truth, (*averaged, *notes))
 
 
 def estimate_samples(farm: Farm, mix: Blend, *, level: float = 0.9) -> pd.DataFrame:

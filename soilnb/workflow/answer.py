@@ -184,13 +184,7 @@ def choose_samples(
     file = given["site"]
     _check_choice(given, n_samples, out)
     values = check_parameters(by_role("prepares"), given)
-    site = read_site(values)
-    if "soil" in site.info:
-        msg = (
-            "'replicates' must be 'average' for a draw, which counts soils, got "
-            "'separate'. Say replicates='average'."
-        )
-        raise ValueError(msg)
+    site = read_site(values).by_soil()
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
     X = snv(absorbance(site.on_grid(grid).reflectance))
     try:

@@ -16,7 +16,7 @@ from soilnb._validation import check_choice
 from soilnb.study import LIBRARY_ROWS_MIN, Study, prepare, why_unrelated
 from soilnb.workflow.places import resolve
 from soilnb.workflow.show import Progress
-from soilnb.workflow.steps import STEPS, by_role
+from soilnb.workflow.steps import STEPS
 
 if TYPE_CHECKING:
     from soilnb.workflow.step import Step
@@ -173,10 +173,8 @@ def _describe_study(study: Study, verbose: bool) -> list[str]:
         f"{len(study.country_rows)} of them from the site's country."
     ]
     need_test = [name[:2] for name, step in STEPS.items() if step.site and step.tests]
-    is_scans = "soil" in study.site.info
-    but = f" but {by_role('answers')}, which needs replicates='average'" * is_scans
     lines.append(
-        f"All chapters can run{but}."
+        "All chapters can run."
         if len(study.test)
         else f"The chapters {', '.join(need_test)} cannot run: too few samples are "
         "measured for a test."

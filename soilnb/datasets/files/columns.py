@@ -1,23 +1,21 @@
 """Telling the columns of a user's file apart by their names."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from soilnb.datasets.files.layouts import SOC_FIELDS, Published, recognise
-from soilnb.datasets.files.roles import find_carbon, find_ids
-from soilnb.datasets.files.told import Told
+from soilnb.datasets.files.roles import Told, find_carbon, find_ids, refuse
 
 MIN_WAVELENGTHS = 10
-WAVELENGTH_LIMITS_NM = (300, 2600)  # vis-NIR spectrometers measure 350-2500
+LOW, HIGH = 300, 2600  # nm; vis-NIR spectrometers measure 350-2500
 MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
 MAX_FIRST_INDEX = 5  # names that count bands begin with 0 or 1, or after other columns
 MAX_GRID_NM = 2750  # a few bands too far, as of NeoSpectra; no mid-infrared ends there
@@ -25,18 +23,25 @@ MIN_MANGLED = 0.4  # of the names are a copy of another, such as 420.1 of 420
 MIN_ALONE_NM = 50  # from the next band on either side: no band of the same spectrum
 MIN_SHARE_REGULAR = 0.9  # of the distances are the same: the rest are off the grid
 REQUIRED = ("sample_id", "soc")
-TEXT_COLUMNS = ("country", "group")
 COORDINATES = {"latitude": 90, "longitude": 180}  # and the most degrees of each
 SOIL_COLUMNS = ("bulk_density", "depth_cm")  # what a stock needs, g/cm3 and cm
 NUMBER_COLUMNS = (*COORDINATES, *SOIL_COLUMNS)
-KNOWN_COLUMNS = (*REQUIRED, *TEXT_COLUMNS, *NUMBER_COLUMNS)
+KNOWN_COLUMNS = (*REQUIRED, "country", "group", *NUMBER_COLUMNS)
 PLACES = {"lat": "latitude", "lon": "longitude", "lng": "longitude"}
 PLACES |= {"long": "longitude", **{name: name for name in COORDINATES}}
 NOT_OF_PLACE = re.compile(r"[^a-z]|gps|wgs|dd$|deg(rees?)?|decimal")
 SAY_CONVERT = (
     "Make one table of a folder of such files: soilnb data convert FOLDER -o FARM.csv."
 )
-ONE_SPECTRUM = f"A wavelength and a value in each line are one spectrum. {SAY_CONVERT}"
+TWO_SETS = (
+    "There are two sets of wavelength columns, from {!r} and from {!r}. Keep one of "
+    "them."
+)
+SAY_MIR = (
+    "the mid-infrared, {:.0f} to {:.0f} nm, which cannot be used: the method needs "
+    "visible and near-infrared spectra."
+)
+MAX_MIR_START = 3000  # no vis-NIR goes to 3,333 nm; mid-infrared begins there or before
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
     "": lambda value: value,
@@ -50,16 +55,7 @@ Singles = npt.NDArray[np.float32]  # spectra, to save memory
 Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
-Bands = list[tuple[int, float]]  # position and wavelength of each
-
-
-class TableError(ValueError):
-    """A file that cannot be read as a table of spectra; `problems` says why."""
-
-    def __init__(self, *problems: str) -> None:
-        """Keep every problem; the message is the first."""
-        super().__init__(problems[0])
-        self.problems = problems
+Bands: TypeAlias = pd.Series  # wavelengths by their position in the table
 
 
 @dataclass(frozen=True)
@@ -67,14 +63,12 @@ class Layout:
     """Which column of a file is what.
 
     `known` has the positions of sample_id, soc, country, ..., or of the fields of a
-    published library; `spectral` those of the bands, by increasing wavelength.
+    published library; `bands` are by increasing wavelength.
     """
 
     names: tuple[str, ...]
     known: dict[str, int]
-    spectral: tuple[int, ...]
-    wavelengths: Floats
-    was_sorted: bool
+    bands: Bands
     published: Published | None = None
     soc_kind: str = ""
     soc_unit: str = ""
@@ -86,14 +80,19 @@ class Layout:
         return field if name.lower() == field else name
 
     @property
+    def wavelengths(self) -> Floats:
+        """Wavelengths of the bands in nm."""
+        return self.bands.to_numpy()
+
+    @property
     def spectral_names(self) -> list[str]:
         """Names of the wavelength columns, by increasing wavelength."""
-        return [self.names[position] for position in self.spectral]
+        return [self.names[position] for position in self.bands.index]
 
     @property
     def ignored(self) -> list[str]:
         """Names of the columns that are not used."""
-        used = {*self.spectral, *self.known.values()}
+        used = {*self.bands.index, *self.known.values()}
         return [name for i, name in enumerate(self.names) if i not in used and name]
 
 
@@ -119,26 +118,25 @@ def find_columns(
     if not own and (published := recognise(names)):
         return _find_published(names, published, joined)
     if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
-        raise TableError(ONE_SPECTRUM)
-    spectral, problems, notes = wavelength_columns(names, told.axis)
-    others = dict(enumerate(names))
-    for position, _ in spectral:
-        del others[position]
+        one = "A wavelength and a value in each line are one spectrum."
+        refuse(f"{one} {SAY_CONVERT}")
+    bands, problems, notes = wavelength_columns(names, told.axis)
+    others = {place: name for place, name in enumerate(names) if place not in bands}
     carbon = find_carbon(others, told, required=soc_required)
     ids, no_ids, of_ids = find_ids(others, told)
-    missing = [problem for problem in (carbon.problem, no_ids) if problem]
-    notes += [note for note in (of_ids, carbon.note) if note]
-    known |= {"sample_id": ids} if ids is not None else {}
-    known |= {"soc": carbon.position} if carbon.position is not None else {}
-    for position, name in others.items():
+    notes += filter(None, (of_ids, carbon.note))
+    for field, place in (("sample_id", ids), ("soc", carbon.position)):
+        known |= {field: place} if place is not None else {}
+    for place, name in others.items():
         field = PLACES.get(NOT_OF_PLACE.sub("", name.lower()), "")
         if field and field not in known:
-            known[field] = position
+            known[field] = place
             notes.append(f"Column {name!r} was taken as {field}.")
-    problems = [*missing, *_repeated_columns(names, spectral), *problems]
+    missing = filter(None, (carbon.problem, no_ids))
+    problems = [*missing, *_repeated_columns(names, bands), *problems]
     known = dict(sorted(known.items(), key=itemgetter(1)))
     said = {"soc_kind": carbon.kind, "soc_unit": carbon.unit, "notes": tuple(notes)}
-    return _make_layout(names, known, spectral, problems, **said)
+    return _make_layout(names, known, bands, problems, **said)
 
 
 def _find_published(
@@ -152,50 +150,47 @@ def _find_published(
         "SOC beside its spectra": not {*SOC_FIELDS} & {*known, *joined},
     }
     if missing := next((what for what, is_true in lacks.items() if is_true), ""):
-        msg = f"This table of {published.name} has no {missing}. {published.tables}"
-        raise TableError(msg)
-    bands = published.find_bands(names)
-    spectral, problems, _ = wavelength_columns(bands)
-    only_spectral = [name if nm else "" for name, nm in zip(names, bands, strict=True)]
-    problems = [*_repeated_columns(only_spectral, spectral), *problems]
-    return _make_layout(names, known, spectral, problems, published=published)
+        refuse(f"This table of {published.name} has no {missing}. {published.tables}")
+    of_bands = published.find_bands(names)
+    bands, problems, _ = wavelength_columns(of_bands)
+    spectral = [name * bool(nm) for name, nm in zip(names, of_bands, strict=True)]
+    problems = [*_repeated_columns(spectral, bands), *problems]
+    return _make_layout(names, known, bands, problems, published=published)
 
 
 def _make_layout(
     names: tuple[str, ...],
     known: dict[str, int],
-    spectral: Bands,
-    problems: Sequence[str],
+    bands: Bands,
+    problems: list,
     **more: Any,
 ) -> Layout:
     """Return the layout of a table, its wavelengths sorted, or raise its problems."""
     if problems:
-        raise TableError(*problems)
-    ordered = sorted(spectral, key=itemgetter(1))
-    positions, nm = zip(*ordered, strict=True)
-    return Layout(names, known, positions, np.array(nm), ordered == spectral, **more)
+        refuse(*problems)
+    layout = Layout(names, known, bands.sort_values(kind="stable"), **more)
+    if layout.bands.equals(bands):
+        return layout
+    note = "The wavelength columns were sorted by increasing nm."
+    return replace(layout, notes=(*layout.notes, note))
 
 
 def wavelength_columns(
     names: Sequence[str], axis: str = ""
 ) -> tuple[Bands, list[str], list[str]]:
-    """Return position and wavelength of the bands, what is wrong, and what to say.
-
-    All are named in one style, the same words around one number that differs; of 420
-    and depth_30 it is the style with the most columns.
-    """
-    low, high = WAVELENGTH_LIMITS_NM
+    """Return the bands, all named in one style, what is wrong, and what to say."""
     styles = _find_styles(names, axis)
-    inside = [[band for band in bands if low <= band[1] <= high] for bands in styles]
+    inside = [bands[bands.between(LOW, HIGH)] for bands in styles]
     spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
     if len(spectra) > 1:
-        first, second = (names[styles[n][0][0]] for n in spectra[:2])
-        return styles[spectra[0]], [_two_sets(first, second)], []
-    bands = max([styles[n] for n in spectra] or styles, key=len, default=[])
+        first_two = (names[styles[n].index[0]] for n in spectra[:2])
+        return styles[spectra[0]], [TWO_SETS.format(*first_two)], []
+    none = pd.Series(dtype=float)
+    bands = max([styles[n] for n in spectra] or styles, key=len, default=none)
     if axis in ("wavenumber", "micrometre") and spectra:
         kept = inside[spectra[0]]
         if 2 * len(kept) >= len(bands):
-            less = f", {len(bands) - len(kept)} outside of {low}-{high} nm left out"
+            less = f", {len(bands) - len(kept)} outside of {LOW}-{HIGH} nm left out"
             less *= len(kept) < len(bands)
             note = f"The bands were converted from {axis}s to nm{less}."
             return kept, _set_problems(names, kept), [note]
@@ -204,31 +199,22 @@ def wavelength_columns(
 
 def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
     """Return the columns whose names differ in one number only, style by style."""
-    found: dict[tuple[str, ...], list[tuple[int, list[float]]]] = {}
+    found: dict[tuple[str, ...], dict[int, list[float]]] = {}
     if any(re.search(r"(?<![\d.,])[3-9]\d\d(?![\d.,])", name) for name in names):
         names = [THOUSANDS.sub(r"\1\2", name) for name in names]  # 990, 1,000, 1,010
-    for position, name in enumerate(names):
+    for place, name in enumerate(names):
         if texts := NUMBER.findall(name):
-            nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]
             words = tuple(word.strip() for word in NUMBER.split(name.lower()))
-            found.setdefault(words, []).append((position, nm))
-    low, high = WAVELENGTH_LIMITS_NM
+            nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]
+            found.setdefault(words, {})[place] = nm
     styles = []
     for columns in found.values():
-        table = np.array([nm for _, nm in columns])
-        varied = np.array([len({*column}) for column in table.T])
-        inside = ((table >= low) & (table <= high)).sum(axis=0) * varied
+        table = pd.DataFrame.from_dict(columns, orient="index", dtype=float)
+        varied = table.nunique().to_numpy()
+        inside = ((table >= LOW) & (table <= HIGH)).sum().to_numpy() * varied
         slot = np.lexsort((-np.arange(len(varied)), varied, inside))[-1]
-        styles.append([(position, float(nm[slot])) for position, nm in columns])
+        styles.append(table[slot])
     return styles
-
-
-def _two_sets(first: str, second: str) -> str:
-    """Return the message for two sets of bands."""
-    return (
-        f"There are two sets of wavelength columns, from {first!r} and from "
-        f"{second!r}. Keep one of them."
-    )
 
 
 def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[str]:
@@ -240,55 +226,53 @@ def _wavelength_problems(names: Sequence[str], bands: Bands, axis: str) -> list[
             f"such as '420' or 'wl_420', got {len(bands)}. The columns are {listed}. "
             "Give each sample one row, with a column per wavelength."
         ]
-    values = [nm for _, nm in bands]
-    least, most, (low, high) = min(values), max(values), WAVELENGTH_LIMITS_NM
-    advice = _axis_advice(least, most, axis)
-    if least <= MAX_FIRST_INDEX and np.all(np.diff(values) == 1):
+    least, most = bands.min(), bands.max()
+    advice = _axis_advice(np.sort(bands), axis)
+    if least <= MAX_FIRST_INDEX and bands.diff()[1:].eq(1).all():
+        first, last = (names[place] for place in bands.index[[0, -1]])
         advice = (
-            f"The columns {names[bands[0][0]]!r} to {names[bands[-1][0]]!r} are "
-            "numbered, not named by their wavelength. Name them by nm; of a transposed "
-            "table, give each sample one row."
+            f"The columns {first!r} to {last!r} are numbered, not named by their "
+            "wavelength. Name them by nm; of a transposed table, give each sample one "
+            "row."
         )
-    elif low <= least and most <= high:
+    elif least >= LOW and most <= HIGH:
         return _set_problems(names, bands)
-    rule = f"Wavelength columns must lie in {low}-{high} nm, got {least:g} to {most:g}."
+    rule = f"Wavelength columns must lie in {LOW}-{HIGH} nm, got {least:g} to {most:g}."
     return [f"{rule} {advice}"]
 
 
-def _axis_advice(least: float, most: float, axis: str) -> str:
+def _axis_advice(values: Floats, axis: str) -> str:
     """Return what bands out of the limits may be, and what to do."""
-    low, high = WAVELENGTH_LIMITS_NM
-    nm, advice = (least, most), "Remove the columns outside."
-    is_far = least > high or (axis and most > 2 * high)
+    least, most = nm = values[[0, -1]]
+    advice = "Remove the columns outside."
+    is_far = least > HIGH or (axis and most > 2 * HIGH)
     if most < MAX_MICROMETRES:
-        nm, advice = (1000 * least, 1000 * most), "They look like micrometres: say "
-        advice += "axis='micrometre', or multiply by 1000."
-        is_far = nm[0] > high or nm[1] > 2 * high
-    elif least >= low and most > MAX_GRID_NM and not axis:
-        nm, advice = (1e7 / most, 1e7 / least), "They look like wavenumbers in cm-1: "
-        advice += "wavelength in nm = 10,000,000 / wavenumber. Say axis='wavenumber' "
-        advice += "to convert them."
-        is_far = nm[1] - max(high, nm[0]) > min(high, nm[1]) - nm[0]  # mostly beyond
-    if not is_far:
-        return advice
-    return (
-        f"They look like the mid-infrared, {nm[0]:.0f} to {nm[1]:.0f} nm, which cannot "
-        "be used: the method needs visible and near-infrared spectra."
-    )
+        nm, advice = 1000 * nm, "They look like micrometres: say axis='micrometre', or "
+        advice += "multiply by 1000."
+        is_far = nm[0] > HIGH or nm[1] > 2 * HIGH
+    elif least >= LOW and most > MAX_GRID_NM and not axis:
+        straight, inverse = np.abs(
+            np.corrcoef([range(len(values)), values, 1 / values])
+        )[0, 1:]
+        if least > MAX_MIR_START or inverse <= straight:  # else nm of even wavenumbers
+            nm, advice = 1e7 / nm[::-1], "They look like wavenumbers in cm-1: "
+            advice += "wavelength in nm = 10,000,000 / wavenumber. Say "
+            advice += "axis='wavenumber' to convert them."
+        is_far = nm[1] - max(HIGH, nm[0]) > min(HIGH, nm[1]) - nm[0]  # mostly beyond
+    return f"They look like {SAY_MIR.format(*nm)}" if is_far else advice
 
 
 def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
     """Return what is wrong with bands as one set: copies between, or a stranger."""
-    ordered = sorted(bands, key=itemgetter(1))
-    nm = np.array([wavelength for _, wavelength in ordered])
-    base = {*nm[nm % 1 == 0]}
-    copies = [n for n, value in enumerate(nm) if round(value - 0.1, 6) in base]
-    tenths = len({round(value % 1, 6) for value in nm})
+    ordered = bands.sort_values()
+    of, nm = [names[place] for place in ordered.index], ordered.to_numpy()
+    copies = np.flatnonzero(np.isin((nm - 0.1).round(6), nm[nm % 1 == 0]))
+    tenths = len(np.unique((nm % 1).round(6)))
     if len(copies) >= MIN_MANGLED * len(nm) and tenths < 10:
-        return [_two_sets(names[ordered[0][0]], names[ordered[copies[0]][0]])]
+        return [TWO_SETS.format(of[0], of[copies[0]])]
     return [
-        f"Column {names[ordered[n][0]]!r} is off the grid of the other wavelengths. "
-        "If it is something else than a band, rename it; else remove it."
+        f"Column {of[n]!r} is off the grid of the other wavelengths. If it is "
+        "something else than a band, rename it; else remove it."
         for n in off_grid(nm)
     ]
 
@@ -311,7 +295,7 @@ def off_grid(nm: Floats) -> list[int]:
     return places.tolist() if len(places) <= 3 else []
 
 
-def _repeated_columns(names: Sequence[str], spectral: Bands) -> list[str]:
+def _repeated_columns(names: Sequence[str], bands: Bands) -> list[str]:
     """Return a sentence for every column name or wavelength that is there twice."""
     keys = [name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names]
     problems = [
@@ -320,7 +304,7 @@ def _repeated_columns(names: Sequence[str], spectral: Bands) -> list[str]:
         if key and count > 1
     ]
     seen: dict[float, str] = {}
-    for position, wavelength in spectral:
+    for position, wavelength in bands.items():
         name = seen.setdefault(wavelength, names[position])
         if name != names[position]:
             problems.append(

@@ -1,10 +1,4 @@
-"""A folder with one spectrum in each file, as instruments leave it, made one table.
-
-A kind of file is one function in `KINDS`: it returns wavelengths in nm and values, or
-None where the file is of another kind.
-"""
-
-from __future__ import annotations
+"""A folder with one spectrum in each file, as instruments leave it, made one table."""
 
 import contextlib
 import logging
@@ -18,17 +12,16 @@ import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, TableError
-from soilnb.datasets.files.measured import read_laboratory
-from soilnb.datasets.files.replicates import STEM
+from soilnb.datasets.files.columns import HIGH, MIN_WAVELENGTHS, SAY_MIR, Floats
+from soilnb.datasets.files.roles import Told, refuse
+from soilnb.datasets.files.samples import STEM
+from soilnb.datasets.files.tables import read_laboratory
 
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MAX_NM = 3000  # an axis that goes further is of wavenumbers
-TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
 COUNTER = re.compile(r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$")  # of an instrument
-SAY_VENDOR = "Reading {kind} files needs {package}: pip install 'soilnb[vendor]'."
 
 
 def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> list[str]:
@@ -77,6 +70,8 @@ def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> lis
         index=[f"{wavelength:.6g}" for wavelength in nm],
     ).T
     lines = [f"{len(frame)} spectra, {len(nm)} bands from {nm[0]:g} to {nm[-1]:g} nm."]
+    if np.median(nm) > HIGH:
+        lines.append(f"They look like {SAY_MIR.format(nm[0], nm[-1])}")
     ids = list(frame.index)
     if table is not None:
         ids, soc, column, note = _join(ids, table)
@@ -98,7 +93,19 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     repeated = Counter(file.stem for file in files)
     for file in files:
-        found = next((s for kind in KINDS if (s := kind(file)) is not None), None)
+        suffix = file.suffix.lower()
+        readers = (r for form, r in KINDS.items() if re.fullmatch(form, suffix))
+        found, read = None, next(readers, None)
+        try:
+            found = read(file.resolve()) if read else None
+        except ImportError as error:
+            kind = "OPUS files needs brukeropus"
+            kind = "ASD files needs pyasdreader" if suffix == ".asd" else kind
+            msg = f"Reading {kind}: pip install 'soilnb[vendor]'."
+            raise ImportError(msg) from error
+        except Exception:  # what a package raises at a damaged file is up to it
+            if read is _read_text:
+                raise
         if found is None or len(found[0]) < MIN_WAVELENGTHS:
             unread.append(file.name)
             continue
@@ -107,12 +114,11 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
         order = np.argsort(found[0])
         spectra[name] = found[0][order], found[1][order]
     if not spectra:
-        msg = (
+        refuse(
             f"{folder.name!r} has no file with a spectrum: ASD (.asd), OPUS (.0) or "
             f"text with a wavelength and a value in each line, got {len(unread)} other "
             "files. Give the folder of the spectra."
         )
-        raise TableError(msg)
     return spectra, unread
 
 
@@ -121,19 +127,19 @@ def _common_axis(spectra: dict[str, Spectrum]) -> Floats:
     (first, (nm, _)), *rest = spectra.items()
     for name, (other, _) in rest:
         if len(other) != len(nm) or not np.allclose(other, nm, atol=0.01):
-            msg = (
+            refuse(
                 f"The spectra must have the same wavelengths, got {len(nm)} from "
                 f"{nm[0]:g} to {nm[-1]:g} nm in {first!r} and {len(other)} from "
                 f"{other[0]:g} to {other[-1]:g} nm in {name!r}. Give the files of one "
                 "instrument and setting."
             )
-            raise TableError(msg)
     return nm
 
 
 def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
     """Return the sample and SOC of each spectrum, its name, and what was joined."""
-    column, pairs = read_laboratory(table)
+    measured, carbon = read_laboratory(table, Told(soc_kind="organic_carbon"))
+    pairs = [*measured.cells[["sample_id", "soc"]].itertuples(index=False, name=None)]
     soc = {name.lower(): (name, text) for name, text in pairs}
 
     def find(name: str) -> tuple[str, str]:
@@ -144,28 +150,21 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
     found = [find(name) for name in ids]
     n = len({*found} & {*pairs})
     if not n:
-        msg = (
+        refuse(
             f"No sample of {table.name} (first: {next(iter(soc))!r}) has a file of its "
             f"name (first: {ids[0]!r}). Name the samples as the files."
         )
-        raise TableError(msg)
     note = f"{n} of {len(soc)} samples of {table.name} have a spectrum."
     names, texts = ([*column] for column in zip(*found, strict=True))
-    return names, texts, column, note
+    return names, texts, carbon.name, note
 
 
 def _read_asd(file: Path) -> Spectrum | None:
     """Return the reflectance of an ASD file."""
-    if file.suffix.lower() != ".asd":
-        return None
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _inside(folder):
-        try:  # the package begins a log where it is imported
-            from pyASDReader import ASDFile
-        except ImportError as error:
-            msg = SAY_VENDOR.format(kind="ASD", package="pyasdreader")
-            raise ImportError(msg) from error
+        from pyASDReader import ASDFile  # it begins a log where it is imported
     logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
-    content = ASDFile(str(file.resolve()))
+    content = ASDFile(str(file))
     parts = (content.spectrumData, content.referenceData)
     if not content.metadata or any(getattr(p, "spectra", None) is None for p in parts):
         return None
@@ -194,26 +193,20 @@ def _inside(folder: str):
 
 def _read_opus(file: Path) -> Spectrum | None:
     """Return reflectance or absorbance of a Bruker OPUS file."""
-    if not re.fullmatch(r"\.\d+", file.suffix):
-        return None
-    try:
-        from brukeropus import read_opus
-    except ImportError as error:
-        msg = SAY_VENDOR.format(kind="OPUS", package="brukeropus")
-        raise ImportError(msg) from error
+    from brukeropus import read_opus
+
     content = read_opus(str(file))
     for key in ("r", "a", "logr"):
         if key in content.all_data_keys:
             data = getattr(content, key)
-            sign = -1 if key == "logr" else 1
-            return 1000 * np.asarray(data.wl), sign * np.asarray(data.y, dtype=float)
+            nm, values = (np.asarray(part, dtype=float) for part in (data.wl, data.y))
+            if values.shape == nm.shape:  # else it is a series of spectra
+                return 1000 * nm, -values if key == "logr" else values
     return None
 
 
 def _read_text(file: Path) -> Spectrum | None:
     """Return the spectrum of a text file with two numbers in each line."""
-    if file.suffix.lower() not in TEXT_SUFFIXES:
-        return None
     text = file.read_bytes().decode("utf-8", "replace")
     pairs = [_pair(line) for line in text.splitlines()]
     table = np.array([pair for pair in pairs if pair], dtype=float)
@@ -238,4 +231,8 @@ def _pair(line: str) -> tuple[float, float] | None:
     return first, second
 
 
-KINDS = (_read_asd, _read_opus, _read_text)
+KINDS = {  # of files, by their suffix
+    r"\.asd": _read_asd,
+    r"\.\d+": _read_opus,
+    r"\.(txt|csv|tsv|dat|asc|sed|spectrum|dpt)": _read_text,
+}

@@ -1,33 +1,16 @@
-"""Published libraries that are recognised by the names of their columns.
-
-The names are those of the Open Soil Spectral Library (OSSL) v1.2 [1]_ and of the
-ICRAF-ISRIC library in both of its editions: the tables of its repository [2]_, and one
-table of spectra with one of reference data.
-
-References
-----------
-.. [1] Safanelli et al. (2025), Open Soil Spectral Library, PLoS ONE 20(1), e0296545,
-   doi:10.1371/journal.pone.0296545; columns in https://docs.soilspectroscopy.org.
-.. [2] World Agroforestry (ICRAF) and ISRIC, ICRAF-ISRIC Soil VNIR Spectral Library,
-   doi:10.34725/DVN/MFHA9C.
-"""
-
-from __future__ import annotations
+"""Published libraries that are recognised by the names of their columns."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 SOC_FIELDS = ("soc", "soc_2", "soc_3")  # the first that has a number counts
-# in which a comma is a comma
 TEXT_FIELDS = {"sample_id", "sampleno", "site", "plotcode", "iso", "country"}
-TEXT_FIELDS |= {"source", "licence"}
+TEXT_FIELDS |= {"source", "licence"}  # in which a comma is a comma
 MIN_BANDS = 10
-SEE_LICENCE = "see the data set's own"
-
 # The only codes in OSSL v1.2; elsewhere it leaves the country empty. ICRAF-ISRIC
 # writes names.
 COUNTRY_NAMES = {
@@ -41,21 +24,13 @@ COUNTRY_NAMES = {
 
 @dataclass(frozen=True)
 class Published:
-    """How a published library names its columns.
-
-    `columns` has the names of a field in the editions of the library; `spectral` the
-    group nm; `keys` join its tables, one after the other; `tables` says in messages
-    which belong together; `describe` makes columns of `info` of the samples' fields.
-    """
+    """How a published library names its columns."""
 
     name: str
-    columns: Mapping[str, tuple[str, ...]]
-    spectral: re.Pattern[str]
-    keys: tuple[str, ...]
-    tables: str
-    describe: Callable[[pd.DataFrame], dict[str, pd.Series]]
-    quantity: str = "reflectance"
-    soc_unit: str = "%"
+    columns: Mapping[str, tuple[str, ...]]  # of a field, in all editions
+    spectral: re.Pattern[str]  # its group nm is the wavelength
+    keys: tuple[str, ...]  # that join its tables, one after the other
+    tables: str  # that belong together, in messages
 
     def find_fields(self, names: Sequence[str]) -> dict[str, int]:
         """Return the position of every field; the first column of a field counts."""
@@ -79,17 +54,48 @@ class Published:
 
     def completes(self, names: Sequence[str]) -> bool:
         """Return whether a table without spectra has something to add to them."""
-        found = self.find_fields(names)
-        adds = {*SOC_FIELDS, "latitude", "latitude_degrees"} & set(found)
-        leads_on = {"sample_id", "sampleno"} <= set(found)
-        return bool(adds or leads_on) and self.key_of(found) is not None
+        found = {*self.find_fields(names)}
+        adds = {*SOC_FIELDS, "latitude", "latitude_degrees"} & found
+        leads_on = {"sample_id", "sampleno"} <= found
+        return bool((adds or leads_on) and self.key_of(found))
 
-    def key_of(self, fields: Iterable[str]) -> str | None:
-        """Return the field by which a table is joined; None if it has none."""
+    def key_of(self, fields: Iterable[str]) -> str:
+        """Return the field by which a table is joined, "" if it has none."""
         found = set(fields)
         if {"iso", "profile"} <= found:
             found.add("plotcode")
-        return next((key for key in self.keys if key in found), None)
+        return next((key for key in self.keys if key in found), "")
+
+    def describe(self, fields: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of `info`; a group is a profile, a point or a data set."""
+
+        def text(name: str, default: str | float = np.nan) -> pd.Series:
+            empty = pd.Series(np.nan, fields.index, dtype=object)
+            return fields.get(name, empty).fillna(default)
+
+        def number(name: str) -> pd.Series:
+            return pd.to_numeric(text(name, "nan"), errors="coerce")
+
+        def degrees(name: str, negative: str) -> pd.Series:
+            value = number(f"{name}_degrees") + number(f"{name}_minutes").fillna(0) / 60
+            value = value + number(f"{name}_seconds").fillna(0) / 3600
+            other = text(f"{name}_side", "").str.lower().str.startswith(negative)
+            return number(name).fillna(value.mask(other, -value))
+
+        source = text("source", self.name)
+        ends = zip(number("top"), number("bottom"), strict=True)
+        described = {
+            "source": source,
+            "group": text("plotcode")
+            .fillna(source + " " + text("site"))
+            .fillna(source),
+            "country": text("country", "").replace(COUNTRY_NAMES),
+            "licence": text("licence", "see the data set's own"),
+            "latitude": degrees("latitude", "s"),
+            "longitude": degrees("longitude", "w"),
+            "depth": ["" if np.isnan(a + b) else f"{a:g}-{b:g} cm" for a, b in ends],
+        }
+        return pd.DataFrame({name: [*values] for name, values in described.items()})
 
 
 def recognise(names: Sequence[str]) -> Published | None:
@@ -101,7 +107,7 @@ def recognise(names: Sequence[str]) -> Published | None:
 
 
 def plotcode(code: str) -> str:
-    """Return a plot code in one style.
+    """Return a plot code such as "BR 12", "br012" or "BR-12" in one style.
 
     >>> plotcode("br-012.0")
     'BR 12'
@@ -125,62 +131,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _text(fields: pd.DataFrame, name: str, default: str | pd.Series) -> pd.Series:
-    """Return a field as text, the default where it is not known."""
-    empty = pd.Series(np.nan, fields.index, dtype=object)
-    return fields.get(name, empty).fillna(default)
-
-
-def _number(fields: pd.DataFrame, name: str) -> pd.Series:
-    """Return a field as numbers, NaN where it is none."""
-    return pd.to_numeric(_text(fields, name, "nan"), errors="coerce")
-
-
-def _depth(fields: pd.DataFrame) -> pd.Series:
-    """Return the depths of samples, such as "0-20 cm", or ""."""
-    depths = zip(_number(fields, "top"), _number(fields, "bottom"), strict=True)
-    texts = ["" if np.isnan(a + b) else f"{a:g}-{b:g} cm" for a, b in depths]
-    return pd.Series(texts, fields.index)
-
-
-def _degrees(fields: pd.DataFrame, name: str, negative: str) -> pd.Series:
-    """Return decimal degrees from degrees, minutes, seconds and N/S or E/W."""
-    whole, *parts = (
-        _number(fields, f"{name}_{part}") for part in ("degrees", "minutes", "seconds")
-    )
-    value = whole + parts[0].fillna(0) / 60 + parts[1].fillna(0) / 3600
-    side = _text(fields, f"{name}_side", "").str.lower()
-    return value.mask(side.str.startswith(negative), -value)
-
-
-def _describe_ossl(fields: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the columns of `info` of OSSL; a group is a profile or a point."""
-    source = _text(fields, "source", OSSL.name)
-    return {
-        "source": source,
-        "group": (source + " " + _text(fields, "site", np.nan)).fillna(source),
-        "country": _text(fields, "country", "").replace(COUNTRY_NAMES),
-        "licence": _text(fields, "licence", SEE_LICENCE),
-        "latitude": _number(fields, "latitude"),
-        "longitude": _number(fields, "longitude"),
-        "depth": _depth(fields),
-    }
-
-
-def _describe_icraf(fields: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the columns of `info` of ICRAF-ISRIC; a group is a profile."""
-    return {
-        "source": _text(fields, "", ICRAF_ISRIC.name),
-        "group": _text(fields, "plotcode", ICRAF_ISRIC.name),
-        "country": _text(fields, "country", "").replace(COUNTRY_NAMES),
-        "licence": _text(fields, "", SEE_LICENCE),
-        "latitude": _degrees(fields, "latitude", "s"),
-        "longitude": _degrees(fields, "longitude", "w"),
-        "depth": _depth(fields),
-    }
-
-
-# Level 0 of OSSL names SOC by its method; level 1 has all of it in the first column.
+# Open Soil Spectral Library v1.2, Safanelli et al. (2025), PLoS ONE 20(1), e0296545,
+# doi:10.1371/journal.pone.0296545; columns in https://docs.soilspectroscopy.org.
+# Level 0 names SOC by its method; level 1 has all of it in the first column.
 OSSL = Published(
     name="OSSL",
     columns={
@@ -201,9 +154,10 @@ OSSL = Published(
     keys=("sample_id",),
     tables="Put ossl_visnir_L0, ossl_soillab_L1 and ossl_soilsite_L0 into one folder, "
     "or give the joined ossl_all_L1.",
-    describe=_describe_ossl,
 )
 
+# World Agroforestry (ICRAF) and ISRIC, ICRAF-ISRIC Soil VNIR Spectral Library,
+# doi:10.34725/DVN/MFHA9C: the tables of its repository, and the edition of two tables.
 ICRAF_ISRIC = Published(
     name="ICRAF-ISRIC",
     columns={
@@ -229,5 +183,4 @@ ICRAF_ISRIC = Published(
     keys=("sample_id", "sampleno", "plotcode"),
     tables="Put 'ASD Spectra', 'ICRAF sample codes', Chemical_properties and "
     "Site_description (or the spectra and the reference data) into one folder.",
-    describe=_describe_icraf,
 )

@@ -1,16 +1,11 @@
 """What the spectra of a user's file are: reflectance, percent or absorbance."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields
-
 import numpy as np
 
 from soilnb._blocks import row_blocks
-from soilnb.datasets.files.columns import Floats, Mask, Numbers, Singles
+from soilnb.datasets.files.columns import Floats, Ints, Mask, Numbers, Singles
 from soilnb.datasets.files.rows import Rows
-from soilnb.datasets.files.shape import are_scaled, tell_by_shape, tell_each
-from soilnb.preprocessing import MAX_REFLECTANCE
+from soilnb.preprocessing import MAX_REFLECTANCE, resample
 
 # What a value may be. Absorbance follows from reflectance up to 1.5; above 4 less
 # than 0.01 % of the light comes back, which no instrument tells from none.
@@ -36,36 +31,30 @@ LOW_ABSORBANCE = 0.1  # below it a soil would reflect more than 79 %
 MAX_BRIGHTNESS_RATIO = 50
 MIN_SHARE_PRETREATED = 0.05  # of values below zero: not noise, but treated spectra
 MIN_ROWS_SCALED = 5  # of one size: chance makes fewer
-MAX_ROWS_SCALED = 100  # of a larger table, rows at equal distances
 MIN_WHITE = 0.85  # at every band: a white panel, no soil is so bright and so flat
 MAX_WHITE_RANGE = 0.2
 MAX_SHARE_ODD = 0.05  # of rows of another quantity: not mistakes, but half the file
 MAX_DECIDING_VALUES = 10_000_000  # of a larger table, every second or later row decides
 
-
-@dataclass(frozen=True)
-class Findings:
-    """What a step finds in a table: sentences, facts (label and value), and rows.
-
-    `left_out` are reasons to use rows no more, each with a mask of them.
-    """
-
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    left_out: tuple[tuple[str, Mask], ...] = ()
-
-    def __add__(self, other: Findings) -> Findings:
-        """Return the findings of two steps."""
-        names = [field.name for field in fields(self)]
-        return Findings(*(getattr(self, n) + getattr(other, n) for n in names))
-
-    def keep(self, n_rows: int) -> Mask:
-        """Return which of the rows of a table are still used."""
-        return ~np.any([np.zeros(n_rows, bool), *(out for _, out in self.left_out)], 0)
+# Water takes light away near 1414 and 1915 nm, and in the visible soils reflect the
+# more the longer the wavelength: dips and a rise in reflectance, else in absorbance.
+# Left shoulder, centre and right shoulder of a water band, each a mean of three bands
+# (the shoulders are where dry and moist soils are still out of the band), or the ends
+# of the visible. Then what a feature is at least, relative to the line between the
+# shoulders or to the brighter end: of 16 real sets of soils, dry and wet, in either
+# quantity, the smallest are 0.013, 0.049 and 0.18.
+FEATURES = {
+    "1414": (((1350, 1360, 1370), (1410, 1425, 1440), (1540, 1550, 1560)), 0.008),
+    "1915": (((1850, 1860, 1870), (1910, 1925, 1940), (2080, 2090, 2100)), 0.02),
+    "visible": (((450, 460, 470), (780, 790, 800)), 0.08),
+}
+MIN_NOISE_RATIO = 3  # to the noise of one band, below which a feature says nothing
+MIN_BANDS = 4  # inside a feature: a coarser table does not show it
+MAX_ROWS = 100  # of a larger table, rows at equal distances
+MAX_SPREAD_SCALED = 1e-3  # of the size of spectra that were divided by their size
 
 
-def to_reflectance(rows: Rows, quantity: str) -> tuple[Singles, Findings]:
+def to_reflectance(rows: Rows, quantity: str) -> Singles:
     """Return reflectance as a fraction, all NaN if the quantity is not clear.
 
     The spectra of `rows` are converted in place. Where not every row counts, values
@@ -75,121 +64,129 @@ def to_reflectance(rows: Rows, quantity: str) -> tuple[Singles, Findings]:
     values = spectra[:: 1 + spectra.size // MAX_DECIDING_VALUES]
     finite = values[np.isfinite(values)]
     if not finite.size:
-        return spectra, Findings()
-    problem = _pretreated(spectra, finite) or _odd_row(rows) or _mixed(rows)
+        return spectra
+    problem = _pretreated(spectra, finite) or _odd_row(rows)
     limits = np.percentile(finite, DECIDING_PERCENTILES, overwrite_input=True)
     low, median, high = (float(value) for value in limits)
     shape, seen = tell_by_shape(spectra, rows.layout.wavelengths)
     how = "as told" if quantity else f"as in {published.name}" if published else ""
-    if how:
-        decided, by = quantity or (published.quantity if published else ""), how
-        doubt = _contradiction(decided, how, low, high, shape, seen)
+    if is_known := bool(how):
+        quantity = quantity or "reflectance"
+        doubt = _contradiction(quantity, how, low, high, shape, seen)
     else:
-        decided, by, doubt = _decide(low, high, shape, seen)
-    if problem := problem or doubt or _scale_problem(decided, median):
-        return np.full_like(spectra, np.nan), Findings((problem,))
-    said = f"{NAMES[decided]}, {by}"
-    found = Findings(
-        notes=() if how else (f"The spectra were taken as {said}.",),
-        facts=(("quantity", f"{said} ({low:.3g} to {high:.3g})"),),
-    )
+        quantity, how, doubt = _decide(low, high, shape, seen)
+    if problem := problem or doubt or _scale_problem(quantity, median):
+        rows.problems.append(problem)
+        return np.full_like(spectra, np.nan)
+    said = f"{NAMES[quantity]}, {how}"
+    rows.notes += [] if is_known else [f"The spectra were taken as {said}."]
+    rows.facts["quantity"] = f"{said} ({low:.3g} to {high:.3g})"
     if rows.every_row:
-        found += Findings(_limit_problems(rows, decided))
+        lowest, highest = LIMITS[quantity]
+        too_low = f"below {lowest:.2f}" if lowest < 0 else "zero or negative"
+        rules = (too_low, f"above {highest:g}")
+        text = "The spectra have {n} values of {name} that are {rule} (first: "
+        text += "{value:.3g}, {first}). Remove these samples or wavelengths."
+        for bad, rule in zip(_out_of_range(spectra, quantity), rules, strict=True):
+            rows.blame(bad, text, spectra, name=NAMES[quantity], rule=rule)
     else:
-        found += Findings(notes=_remove_values(rows, decided)) + _find_odd_rows(rows)
-    return spectra, found + _convert(spectra, decided) + _find_panels(rows)
+        n_values, n_rows, first = rows.blank(
+            lambda values: np.logical_or(*_out_of_range(values, quantity))
+        )
+        if n_values:
+            rows.notes.append(
+                f"{n_values:,} values in {n_rows:,} rows are out of the range of "
+                f"{NAMES[quantity]} and count as not measured (first: {first})."
+            )
+        _leave_out_odd_rows(rows)
+    if quantity == "percent":
+        spectra /= 100
+        rows.notes.append("Reflectance in percent was divided by 100.")
+    elif quantity == "absorbance":
+        np.negative(spectra, out=spectra)
+        with np.errstate(over="ignore"):  # absurd values are reported
+            np.power(np.float32(10), spectra, out=spectra)
+        np.minimum(spectra, np.float32(MAX_REFLECTANCE), out=spectra)  # rounding
+        rows.notes.append("Absorbance was converted to reflectance.")
+    _find_panels(rows)
+    return spectra
 
 
 def _pretreated(spectra: Singles, finite: Numbers) -> str:
     """Return why spectra that are negative, or of one size, cannot be raw, or ""."""
     share = float(np.mean(finite < 0))
-    some = spectra[:: 1 + len(spectra) // MAX_ROWS_SCALED]
-    like, remedy = (
-        "they look like pre-treated spectra",
-        "Give reflectance or absorbance",
-    )
-    if share > MIN_SHARE_PRETREATED:
+    some = spectra[:: 1 + len(spectra) // MAX_ROWS]
+    one = are_scaled(some) if len(some) >= MIN_ROWS_SCALED else ""
+    what, how = f"All spectra have the same {one}", "normalised, scaled"
+    if is_negative := share > MIN_SHARE_PRETREATED:
         what = f"{share:.0%} of the values of the spectra are negative"
-        return f"{what}: {like} (SNV, derivative). {remedy}."
-    if one := are_scaled(some) if len(some) >= MIN_ROWS_SCALED else "":
-        what = f"All spectra have the same {one}"
-        return f"{what}: {like} (normalised, scaled). {remedy}."
-    return ""
+        how = "SNV, derivative"
+    said = f"{what}: they look like pre-treated spectra ({how})."
+    return f"{said} Give reflectance or absorbance." if is_negative or one else ""
 
 
 def _odd_row(rows: Rows) -> str:
     """Return why these rows cannot be raw spectra of one quantity, or ""."""
     if not rows.every_row:
         return ""
-    medians, flat = _row_facts(rows.spectra)
-    n, first = int(flat.sum()), int(flat.argmax())
-    if n and (rows.spectra[flat] < 0).any():
-        return (
-            f"The spectra of {n} samples are the same negative value at every "
-            f"wavelength (first: {rows.spectra[first, 0]:g}, {rows.place(first)}), "
-            "which may stand for a missing one. Remove these samples."
+    spectra, (medians, flat) = rows.spectra, _row_facts(rows.spectra)
+    if (spectra[flat] < 0).any():
+        return rows.say(
+            flat,
+            "The spectra of {n} samples are the same negative value at every "
+            "wavelength (first: {value:g}, {first}), which may stand for a missing "
+            "one. Remove these samples.",
+            spectra[:, 0],
         )
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
         return _different_quantities(rows, medians)
-    constant = (
-        f"The spectra of {n} samples are constant (first: {rows.place(first)}). "
-        "Remove these samples."
-    )
-    return constant if n else ""
-
-
-def _mixed(rows: Rows) -> str:
-    """Return why some rows are of another quantity than the others, or ""."""
-    signs = np.zeros(len(rows.spectra), dtype=int)
-    if rows.every_row:
-        signs = tell_each(rows.spectra, rows.layout.wavelengths)
-    are = {"reflectance": np.equal(signs, 1), "absorbance": np.equal(signs, -1)}
+    if flat.any():
+        constant = "The spectra of {n} samples are constant (first: {first})."
+        return rows.say(flat, f"{constant} Remove these samples.")
+    signs = tell_each(spectra, rows.layout.wavelengths)
+    are = {"reflectance": signs == 1, "absorbance": signs == -1}
     (few, rare), (most, usual) = sorted(are.items(), key=lambda item: item[1].sum())
-    if not rare.any():
-        return ""
-    return (
-        f"The spectra of {int(rare.sum())} samples have the shape of {few} (first: "
-        f"{rows.first(rare)}), those of {int(usual.sum())} that of {most}. Give one "
-        "quantity in one file."
+    return rows.say(
+        rare,
+        "The spectra of {n} samples have the shape of {few} (first: {first}), those of "
+        "{n_usual} that of {most}. Give one quantity in one file.",
+        few=few,
+        most=most,
+        n_usual=int(usual.sum()),
     )
 
 
-def _find_odd_rows(rows: Rows) -> Findings:
+def _leave_out_odd_rows(rows: Rows) -> None:
     """Leave out rows that cannot be spectra; many of them are a problem of the file."""
     medians, flat = _row_facts(rows.spectra)
-    found = Findings(left_out=(("have no value in the range", np.isnan(medians)),))
+    rows.left_out["have no value in the range"] = np.isnan(medians)
     if np.isnan(medians).all():
-        return found
+        return
     ratio = medians / float(np.nanmedian(medians))
     odd = (ratio > MAX_BRIGHTNESS_RATIO) | (ratio * MAX_BRIGHTNESS_RATIO < 1)
-    many = odd.mean() > MAX_SHARE_ODD
+    if odd.mean() > MAX_SHARE_ODD:
+        rows.problems.append(_different_quantities(rows, medians))
+    rows.left_out["have the same value at every wavelength"] = flat
     different = f"are {MAX_BRIGHTNESS_RATIO} times darker or brighter than others"
-    return found + Findings(
-        problems=(_different_quantities(rows, medians),) if many else (),
-        left_out=(("have the same value at every wavelength", flat), (different, odd)),
-    )
+    rows.left_out[different] = odd
 
 
-def _find_panels(rows: Rows) -> Findings:
+def _find_panels(rows: Rows) -> None:
     """Find scans of a white panel among the reflectances of soils."""
     white = np.zeros(len(rows.spectra), dtype=bool)
     for part in row_blocks(len(white)):
         low, high = rows.spectra[part].min(axis=1), rows.spectra[part].max(axis=1)
         white[part] = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
     what = "look like scans of a white panel"
-    problem = (
-        f"The spectra of {int(white.sum())} samples {what}, not of a soil (first: "
-        f"{rows.first(white)}): above {MIN_WHITE:.0%} at every "
-        "wavelength. Remove these rows."
-    )
-    if rows.every_row:
-        return Findings((problem,) if white.any() else ())
-    return Findings(left_out=((what, white),))
+    if not rows.every_row:
+        rows.left_out[what] = white
+        return
+    text = "The spectra of {n} samples {what}, not of a soil (first: {first}): "
+    text += f"above {MIN_WHITE:.0%} at every wavelength. Remove these rows."
+    rows.blame(white, text, what=what)
 
 
-def _row_facts(
-    spectra: Singles,
-) -> tuple[Floats, Mask]:
+def _row_facts(spectra: Singles) -> tuple[Floats, Mask]:
     """Return the size of each row's median, NaN without value, and who is constant."""
     medians = np.full(len(spectra), np.nan)
     flat = np.zeros(len(spectra), dtype=bool)
@@ -206,34 +203,16 @@ def _row_facts(
 
 def _different_quantities(rows: Rows, medians: Floats) -> str:
     """Return the message for rows that are too different in brightness."""
-    darkest, brightest = int(np.nanargmin(medians)), int(np.nanargmax(medians))
+    darkest, brightest = np.nanmin(medians), np.nanmax(medians)
     return (
-        "The spectra seem to be of different quantities (medians "
-        f"{medians[darkest]:.3g} at {rows.place(darkest)} and "
-        f"{medians[brightest]:.3g} at {rows.place(brightest)}). "
-        "Give one quantity in one file."
+        f"The spectra seem to be of different quantities (medians {darkest:.3g} at "
+        f"{rows.first(medians == darkest)} and {brightest:.3g} at "
+        f"{rows.first(medians == brightest)}). Give one quantity in one file."
     )
 
 
-def _convert(spectra: Singles, quantity: str) -> Findings:
-    """Turn spectra into reflectance, in place; say what was done."""
-    if quantity == "percent":
-        spectra /= 100
-        return Findings(notes=("Reflectance in percent was divided by 100.",))
-    if quantity == "absorbance":
-        np.negative(spectra, out=spectra)
-        with np.errstate(over="ignore"):  # absurd values are reported
-            np.power(np.float32(10), spectra, out=spectra)
-        np.minimum(spectra, np.float32(MAX_REFLECTANCE), out=spectra)  # rounding
-        return Findings(notes=("Absorbance was converted to reflectance.",))
-    return Findings()
-
-
 def _decide(low: float, high: float, shape: str, seen: str) -> tuple[str, str, str]:
-    """Return what values from `low` to `high` are, by what, and a question if unclear.
-
-    Values decide where only one quantity can have them; else the shape has a say.
-    """
+    """Return what values are, by themselves or their shape, and a question if any."""
     by_values = "found from the values"
     if high > MAX_ABSORBANCE:
         return "percent", by_values, ""
@@ -290,42 +269,85 @@ def _scale_problem(quantity: str, median: float) -> str:
     )
 
 
-def _limit_problems(rows: Rows, quantity: str) -> tuple[str, ...]:
-    """Return the problems with values that the quantity cannot have."""
-    low, high = LIMITS[quantity]
-    rule = f"below {low:.2f}" if quantity == "absorbance" else "zero or negative"
-    found = zip(
-        _out_of_range(rows.spectra, quantity), (rule, f"above {high:g}"), strict=True
-    )
-    return tuple(
-        f"The spectra have {int(bad.sum())} values of {NAMES[quantity]} that "
-        f"are {what} (first: {rows.spectra[bad][0]:.3g}, {rows.place_of(bad)}). "
-        "Remove these samples or wavelengths."
-        for bad, what in found
-        if bad.any()
-    )
-
-
-def _remove_values(rows: Rows, quantity: str) -> tuple[str, ...]:
-    """Count the values that the quantity cannot have as not measured."""
-    n_values, n_rows, first = 0, 0, ""
-    for block in row_blocks(len(rows.spectra)):
-        values = rows.spectra[block]
-        bad = np.logical_or(*_out_of_range(values, quantity))
-        if bad.any():
-            first = first or f"{values[bad][0]:.3g}, {rows.place_of(bad, block.start)}"
-            n_values += int(bad.sum())
-            n_rows += int(bad.any(axis=1).sum())
-            values[bad] = np.nan
-    note = (
-        f"{n_values:,} values in {n_rows:,} rows are out of the range of "
-        f"{NAMES[quantity]} and count as not measured (first: {first})."
-    )
-    return (note,) if n_values else ()
-
-
 def _out_of_range(values: Singles, quantity: str) -> tuple[Mask, Mask]:
     """Return which values are too low and which too high; infinite ones are missing."""
     low, high = LIMITS[quantity]
     too_low = values < low if quantity == "absorbance" else values <= low
     return too_low, np.isfinite(values) & (values > high)
+
+
+def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
+    """Return "reflectance" or "absorbance" and what shows it; "" where it is unclear.
+
+    So it is where no feature is clear, two contradict, or all were scaled to a size.
+    """
+    some = spectra[:: 1 + len(spectra) // MAX_ROWS].astype(np.float64)
+    some[~np.isfinite(some)] = np.nan
+    measured = np.isfinite(some).any(axis=0)
+    some, wavelengths = some[:, measured], wavelengths[measured]
+    if len(wavelengths) < MIN_BANDS or are_scaled(some):
+        return "", ""
+    signs = _signs(np.nanmedian(some, axis=0)[np.newaxis], wavelengths)
+    found = {name: int(sign[0]) for name, sign in signs.items() if sign[0]}
+    if len({*found.values()}) != 1:
+        return "", ""
+    is_reflectance = 1 in found.values()
+    shown = " and ".join(name for name in found if name != "visible")
+    words = ("dip", "rises") if is_reflectance else ("peak", "falls")
+    seen = [f"water near {shown} nm is a {words[0]}"] * bool(shown)
+    seen += [f"the visible {words[1]}"] * ("visible" in found)
+    return "reflectance" if is_reflectance else "absorbance", ", ".join(seen)
+
+
+def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
+    """Return 1 for spectra that are clearly reflectance, -1 for absorbance, or 0."""
+    if len(wavelengths) < MIN_BANDS:
+        return np.zeros(len(spectra), dtype=int)
+    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
+    signs = np.array([*_signs(spectra, wavelengths).values()])
+    return np.clip(signs.max(axis=0) + signs.min(axis=0), -1, 1)
+
+
+def are_scaled(spectra: Numbers) -> str:
+    """Return which of mean, length or maximum several spectra share, or ""."""
+    filled = spectra[np.isfinite(spectra).all(axis=1)].astype(np.float64)
+    if len(np.unique(filled[:, 0])) <= 2:  # copies of one
+        return ""
+    sizes = {
+        "mean": filled.mean(axis=1),
+        "length": np.sqrt((filled**2).mean(axis=1)),
+        "maximum": filled.max(axis=1),
+    }
+    for what, size in sizes.items():
+        if np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size)):
+            return what
+    return ""
+
+
+def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
+    """Return for each feature and spectrum 1 as in reflectance, -1, or 0 if unclear."""
+    # Noise of a band: 1.48 times the median deviation is the SD; of x - 2 y + z, which
+    # is 0 on a straight line, it is that of x times the root of 6.
+    rest = np.diff(spectra, 2, axis=1)
+    deviation = np.abs(rest - np.median(rest, axis=1, keepdims=True))
+    noise = 1.48 * np.median(deviation, axis=1) / np.sqrt(6)
+    size = np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
+    unclear, signs = MIN_NOISE_RATIO * (noise / size), {}
+    for name, (places, least) in FEATURES.items():
+        signs[name] = np.zeros(len(spectra), dtype=int)
+        first, last = places[0][0], places[-1][-1]
+        inside = (wavelengths >= first) & (wavelengths <= last)
+        reaches = wavelengths[0] <= first and wavelengths[-1] >= last
+        if not reaches or inside.sum() < MIN_BANDS:
+            continue
+        points = [nm for place in places for nm in place]
+        values = resample(spectra, wavelengths, points)
+        left, *centre, right = values.reshape(len(spectra), len(places), -1).mean(2).T
+        difference, whole = right - left, np.maximum(left, right)
+        if centre:
+            start, middle, end = (np.mean(place) for place in places)
+            whole = left + (right - left) * (middle - start) / (end - start)
+            difference = whole - centre[0]
+        clear = np.abs(difference) > np.maximum(least, unclear) * np.abs(whole)
+        signs[name][clear] = np.sign(difference[clear])
+    return signs

@@ -1,7 +1,5 @@
 """A user's own spectra: what the file holds, what is wrong with it, and reading it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,32 +9,20 @@ import numpy as np
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb.datasets.files.carbon import to_percent
-from soilnb.datasets.files.cells import (
+from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, Floats, Singles
+from soilnb.datasets.files.quantities import to_reflectance
+from soilnb.datasets.files.roles import TableError, Told
+from soilnb.datasets.files.rows import Progress, Rows, read_rows
+from soilnb.datasets.files.samples import (
     check_cells,
     check_ids,
+    find_soils,
     leave_out_bands,
     settle_limits,
-)
-from soilnb.datasets.files.columns import (
-    COORDINATES,
-    SOIL_COLUMNS,
-    Floats,
-    Mask,
-    Singles,
-    TableError,
-)
-from soilnb.datasets.files.measured import add_measured
-from soilnb.datasets.files.quantities import Findings, to_reflectance
-from soilnb.datasets.files.replicates import Soils, find_soils
-from soilnb.datasets.files.rows import (
-    Progress,
-    Rows,
-    nothing_left,
-    read_rows,
+    to_percent,
 )
 from soilnb.datasets.files.table import stem
-from soilnb.datasets.files.told import Told
+from soilnb.datasets.files.tables import add_measured
 from soilnb.datasets.library import SpectralLibrary, own_grid
 from soilnb.preprocessing import GRID_STEP_NM, resample
 
@@ -46,8 +32,7 @@ CARBON_KINDS = {  # of the table of samples, where they are not organic carbon
     "organic_matter": "organic matter / 1.724",
     "total_carbon": "total carbon",
 }
-
-
+NO_FILE = "There is no file"
 _IN_FACTS = re.compile(r"^The spectra were taken as|samples are measured, \d+ have no")
 
 
@@ -123,7 +108,15 @@ def read_file(
     progress : callable, optional
         Called with bytes read, bytes in all and a text, several times a second.
     **told : str
-        What the file does not say itself: see the attributes of `Told`.
+        What the file does not say itself: quantity ("reflectance", a fraction,
+        "percent" or "absorbance"); axis of the bands' names ("wavelength", nm,
+        "wavenumber", cm-1, or "micrometre"); soc_column and id_column; soc_kind
+        ("organic_carbon", "organic_matter", which is divided by 1.724, "total_carbon",
+        taken as it is, or the logarithm "ln" or "log10"); soc_unit of mass ("%",
+        "g/kg", "g/100g" or "mg/kg"); replicates, scans of one soil ("average", or
+        "separate", all on one side of every split); below_detection, of SOC such as
+        "<0.2" or 0 ("half" of the limit, of the smallest value where none is given, or
+        "unmeasured"); country of all samples, in place of the column.
 
     Returns
     -------
@@ -151,7 +144,7 @@ def read_file(
     if report.library is not None:
         return report.library
     first, *others = report.problems
-    if _missing_file(path, measured):
+    if first.startswith(NO_FILE):
         raise FileNotFoundError(first)
     name = report.path.name
     more = f" (and {len(others)} more: soilnb data check {name})" if others else ""
@@ -185,157 +178,113 @@ def inspect_file(
         If an option is unknown; never for the contents of the file.
     """
     known, path = Told(**told), Path(path)
-    if missing := _missing_file(path, measured):
-        return FileReport(path, (missing,))
+    for file in (path, measured or path):
+        if not Path(file).exists():
+            return FileReport(path, (f"{NO_FILE} '{file}'. Check the path.",))
     drawn: dict[str, Any] = {}
     try:
         rows = read_rows(path, known, every_row=soc_required, progress=progress)
-        rows, found = leave_out_bands(rows)
-        rows, soils, more = find_soils(rows, known)
-        found += more
+        n_notes = len(rows.notes)
+        leave_out_bands(rows)
+        soils = find_soils(rows, known)
         if measured:
-            lab = Path(measured)
-            rows, drawn, note = add_measured(rows, lab, known, soils.names)
-            found += Findings(notes=(note,))
+            drawn = add_measured(rows, Path(measured), known, soils)
     except TableError as error:
         return FileReport(path, error.problems)
-    rows, more = settle_limits(rows, known)
-    found = _describe_columns(rows) + found + more
-    found += check_cells(rows) + check_ids(rows)
-    reflectance, more = to_reflectance(rows, known.quantity)
-    found += more
-    keep = found.keep(len(rows.soc))
-    soc, more = to_percent(rows, reflectance, keep, known.soc_unit)
-    found += more
-    keep = found.keep(len(rows.soc))
+    rows.notes[n_notes:n_notes] = _describe_columns(rows)
+    settle_limits(rows, known)
+    check_cells(rows)
+    check_ids(rows)
+    reflectance = to_reflectance(rows, known.quantity)
+    soc = to_percent(rows, reflectance, known.soc_unit)
     # A library and a site of one file name are not the same soils for that.
     group = stem(path) if soc_required else f"{stem(path)} (library)"
-    info, more = _sample_info(rows, stem(path), group, known.country, keep)
-    found += more + _count_rows(rows, found, keep)
-    library = None
-    if not found.problems:
-        wavelengths, reflectance, more = _coarsen(reflectance, rows)
-        found += more
+    info = _sample_info(rows, stem(path), group, known.country).assign(**drawn)
+    _count_rows(rows)
+    library, keep = None, rows.keep
+    if not rows.problems:
+        wavelengths, reflectance = _coarsen(reflectance, rows)
         library = SpectralLibrary(
             name=stem(path),
             reflectance=reflectance if keep.all() else reflectance[keep],
             wavelengths=wavelengths,
             soc=soc[keep],
-            info=info.assign(**drawn)[keep],
-            notes=found.notes,
+            info=info[keep],
+            notes=tuple(rows.notes),
         )
-        if soils.repeated:
-            library = _unite(library, soils.take(keep), known.replicates)
-    facts = (*found.facts[-1:], *found.facts[:-1])  # the number of samples first
-    return FileReport(path, found.problems, found.notes, library, facts)
+        if soils.duplicated().any():
+            library = replace(library, info=library.info.assign(soil=[*soils[keep]]))
+            library = library.by_soil() if known.replicates == "average" else library
+    facts = tuple((label, value) for label, value in rows.facts.items() if value)
+    return FileReport(path, tuple(rows.problems), tuple(rows.notes), library, facts)
 
 
-def _unite(library: SpectralLibrary, soils: Soils, replicates: str) -> SpectralLibrary:
-    """Return the mean scan of each soil, or all scans with the soil they are of."""
-    if replicates == "separate":
-        return replace(library, info=library.info.assign(soil=soils.names))
-    first = soils.first()
-    names = [soils.names[row] for row in first]
-    return replace(
-        library,
-        reflectance=soils.average(library.reflectance),
-        soc=soils.average(library.soc),
-        info=library.info.iloc[first].assign(sample_id=names),
-    )
-
-
-def _missing_file(path: str | Path, measured: str | Path) -> str:
-    """Return the message for a file that does not exist, or ""."""
-    for name in (path, measured):
-        if name and not Path(name).exists():
-            return f"There is no file '{name}'. Check the path."
-    return ""
-
-
-def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles, Findings]:
+def _coarsen(reflectance: Singles, rows: Rows) -> tuple[Floats, Singles]:
     """Return wavelengths and spectra; of a large library at every 10 nm."""
     wavelengths = rows.layout.wavelengths
     grid = own_grid(wavelengths)
     large = reflectance.size > MAX_VALUES_KEPT and not rows.every_row
     if not large or not 1 < len(grid) < len(wavelengths):
-        return wavelengths, reflectance, Findings()
+        return wavelengths, reflectance
     coarse = np.empty((len(reflectance), len(grid)), dtype=np.float32)
     for block in row_blocks(len(reflectance)):
         coarse[block] = resample(reflectance[block], wavelengths, grid)
-    note = f"The spectra were brought to every {GRID_STEP_NM} nm."
-    return grid, coarse, Findings(notes=(note,))
+    rows.notes.append(f"The spectra were brought to every {GRID_STEP_NM} nm.")
+    return grid, coarse
 
 
-def _describe_columns(rows: Rows) -> Findings:
-    """Note which columns are used."""
+def _describe_columns(rows: Rows) -> list[str]:
+    """Return which columns are used, in notes."""
     layout, nm = rows.layout, rows.layout.wavelengths
     steps = np.unique(np.diff(nm).round(3))
     every = " to ".join(f"{step:g}" for step in sorted({steps[0], steps[-1]}))
     bands = f"{len(nm)}, from {nm[0]:g} to {nm[-1]:g} nm, every {every} nm"
+    rows.facts["wavelengths"] = bands
     listed, more = ", ".join(layout.ignored[:10]), ", ..." * (len(layout.ignored) > 10)
-    own = layout.published is None
-    facts = {
-        "layout": "" if layout.published is None else layout.published.name,
-        "files": ", ".join(rows.files) * (len(rows.files) > 1),
-        "wavelengths": bands,
-    }
-    notes = {
-        "The wavelength columns were sorted by increasing nm.": not layout.was_sorted,
-        f"Columns kept: {', '.join(rows.extra)}.": own and len(rows.extra.columns),
-        f"Columns ignored: {listed}{more}.": listed,
-    }
-    return Findings(
-        notes=(*rows.notes, *(note for note, is_said in notes.items() if is_said)),
-        facts=tuple((label, value) for label, value in facts.items() if value),
-    )
+    kept = ", ".join(rows.extra) * (layout.published is None)
+    notes = [f"Columns kept: {kept}."] if kept else []
+    return notes + ([f"Columns ignored: {listed}{more}."] if listed else [])
 
 
-def _count_rows(rows: Rows, found: Findings, keep: Mask) -> Findings:
+def _count_rows(rows: Rows) -> None:
     """Note how many rows are used, and why others are not."""
-    left_out, before = dict(rows.left_out), np.ones(len(keep), dtype=bool)
-    for reason, which in found.left_out:
-        if count := int((which & before).sum()):
-            left_out[reason] = count
-            before &= ~which
-    kept = np.flatnonzero(keep)
-    of_all = f" of {rows.n_rows:,} rows" if len(kept) < rows.n_rows else ""
-    notes = [
-        f"{count:,} of {rows.n_rows:,} rows {reason} and are left out."
-        for reason, count in left_out.items()
+    used = np.ones(len(rows.numbers), dtype=bool)
+    for reason, out in rows.left_out.items():
+        rows.skipped[reason] += int((out & used).sum())
+        used &= ~out
+    of_all = f"{rows.n_rows:,} rows"
+    rows.notes += [
+        f"{count:,} of {of_all} {reason} and are left out."
+        for reason, count in (+rows.skipped).items()
     ]
+    kept = np.flatnonzero(used)
     repeated = len(kept) - len({hash(rows.spectra[row].tobytes()) for row in kept})
     if repeated:
-        notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
-    return Findings(
-        problems=() if len(kept) else (nothing_left(rows.n_rows, left_out),),
-        notes=tuple(notes),
-        facts=(("samples", f"{len(kept)}{of_all}"),),
-    )
+        rows.notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
+    if not len(kept):
+        rows.problems.append(rows.nothing_left())
+    rows.facts["samples"] = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
 
 
-def _sample_info(
-    rows: Rows, name: str, group: str, country: str, keep: Mask
-) -> tuple[pd.DataFrame, Findings]:
+def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFrame:
     """Return what is known of the samples."""
-    info, found = rows.extra.copy(), Findings()
+    info = rows.extra
     if country and "country" in info:
-        found += Findings(notes=(f"The column country was replaced by {country!r}.",))
+        rows.notes.append(f"The column country was replaced by {country!r}.")
     remedy = "Convert metres to degrees, or leave these cells empty."
     for axis, most in COORDINATES.items():
         if axis in info:
-            if count := int(info[axis].isna()[keep].sum()):
-                note = f"{axis} is not a number in {count} samples."
-                found += Findings(notes=(note,))
+            if count := int(info[axis].isna()[rows.keep].sum()):
+                rows.notes.append(f"{axis} is not a number in {count} samples.")
             rule = f"from -{most} to {most} degrees (WGS 84)"
-            found += _check_range(rows, info, axis, (-most, most, rule, remedy), keep)
+            _check_range(rows, axis, (-most, most), rule, remedy)
     for axis in [name for name in SOIL_COLUMNS if name in info and rows.every_row]:
         from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
 
         is_depth = axis == "depth_cm"
         low, high = DEPTHS_CM if is_depth else BULK_DENSITIES_G_CM3
         rule = f"between {low:g} and {high:g} {'cm' if is_depth else 'g/cm3'}"
-        remedy = "Correct it, or leave it empty."
-        found += _check_range(rows, info, axis, (low, high, rule, remedy), keep)
+        _check_range(rows, axis, (low, high), rule, "Correct it, or leave it empty.")
     own = info.get("group", pd.Series("", info.index))
     columns = {
         "sample_id": rows.sample_ids,
@@ -345,30 +294,21 @@ def _sample_info(
         "carbon_kind": CARBON_KINDS.get(rows.layout.soc_kind, "organic carbon"),
         "licence": info.get("licence", "not stated"),
     }
-    return pd.DataFrame(
-        {**columns, **info.drop(columns=[*columns], errors="ignore")}
-    ), found
+    others = info.drop(columns=[*columns], errors="ignore")
+    return pd.DataFrame({**columns, **others})
 
 
 def _check_range(
-    rows: Rows,
-    info: pd.DataFrame,
-    name: str,
-    rule: tuple[float, float, str, str],
-    keep: Mask,
-) -> Findings:
+    rows: Rows, name: str, limits: tuple[float, float], rule: str, remedy: str
+) -> None:
     """Report values of a column out of its range; in a library they become NaN."""
-    low, high, text, remedy = rule
-    values = info[name].to_numpy(np.float64)
-    off = keep & ((values < low) | (values > high))
-    if not off.any():
-        return Findings()
-    text = (
-        f"{name} must be {text}, got {values[off][0]:g} ({rows.first(off)}), and "
-        f"{int(off.sum())} such values in all."
-    )
-    if rows.every_row:
+    values = rows.extra[name].to_numpy(np.float64)
+    off = rows.keep & ((values < limits[0]) | (values > limits[1]))
+    text = "{name} must be {rule}, got {value:g} ({first}), and {n} such values in all."
+    text = rows.say(off, text, values, name=name, rule=rule)
+    if text and rows.every_row:
         is_kg = name == "bulk_density" and values[off][0] > 100
-        return Findings((f"{text} {'Divide kg/m3 by 1000.' if is_kg else remedy}",))
-    info[name] = np.where(off, np.nan, values)
-    return Findings(notes=(f"{text} They count as not known.",))
+        rows.problems.append(f"{text} {'Divide kg/m3 by 1000.' if is_kg else remedy}")
+    elif text:
+        rows.extra[name] = np.where(off, np.nan, values)
+        rows.notes.append(f"{text} They count as not known.")

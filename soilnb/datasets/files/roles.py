@@ -1,26 +1,42 @@
-"""Which column holds the carbon and which the samples, told by their names."""
-
-from __future__ import annotations
+"""What a user may say of a file, and what the names of its columns say."""
 
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import NamedTuple, NoReturn
 
-from soilnb._validation import suggestion
-from soilnb.datasets.files.told import SOC_KINDS, Told
+from soilnb._validation import check_choice, suggestion
 
-SPREAD = {"sd", "se", "std", "err", "error", "pred", "predicted", "cv", "n", "ratio"}
-ORGANIC = {"org", "organic", "organique", "organico", "organica", "organischer"}
-ORGANIC |= {"organisch", "orga", "organisk"}
-CARBON = {"c", "carbon", "carbone", "carbono", "kohlenstoff", "kol"}
-MATTER = {"matter", "matiere", "materia", "substanz", "substance"}
-ORGANIC_CARBON = {"soc", "oc", "toc", "corg", "orgc", "cox", "oxc", "organiccarbon"}
-UNCLEAR = {"ciso", "cwb", "carb", "corgb"}  # by some method, mostly organic
-ORGANIC_MATTER = {"som", "om", "mos", "loi", "mull", "humus", "organicmatter"}
-TOTAL_CARBON = {"tc", "ct", "ctot", "totc", "totalcarbon"}
-INORGANIC = {"inorganic", "inorg", "anorganic", "anorganisch", "tic", "sic"}
+CHOICES = {
+    "quantity": ("reflectance", "percent", "absorbance"),
+    "axis": ("wavelength", "wavenumber", "micrometre"),
+    "soc_kind": ("organic_carbon", "organic_matter", "total_carbon", "ln", "log10"),
+    "soc_unit": ("%", "g/kg", "g/100g", "mg/kg"),
+    "replicates": ("average", "separate"),
+    "below_detection": ("half", "unmeasured"),
+}
+WORDS = {
+    what: {*words.split()}
+    for what, words in {
+        "spread": "sd se std err error pred predicted cv n ratio",
+        "organic": "org organic organique organico organica organischer organisch orga "
+        "organisk",
+        "carbon": "carbon carbone carbono kohlenstoff kol",
+        "matter": "matter matiere materia substanz substance",
+        "inorganic": "inorganic inorg anorganic anorganisch tic sic",
+        "organic_matter": "som om mos loi mull humus organicmatter",
+        "organic_carbon": "soc oc toc corg orgc cox oxc organiccarbon",
+        "unclear": "ciso cwb carb corgb",  # by some method, mostly organic
+        "total_carbon": "tc ct ctot totc totalcarbon",
+        "id": "sample samples sampleid sampleno id labid labno probe probennummer "
+        "muestra echantillon pointid",
+        "axis": "wavelength wavelengths wl nm lambda wavenumber wavenumbers wave",
+        "value": "reflectance refl value values absorbance spectrum spectra r percent "
+        "intensity",
+    }.items()
+}
 LOGARITHM = re.compile(r"^(log10|log1p|log|ln|sqrt)(?=soc|oc|toc|corg|organic|c$)")
 # Units in a name, of its words and numbers in one line.
 UNITS = {
@@ -31,9 +47,6 @@ UNITS = {
     "g/kg": r" g kg | gkg | ‰ | permille ",
     "%": r" (%|pct|perc|percent|prozent|wt) ",
 }
-ID_WORDS = {"sample", "samples", "sampleid", "sampleno", "id", "labid", "labno"}
-ID_WORDS |= {"probe", "probennummer", "muestra", "echantillon", "pointid"}
-WHAT = {"soc": "soil organic carbon", "sample_id": "one name per sample"}
 ADVICE = {
     "organic_matter": "is organic matter, which is not SOC: say soc_column={name!r} "
     "and soc_kind='organic_matter' to divide it by 1.724",
@@ -54,56 +67,74 @@ ADVICE = {
 }
 
 
+class TableError(ValueError):
+    """A file that cannot be read as a table of spectra; `problems` says why."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem; the message is the first."""
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+def refuse(*problems: str) -> NoReturn:
+    """Raise TableError."""
+    raise TableError(*problems)
+
+
 @dataclass(frozen=True)
-class Meaning:
+class Told:
+    """What was said of a file, as in `read_file`; "" for what it shall say itself."""
+
+    quantity: str = ""
+    axis: str = ""
+    soc_column: str = ""
+    soc_kind: str = ""
+    soc_unit: str = ""
+    id_column: str = ""
+    replicates: str = ""
+    below_detection: str = ""
+    country: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a choice that there is not."""
+        for name, choices in CHOICES.items():
+            check_choice(getattr(self, name), name, ("", *choices))
+
+
+OPTIONS = tuple(field.name for field in fields(Told))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options of a text such as "soc_column=SOM, soc_kind=organic_matter".
+
+    A ValueError for what is no option, is given twice or has no such value.
+
+    >>> parse_options("soc_column=SOC, %, soc_unit=g/kg")
+    {'soc_column': 'SOC, %', 'soc_unit': 'g/kg'}
+    """
+    options: dict[str, str] = {}
+    for part in re.split(r",\s*(?=\w+\s*=)", text.strip()) if text.strip() else ():
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name in options:
+            msg = (
+                "Options of a file must be name=value, each name once, with commas "
+                f"between, got {part.strip()!r}. Try soc_column=SOM, soc_unit=g/kg."
+            )
+            raise ValueError(msg)
+        check_choice(name, "option of a file", OPTIONS)
+        options[name] = value
+    Told(**options)
+    return options
+
+
+class Meaning(NamedTuple):
     """What the name of a column says of the carbon in it: a kind and a unit, or ""."""
 
     kind: str = ""
     unit: str = ""
 
 
-def read_name(name: str) -> Meaning:
-    """Return what a column holds by its name; kind "" if that is no carbon.
-
-    >>> read_name("SOC (g/kg)"), read_name("log_SOC").kind, read_name("C_percent").kind
-    (Meaning(kind='organic_carbon', unit='g/kg'), 'log', 'total_carbon')
-    """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain + " ‰" * ("‰" in name)).lower()
-    words = [w for w in re.findall(r"[a-z]+|\d+|[%‰]", split) if w not in ("per", "gc")]
-    line, joined = f" {' '.join(words)} ", "".join(re.findall(r"[a-z]+|10", split))
-    unit = next((unit for unit, form in UNITS.items() if re.search(form, line)), "")
-    form = LOGARITHM.match(joined)
-    kind = _kind({*words, joined[form.end() :] if form else ""}, plain.lower())
-    if kind in ("", "inorganic") or (unit in ("stock", "volume") and kind):
-        return Meaning(unit if kind and kind != "inorganic" else kind)
-    if form:
-        kind = {"log": "log", "ln": "ln", "log10": "log10"}.get(form[1], "transformed")
-    return Meaning(kind, unit)
-
-
-def _kind(words: set[str], plain: str) -> str:
-    """Return the kind of carbon that some words mean, "" for none."""
-    joined = re.sub(r"[\W\d_]+", "", plain)
-    single = bool(re.search(r"(^|[\W_])c($|[\W_])", plain))
-    carbon = bool(words & (CARBON - {"c"})) or ("c" in words and single)
-    carbon = carbon or bool(re.search(r"carbon(?!at)", joined))
-    organic = bool(words & ORGANIC) or "organic" in joined
-    if words & SPREAD:
-        return ""
-    if words & INORGANIC or "inorganic" in joined:
-        return "inorganic"
-    if words & ORGANIC_MATTER or (organic and words & MATTER):
-        return "organic_matter"
-    if words & ORGANIC_CARBON or (organic and carbon):
-        return "organic_carbon"
-    if organic or words & UNCLEAR or difflib.get_close_matches(plain, ["soc"]):
-        return "unclear"
-    return "total_carbon" if carbon or words & TOTAL_CARBON else ""
-
-
-@dataclass(frozen=True)
-class Carbon:
+class Carbon(NamedTuple):
     """The column of SOC: its place, None for none, name, kind, and what to say."""
 
     position: int | None = None
@@ -114,37 +145,75 @@ class Carbon:
     note: str = ""
 
 
+def _split(name: str) -> str:
+    """Return a name in lower case, with a space between its words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
+def read_name(name: str) -> Meaning:
+    """Return what a column holds by its name; kind "" if that is no carbon.
+
+    >>> read_name("SOC (g/kg)"), read_name("log_SOC").kind, read_name("C_percent").kind
+    (Meaning(kind='organic_carbon', unit='g/kg'), 'log', 'total_carbon')
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    split = _split(plain + " ‰" * ("‰" in name))
+    words = [w for w in re.findall(r"[a-z]+|\d+|[%‰]", split) if w not in ("per", "gc")]
+    line, joined = f" {' '.join(words)} ", "".join(re.findall(r"[a-z]+|10", split))
+    unit = next((unit for unit, form in UNITS.items() if re.search(form, line)), "")
+    form = LOGARITHM.match(joined)
+    kind = _kind({*words, joined[form.end() :] if form else ""}, plain.lower())
+    if kind in ("", "inorganic") or unit in ("stock", "volume"):
+        return Meaning(unit if kind and kind != "inorganic" else kind)
+    if form:
+        kind = {"log": "log", "ln": "ln", "log10": "log10"}.get(form[1], "transformed")
+    return Meaning(kind, unit)
+
+
+def _kind(words: set[str], plain: str) -> str:
+    """Return the kind of carbon that some words mean, "" for none."""
+    has = {what: bool(words & known) for what, known in WORDS.items()}
+    joined = re.sub(r"[\W\d_]+", "", plain)
+    carbon = has["carbon"] or bool(re.search(r"carbon(?!at)", joined))
+    carbon |= "c" in words and bool(re.search(r"(^|[\W_])c($|[\W_])", plain))
+    organic = has["organic"] or "organic" in joined
+    unclear = has["unclear"] or difflib.get_close_matches(plain, ["soc"])
+    kinds = {
+        "": has["spread"],
+        "inorganic": has["inorganic"] or "inorganic" in joined,
+        "organic_matter": has["organic_matter"] or (organic and has["matter"]),
+        "organic_carbon": has["organic_carbon"] or (organic and carbon),
+        "unclear": organic or unclear,
+        "total_carbon": carbon or has["total_carbon"],
+    }
+    return next((kind for kind, is_so in kinds.items() if is_so), "")
+
+
 def find_carbon(
     names: Mapping[int, str], told: Told, *, required: bool = True
 ) -> Carbon:
     """Return which of some columns is SOC, or why none can be taken."""
-    if told.soc_column:
-        position = _named(names, told.soc_column)
-        if position is None:
-            return Carbon(problem=_no_such("soc_column", told.soc_column, names))
-        return _take(position, names[position], told)
-    if (position := _named(names, "soc")) is not None:
-        return _take(position, "soc", told)
-    found = {p: read_name(name) for p, name in names.items() if read_name(name).kind}
-    plain = {p: m for p, m in found.items() if m.kind == "organic_carbon"} or found
-    if len(plain) == 1 and (told.soc_kind or {"organic_carbon"} & _kinds(plain)):
-        position = next(iter(plain))
-        return _take(position, names[position], told)
-    if len(plain) > 1 and _kinds(plain) == {"organic_carbon"}:
-        listed = " or ".join(f"soc_column={names[p]!r}" for p in list(plain)[:3])
+    position, problem = _find(names, told.soc_column, "soc_column", "soc")
+    if problem:
+        return Carbon(problem=problem)
+    if position is not None:
+        return _take(position, names[position] if told.soc_column else "soc", told)
+    found = {p: read_name(name).kind for p, name in names.items()}
+    found = {p: kind for p, kind in found.items() if kind}
+    plain = [p for p, kind in found.items() if kind == "organic_carbon"]
+    only = plain or [*found]
+    if len(only) == 1 and (plain or told.soc_kind):
+        return _take(only[0], names[only[0]], told)
+    if plain:
+        listed = " or ".join(f"soc_column={names[p]!r}" for p in plain[:3])
         return Carbon(problem=f"{len(plain)} columns may be SOC: say {listed}.")
-    no_column = f"There is no column 'soc' ({WHAT['soc']})."
+    sentences = ["There is no column 'soc' (soil organic carbon)."]
     if not found:
-        return Carbon(problem=f"{no_column} Add it." if required else "")
-    sentences = [_advice(names[p], m.kind) for p, m in list(found.items())[:3]]
+        return Carbon(problem=f"{sentences[0]} Add it." if required else "")
+    sentences += [_advise(names[p], kind) for p, kind in list(found.items())[:3]]
     if not required:
         sentences.append("Where no sample was measured, remove it.")
-    return Carbon(problem=" ".join([no_column, *sentences]))
-
-
-def _kinds(found: Mapping[int, Meaning]) -> set[str]:
-    """Return the kinds of carbon of some columns."""
-    return {meaning.kind for meaning in found.values()}
+    return Carbon(problem=" ".join(sentences))
 
 
 def _take(position: int, name: str, told: Told) -> Carbon:
@@ -152,13 +221,13 @@ def _take(position: int, name: str, told: Told) -> Carbon:
     said = read_name(name)
     kind = told.soc_kind or said.kind or "organic_carbon"
     if said.kind in ("stock", "volume", "inorganic"):
-        return Carbon(problem=_advice(name, said.kind))
+        return Carbon(problem=_advise(name, said.kind))
     is_asked = kind == "organic_matter" and not told.soc_kind
-    if kind not in SOC_KINDS or is_asked:
-        return Carbon(problem=_advice(name, kind))
+    if kind not in CHOICES["soc_kind"] or is_asked:
+        return Carbon(problem=_advise(name, kind))
     unit = told.soc_unit or said.unit
     if kind in ("ln", "log10") and not unit:
-        return Carbon(problem=_advice(name, "log"))
+        return Carbon(problem=_advise(name, "log"))
     note = ""
     if name.lower() != "soc":
         words = kind.replace("_", " ")
@@ -168,7 +237,7 @@ def _take(position: int, name: str, told: Told) -> Carbon:
     return Carbon(position, name, kind, unit, note=note)
 
 
-def _advice(name: str, kind: str) -> str:
+def _advise(name: str, kind: str) -> str:
     """Return the sentence for a column that is not taken as it is."""
     text = ADVICE.get(kind, ADVICE["log"]).format(name=name)
     return f"Column {name!r} {text}."
@@ -176,13 +245,14 @@ def _advice(name: str, kind: str) -> str:
 
 def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str]:
     """Return which column names the samples, a problem and a note."""
-    if told.id_column:
-        position = _named(names, told.id_column)
-        problem = _no_such("id_column", told.id_column, names)
-        return position, "" if position is not None else problem, ""
-    if (position := _named(names, "sample_id")) is not None:
-        return position, "", ""
-    found = [p for p, name in names.items() if _sounds_like_id(name)]
+    position, problem = _find(names, told.id_column, "id_column", "sample_id")
+    if problem or position is not None:
+        return position, problem, ""
+    found = []
+    for place, name in names.items():
+        words = re.findall(r"[a-z]+", _split(name))
+        close = difflib.get_close_matches(name.lower(), ["sample_id"])
+        found += [place] * bool(WORDS["id"] & {*words, "".join(words)} or close)
     if not found and names.get(0) in ("", "Unnamed: 0"):
         found = [0]  # as pandas and R write the names of the rows
     if len(found) == 1:
@@ -191,31 +261,22 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
         return found[0], "", f"{what} was taken as sample_id."
     listed = " or ".join(f"id_column={names[p]!r}" for p in found[:3])
     hint = f"Say {listed}" if listed else "Add it"
-    problem = f"There is no column 'sample_id' ({WHAT['sample_id']}). {hint}."
+    problem = f"There is no column 'sample_id' (one name per sample). {hint}."
     return None, problem, ""
 
 
-def _sounds_like_id(name: str) -> bool:
-    """Return whether a name may be that of the samples' column."""
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    words = re.findall(r"[a-z]+", split)
-    return bool(ID_WORDS & {*words, "".join(words)}) or bool(
-        difflib.get_close_matches(name.lower(), ["sample_id"])
-    )
-
-
-def _named(names: Mapping[int, str], wanted: str) -> int | None:
-    """Return the column of a name, in any case where there is none of its own."""
-    exact = [p for p, name in names.items() if name == wanted]
-    other = [p for p, name in names.items() if name.lower() == wanted.lower()]
-    return next(iter(exact + other), None)
-
-
-def _no_such(option: str, value: str, names: Mapping[int, str]) -> str:
-    """Return the message for a column that was told and is not there."""
-    listed: Sequence[str] = [name for name in names.values() if name]
-    hint = suggestion(value, listed)
+def _find(
+    names: Mapping[int, str], told: str, option: str, usual: str
+) -> tuple[int | None, str]:
+    """Return the column that was told, else the usual one, in any case; a problem."""
+    wanted = told or usual
+    found = [p for p, name in names.items() if name == wanted]
+    found += [p for p, name in names.items() if name.lower() == wanted.lower()]
+    if found or not told:
+        return next(iter(found), None), ""
+    listed = [name for name in names.values() if name]
     some = ", ".join(map(repr, listed[:8])) + ", ..." * (len(listed) > 8)
-    return (
-        f"{option!r} must be a column of the file, got {value!r}.{hint} It has {some}."
+    return None, (
+        f"{option!r} must be a column of the file, got {told!r}."
+        f"{suggestion(told, listed)} It has {some}."
     )

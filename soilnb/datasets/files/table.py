@@ -1,6 +1,4 @@
-"""The files of a user's table: which they are, and their cells block by block."""
-
-from __future__ import annotations
+"""The files of a user's table: which they are, their cells, and tables to be turned."""
 
 import csv
 import gzip
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,29 +22,28 @@ from soilnb.datasets.files.columns import (
     MIN_WAVELENGTHS,
     SAY_CONVERT,
     Floats,
-    Numbers,
-    TableError,
     wavelength_columns,
 )
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
-from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.roles import TableError, read_name, refuse
 
 TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
 OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
 WORKBOOKS = (".xlsx", ".ods", ".xls")
 SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+OF_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)  # errors
 GZIP_START = b"\x1f\x8b"
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 BLOCK_CELLS = 400_000  # of text that are read at once
+EMPTY = "{!r} is empty. Save a header and one row per sample in it."
 LINES_AHEAD = 50  # among which the header is looked for
 MARKS = ";\t,|"  # between cells
 COMMA = re.compile(r"\d+,\d+")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
-MISSING_WORDS = frozenset(
-    {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>", "#n/a", "-"}
-    | {"."}
-)
+MISSING_WORDS = {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>"}
+MISSING_WORDS |= {"#n/a", "-", "."}
+Batch = list[pa.Array]  # some rows, column by column
 
 
 def is_table(path: str | Path) -> bool:
@@ -57,7 +55,8 @@ def is_table(path: str | Path) -> bool:
     (True, False)
     """
     path = Path(path)
-    return has_suffix(path) or (path.is_dir() and bool(_tables_in(path)))
+    files = path.iterdir() if path.is_dir() else ()
+    return has_suffix(path) or any(f.is_file() and has_suffix(f) for f in files)
 
 
 def stem(path: str | Path) -> str:
@@ -79,68 +78,57 @@ def has_suffix(path: Path) -> bool:
 def find_files(path: Path) -> tuple[Path, list[Path]]:
     """Return the file with the spectra and those that give SOC or places to them.
 
-    `path` is a table, or a folder with the tables of a published library. A ValueError
-    if it is no table, or a folder without one table of spectra.
+    `path` is a table, or a folder with the tables of a published library; a ValueError
+    if it is neither.
     """
     if path.is_dir():
-        path = _find_spectra(path)
+        found = [
+            file
+            for file, names in _tables_in(path).items()
+            if (published := recognise(names)) and published.has_spectra(names)
+        ]
+        if len(found) != 1:
+            what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
+            if found:
+                listed, which = ", ".join(file.name for file in found), "one of them"
+                what = f" {len(found)} tables of spectra ({listed})"
+            refuse(f"{path.name!r} is a folder with{what}. Give the path of {which}.")
+        path = found[0]
     elif not has_suffix(path):
         say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
-        msg = f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}"
-        raise TableError(msg)
+        refuse(f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}")
     with open_table(path, errors="replace") as source:
         names = source.names
     published = recognise(names)
     if published is None or {*SOC_FIELDS} & set(published.find_fields(names)):
         return path, []
-    others = {file: _names_of(file) for file in _tables_in(path.parent) if file != path}
     return path, [
         file
-        for file, names in others.items()
-        if not published.has_spectra(names) and published.completes(names)
+        for file, names in _tables_in(path.parent).items()
+        if file != path
+        and not published.has_spectra(names)
+        and published.completes(names)
     ]
 
 
-def _find_spectra(folder: Path) -> Path:
-    """Return the one table of spectra of a published library in a folder."""
-    tables = {file: _names_of(file) for file in _tables_in(folder)}
-    found = [
-        file
-        for file, names in tables.items()
-        if (published := recognise(names)) and published.has_spectra(names)
-    ]
-    if len(found) == 1:
-        return found[0]
-    what, which = "out the spectra of OSSL or ICRAF-ISRIC", "a file"
-    if found:
-        listed = ", ".join(file.name for file in found)
-        what, which = f" {len(found)} tables of spectra ({listed})", "one of them"
-    msg = f"{folder.name!r} is a folder with{what}. Give the path of {which}."
-    raise TableError(msg)
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder, by name."""
-    files = (file for file in folder.iterdir() if file.is_file())
-    return sorted(filter(has_suffix, files))
-
-
-def _names_of(path: Path) -> list[str]:
-    """Return the column names of a table, none of a file that is no table."""
-    try:
-        with open_table(path, errors="replace") as source:
-            return source.names
-    except TableError:
-        return []
+def _tables_in(folder: Path) -> dict[Path, list[str]]:
+    """Return the column names of the tables in a folder, none of what is no table."""
+    tables: dict[Path, list[str]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and has_suffix(file):
+            tables[file] = []
+            with suppress(TableError), open_table(file, errors="replace") as source:
+                tables[file] = source.names
+    return tables
 
 
 @dataclass(frozen=True)
 class Source:
-    """An open table: its column names, blocks of rows and how far it was read."""
+    """An open table: its column names, blocks of rows, and bytes by rows read."""
 
     names: list[str]
-    batches: Iterator[pa.RecordBatch]
-    position: Callable[[], int]
+    batches: Iterator[Batch]
+    position: Callable[[int], int]
     decimal_comma: bool = False
     notes: tuple[str, ...] = ()
 
@@ -155,31 +143,21 @@ def open_table(
 ) -> Iterator[Source]:
     """Open a table; what is wrong with it while it is read becomes a TableError."""
     if not path.stat().st_size:
-        raise TableError(_empty(path))
-    openers = {".parquet": _open_parquet, **dict.fromkeys(WORKBOOKS, _open_excel)}
-    opener = openers.get(path.suffix.lower())
-    opened = opener(path) if opener else _open_csv(path, errors, encoding)
-    with opened as source:
-        yield source
+        refuse(EMPTY.format(path.name))
+    if (suffix := path.suffix.lower()) in WORKBOOKS:
+        yield _read_workbook(path)
+    elif suffix == ".parquet":
+        yield from _read_parquet(path)
+    else:
+        yield from _read_text(path, errors, encoding)
 
 
-def _empty(path: Path) -> str:
-    """Return the message for a file without content."""
-    return f"{path.name!r} is empty. Save a header and one row per sample in it."
-
-
-@contextmanager
-def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
-    """Open a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
-    wrong = ""
+def _read_text(path: Path, errors: str, encoding: str) -> Iterator[Source]:
+    """Yield a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
     try:
         with path.open("rb") as raw:
             text = _open_text(raw, path, errors, encoding)
-            header = _read_header(text)
-            if not header.names:
-                raise TableError(_empty(path))
-            batches, comma = _read_batches(header), header.decimal_comma
-            yield Source(header.names, batches, raw.tell, comma, header.notes)
+            yield _read_csv(text, path, lambda _: raw.tell())
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         msg = (
@@ -189,15 +167,16 @@ def _open_csv(path: Path, errors: str, encoding: str) -> Iterator[Source]:
         letter = bytes([byte]).decode("cp1252", "replace")
         kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
         raise kind(msg) from error
-    except csv.Error as error:
-        wrong = f"a CSV file ({error}). Export it as 'CSV UTF-8'"
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        wrong = f"a whole gzip file ({error}). Fetch it again"
-    except zipfile.BadZipFile as error:
-        wrong = f"a whole zip file ({error}). Fetch it again"
-    if wrong:
-        msg = f"{path.name!r} is not {wrong}."
-        raise TableError(msg)
+    except (csv.Error, zipfile.BadZipFile, *OF_GZIP) as error:
+        what, say = "a CSV file", "Export it as 'CSV UTF-8'"
+        if not isinstance(error, csv.Error):
+            packed, say = (
+                "gzip" if isinstance(error, OF_GZIP) else "zip",
+                "Fetch it again",
+            )
+            what = f"a whole {packed} file"
+        msg = f"{path.name!r} is not {what} ({error}). {say}."
+        raise TableError(msg) from error
 
 
 def _open_text(
@@ -211,11 +190,10 @@ def _open_text(
         archive = zipfile.ZipFile(raw)
         inside = [name for name in archive.namelist() if has_suffix(Path(name))]
         if len(inside) > 1:
-            msg = (
+            refuse(
                 f"{path.name!r} is a packed file with {len(inside)} tables in it. "
                 "Unpack it and give the path of one table."
             )
-            raise TableError(msg)
         packed = archive.open(inside[0]) if inside else raw
     if packed is raw:
         raw.seek(0)
@@ -223,44 +201,31 @@ def _open_text(
     if start[:2] in UTF16_STARTS:
         encoding = "utf-16"
     elif b"\0" in start:
-        msg = (
+        refuse(
             f"{path.name!r} is not a CSV text file (it holds binary data). "
             "Export it as 'CSV UTF-8'."
         )
-        raise TableError(msg)
     return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
-@dataclass(frozen=True)
-class _Header:
-    """The names of the columns, the mark between them, and the text that follows."""
-
-    names: list[str]
-    mark: str
-    decimal_comma: bool
-    following: list[str]  # lines that were read to find the header
-    text: io.TextIOBase
-    notes: tuple[str, ...]
-
-
-def _read_header(text: io.TextIOBase) -> _Header:
-    """Return the header, the first line that is half as wide as the widest, or more.
+def _read_csv(
+    text: Iterable[str], path: Path, position: Callable[[int], int]
+) -> Source:
+    """Return a text as a table; its header is the first line of half the most cells.
 
     Lines above it, such as a title, are left out, and comments. The last comment is the
     header itself if it has as many columns as the line below, as NumPy writes it. R
     writes no name for the column of the names of the rows.
     """
+    text, marks = iter(text), MARKS
     some = [line for line in islice(text, LINES_AHEAD) if line.strip()]
     lines = [line for line in some if not line.startswith("sep=")]
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
-        return _Header([], ",", False, [], text, ())
+        refuse(EMPTY.format(path.name))
     if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
-        lines, plain = ([" ".join(x.split()) + "\n" for x in y] for y in (lines, plain))
-        text = io.StringIO("".join(" ".join(line.split()) + "\n" for line in text))
-        marks = " "
-    else:
-        marks = MARKS
+        lines, plain = ([" ".join(x.split()) for x in y] for y in (lines, plain))
+        text, marks = (" ".join(line.split()) for line in text), " "
     widest = max(_width(line, marks) for line in plain)
     line = next(line for line in plain if 2 * _width(line, marks) > widest)
     mark = max(marks, key=lambda mark: len(_split(line, mark)))
@@ -276,14 +241,10 @@ def _read_header(text: io.TextIOBase) -> _Header:
     commas = sum(bool(COMMA.fullmatch(cell)) for cell in rows[0]) if rows else 0
     what = "comment line" if all(line[0] == "#" for line in above) else "line"
     many = "s above the header were" if len(above) > 1 else " above the header was"
-    return _Header(
-        names,
-        mark,
-        mark not in ", |" or commas >= MIN_WAVELENGTHS,
-        following,
-        text,
-        (f"{len(above)} {what}{many} skipped.",) if above else (),
-    )
+    notes = (f"{len(above)} {what}{many} skipped.",) if above else ()
+    batches = _read_batches(chain(following, text), mark, len(names))
+    decimal_comma = mark not in ", |" or commas >= MIN_WAVELENGTHS
+    return Source(names, batches, position, decimal_comma, notes)
 
 
 def _split(line: str, mark: str) -> list[str]:
@@ -296,51 +257,38 @@ def _width(line: str, marks: str = MARKS) -> int:
     return max(len(_split(line, mark)) for mark in marks)
 
 
-def _read_batches(header: _Header) -> Iterator[pa.RecordBatch]:
+def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[Batch]:
     """Yield the rows below the header that are not blank, as text."""
-    rows = csv.reader(chain(header.following, header.text), delimiter=header.mark)
-    filled = (row for row in rows if any(cell.strip() for cell in row))
-    n_columns, n_before = len(header.names), 0
+    rows = csv.reader(lines, delimiter=mark)
+    filled = enumerate((row for row in rows if any(map(str.strip, row))), 1)
     while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
-        for number, row in enumerate(block, n_before + 1):
+        for number, row in block:
             if len(row) != n_columns:
-                msg = (
+                refuse(
                     f"Data row {number} has {len(row)} cells but the header has "
-                    f"{n_columns} (separated by {header.mark!r}). Give every row one "
+                    f"{n_columns} (separated by {mark!r}). Give every row one "
                     "cell per column; with decimal commas, separate the cells by ';'. "
                     "A file that was whole before may be damaged: fetch it again."
                 )
-                raise TableError(msg)
-        n_before += len(block)
-        yield make_batch(block, n_columns)
+        yield from to_batches([row for _, row in block])
 
 
-@contextmanager
-def _open_parquet(path: Path) -> Iterator[Source]:
-    """Open a Parquet file; it is read by batches of rows."""
+def _read_parquet(path: Path) -> Iterator[Source]:
+    """Yield a Parquet file; it is read by batches of rows."""
     from pyarrow.parquet import ParquetFile  # 30 MiB that a CSV file need not have
-
-    n_read = 0
-
-    def read_batches(file: ParquetFile) -> Iterator[pa.RecordBatch]:
-        nonlocal n_read
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            n_read += len(batch)
-            yield batch
 
     try:
         with ParquetFile(path) as file:
             share = path.stat().st_size / max(file.metadata.num_rows, 1)
-            names, batches = file.schema_arrow.names, read_batches(file)
-            yield Source(names, batches, lambda: int(n_read * share))
+            batches = (batch.columns for batch in file.iter_batches(BATCH_ROWS))
+            yield Source(file.schema_arrow.names, batches, lambda n: int(n * share))
     except (pa.ArrowException, OSError) as error:
         msg = f"{path.name!r} is not a Parquet file. Save the table again, or as CSV."
         raise TableError(msg) from error
 
 
-@contextmanager
-def _open_excel(path: Path) -> Iterator[Source]:
-    """Open a workbook: its first sheet with wavelengths, else its first with cells."""
+def _read_workbook(path: Path) -> Source:
+    """Return the first sheet with wavelengths of a workbook, else that with cells."""
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
@@ -354,7 +302,7 @@ def _open_excel(path: Path) -> Iterator[Source]:
         raise TableError(msg) from error
     sheets = {name: rows for name, rows in found.items() if rows}
     if not sheets:
-        raise TableError(_empty(path))
+        refuse(EMPTY.format(path.name))
     spectral = (n for n, rows in sheets.items() if not wavelength_columns(rows[0])[1])
     name = next(spectral, next(iter(sheets)))
     names, *rows = sheets[name]
@@ -365,9 +313,7 @@ def _open_excel(path: Path) -> Iterator[Source]:
         note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
         note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
     size = path.stat().st_size
-    yield Source(
-        names, iter([make_batch(rows, len(names))]), lambda: size, False, (note,)
-    )
+    return Source(names, to_batches(rows), lambda _: size, notes=(note,))
 
 
 def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
@@ -379,25 +325,25 @@ def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
     return filled[first:]
 
 
-def make_batch(rows: Iterable[Sequence[str]], n_columns: int) -> pa.RecordBatch:
-    """Return rows of texts as columns."""
-    cells = pa.array(chain.from_iterable(zip(*rows, strict=True)), pa.string())
-    n_rows, names = len(cells) // n_columns, [str(n) for n in range(n_columns)]
-    arrays = [cells.slice(n * n_rows, n_rows) for n in range(n_columns)]
-    return pa.RecordBatch.from_arrays(arrays, names)
+def to_batches(rows: Sequence[Sequence[str]]) -> Iterator[Batch]:
+    """Yield rows of texts as columns, if there are any."""
+    if rows:
+        yield [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
 
 
 def parse_numbers(
-    cells: pa.Array, decimal_comma: bool = False
+    cells: pa.Array | Iterable[str], decimal_comma: bool = False
 ) -> tuple[Floats, list[tuple[int, str]]]:
     """Return cells as numbers, NaN for missing ones, and place and text of the others.
 
-    >>> parse_numbers(pa.array(["0.5", "NA", "low"]))
+    >>> parse_numbers(["0.5", "NA", "low"])
     (array([0.5, nan, nan]), [(2, 'low')])
     """
+    if not isinstance(cells, pa.Array):
+        cells = pa.array(cells, pa.string())
     if not pa.types.is_string(cells.type):
         with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return _to_numpy(cells), []
+            return _strictly(cells), []
         cells = pa.array(as_texts(cells), pa.string())
     if decimal_comma:
         cells = pc.replace_substring(cells, ",", ".")
@@ -418,15 +364,10 @@ def parse_numbers(
     return numbers, texts
 
 
-def _to_numpy(cells: pa.Array) -> Floats:
-    """Return cells as numbers, or raise what pyarrow raises."""
-    return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
-
-
 def _strictly(cells: pa.Array) -> Floats:
-    """Return texts as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
-    numbers = _to_numpy(cells)
-    if np.isnan(numbers).sum() > cells.null_count:
+    """Return cells as numbers, or raise: to pyarrow "nan(low)" is a number, too."""
+    numbers = pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_string(cells.type) and np.isnan(numbers).sum() > cells.null_count:
         raise pa.ArrowInvalid
     return numbers
 
@@ -443,6 +384,22 @@ def _as_text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def parse_texts(texts: Sequence[str], decimal_comma: bool = False) -> Numbers:
-    """Return texts as numbers, NaN for those that are none."""
-    return parse_numbers(pa.array(texts, pa.string()), decimal_comma)[0]
+def is_missing(texts: pd.Series) -> pd.Series:
+    """Return which cells are empty or say that they are missing."""
+    return texts.str.lower().isin(MISSING_WORDS)
+
+
+def read_all(path: Path) -> tuple[list[str], pd.DataFrame, bool]:
+    """Return the names of a table, its cells, and whether it has decimal commas."""
+    if not has_suffix(path):
+        refuse(f"A table must end in {LISTED}. Save it as CSV.")
+    with open_table(path) as source:
+        names = [name.strip() for name in source.names]
+        return names, to_frame(source), source.decimal_comma
+
+
+def to_frame(source: Source) -> pd.DataFrame:
+    """Return all cells of a table as text, the columns named by their places."""
+    batches, places = [*source.batches], range(len(source.names))
+    cells = {n: [text for b in batches for text in as_texts(b[n])] for n in places}
+    return pd.DataFrame(cells)
