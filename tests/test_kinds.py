@@ -465,6 +465,18 @@ def test_a_text_gives_the_farm_that_it_was_made_from(write_csv, tmp_path, kind):
     assert any(said in note for note in site.notes)
 
 
+def test_a_row_of_units_alone_and_a_band_beside_a_long_table_are_refused(
+    write_csv, tmp_path
+):
+    path = tmp_path / "units.csv"
+    write_csv()
+    header = (tmp_path / "farm.csv").read_text().splitlines()[0]
+    path.write_text(f"{header}\n{UNITS}\n")
+    assert_refused(path, "has a header but no samples")
+    beside = write_csv(lambda frame: long(frame).assign(**{"500": 1}))
+    assert_refused(beside, "Column '500' is there 2 times. Keep one of them.")
+
+
 def test_a_packed_table_is_read_if_it_is_alone(write_csv, tmp_path):
     good, path = read_file(write_csv()), tmp_path / "farm.zip"
     with zipfile.ZipFile(path, "w") as packed:

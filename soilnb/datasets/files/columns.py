@@ -41,6 +41,7 @@ SAY_MIR = (
     "the mid-infrared, {:.0f} to {:.0f} nm, which cannot be used: the method needs "
     "visible and near-infrared spectra."
 )
+MIN_EVEN = 0.999  # correlation with their number of bands even in wavenumber
 MAX_MIR_START = 3000  # no vis-NIR goes to 3,333 nm; mid-infrared begins there or before
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 TO_NM = {  # by what the names of the bands are
@@ -251,10 +252,9 @@ def _axis_advice(values: Floats, axis: str) -> str:
         advice += "multiply by 1000."
         is_far = nm[0] > HIGH or nm[1] > 2 * HIGH
     elif least >= LOW and most > MAX_GRID_NM and not axis:
-        straight, inverse = np.abs(
-            np.corrcoef([range(len(values)), values, 1 / values])
-        )[0, 1:]
-        if least > MAX_MIR_START or inverse <= straight:  # else nm of even wavenumbers
+        along = np.corrcoef([range(len(values)), values, 1 / values])
+        straight, inverse = np.abs(along[0, 1:])
+        if least > MAX_MIR_START or inverse <= max(straight, MIN_EVEN):
             nm, advice = 1e7 / nm[::-1], "They look like wavenumbers in cm-1: "
             advice += "wavelength in nm = 10,000,000 / wavenumber. Say "
             advice += "axis='wavenumber' to convert them."

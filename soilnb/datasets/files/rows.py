@@ -266,7 +266,7 @@ def _long(
     wide.columns = pd.Index([f"{band:g}" for band in wide.columns])
     info = table.drop_duplicates(ids).set_index(ids, drop=False)[keys]
     info.columns = pd.Index([source.names[n] for n in keys])
-    made = info.join(wide)
+    made = pd.concat([info, wide.reindex(info.index)], axis=1)
     return made, (
         f"The table is long: its {len(table)} rows were read as {len(made)} samples "
         f"of {wide.shape[1]} bands."
