@@ -56,6 +56,16 @@ def test_the_table_fills_the_soc_of_the_scans(scans, write_table):
     assert said in site.notes
 
 
+def test_a_table_in_windows_1252_is_read(write_csv, write_table):
+    scans = write_csv(
+        lambda frame: frame.drop(columns="soc").replace({"003": "Börde 3"})
+    )
+    path = write_table(sample_id=["Börde 3", "001", "010", "007"])
+    path.write_bytes(path.read_text(encoding="utf-8").encode("cp1252"))
+    site = load_site(scans, measured=path)
+    assert site.soc[[2, 0]].tolist() == [1.5, 2]
+
+
 def test_two_columns_are_enough(scans, write_table):
     path = write_table(drop=["order", "design", "stratum", "inclusion_probability"])
     site = load_site(scans, measured=path)

@@ -393,7 +393,14 @@ def read_all(path: Path) -> tuple[list[str], pd.DataFrame, bool]:
     """Return the names of a table, its cells, and whether it has decimal commas."""
     if not has_suffix(path):
         refuse(f"A table must end in {LISTED}. Save it as CSV.")
-    with open_table(path) as source:
+    with suppress(EncodingError):
+        return _read_all(path, "utf-8-sig")
+    return _read_all(path, "cp1252")
+
+
+def _read_all(path: Path, encoding: str) -> tuple[list[str], pd.DataFrame, bool]:
+    """Do what `read_all` does with text of one encoding."""
+    with open_table(path, encoding=encoding) as source:
         names = [name.strip() for name in source.names]
         return names, to_frame(source), source.decimal_comma
 
