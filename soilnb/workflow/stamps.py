@@ -9,7 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from soilnb import _files
+from soilnb._files import (
+    GIVES_NUMBERS,
+    digest,
+    digest_code,
+    digest_file,
+    digest_files,
+)
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
 from soilnb.study import is_whole
 from soilnb.workflow import companion
@@ -25,7 +31,7 @@ from soilnb.workflow.steps import (
 )
 
 STAMP = "step.json"
-PACKAGES = (*_files.GIVES_NUMBERS, "pandas", "dask", "LimeSoDa")
+PACKAGES = (*GIVES_NUMBERS, "pandas", "dask", "LimeSoDa")
 NO_MATTER = {"results", "scheduler"}  # parameters that change where, never what
 _HANDED_OVER = "SOILNB_DIGESTS"  # file digests, from a run to the steps it starts
 _digests: dict[str, str] = json.loads(os.environ.get(_HANDED_OVER, "{}"))
@@ -58,7 +64,7 @@ def _identify(path: Path, key: str) -> str:
         raise FileNotFoundError(msg)
     first, others = find_files(path)
     digests = [_digest_once(file) for file in (first, *others)]
-    return f"SHA-256 {_files.digest(*digests) if others else digests[0]}"
+    return f"SHA-256 {digest(*digests) if others else digests[0]}"
 
 
 def _digest_once(file: Path) -> str:
@@ -66,7 +72,7 @@ def _digest_once(file: Path) -> str:
     state = file.stat()
     key = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
     if key not in _digests:
-        _digests[key] = _files.digest_file(file)
+        _digests[key] = digest_file(file)
     return _digests[key]
 
 
@@ -76,7 +82,7 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     cells = [[cell["cell_type"], cell["source"]] for cell in notebook]
     files = ROOT / STEPS[step].files
     shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
-    of_files = {f.name: f"SHA-256 {_files.digest_file(f)}" for f in shown}
+    of_files = {f.name: f"SHA-256 {digest_file(f)}" for f in shown}
     if values.get("measured"):
         path = Path(resolve(values["measured"]))
         of_files[path.name] = _identify(path, "measured")
@@ -85,7 +91,7 @@ def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
         "data": data_digests(values) | companion.origins(step, values),
         "files": of_files,
-        "source": _files.digest(json.dumps(cells), _files.digest_code()),
+        "source": digest(json.dumps(cells), digest_code()),
         "versions": versions(),
         "upstream": _upstream(step, results_folder(step, values)),
     }
@@ -106,9 +112,7 @@ def _upstream(step: str, folder: Path) -> dict[str, str]:
             stamps = (read_stamp(other / name) for name in names)
             if other != folder:
                 name = str(other.relative_to(folder.parent))
-                found[name] = _files.digest(
-                    *(stamp.get("results", "") for stamp in stamps)
-                )
+                found[name] = digest(*(stamp.get("results", "") for stamp in stamps))
     return found
 
 
@@ -123,7 +127,7 @@ def results_digest(folder: Path) -> str:
     """Return a digest of what a step left, without its notebook and its stamp."""
     skip = (STAMP, f"{folder.name}.ipynb")
     files = (path for path in folder.rglob("*") if path.name not in skip)
-    return _files.digest_files(filter(Path.is_file, files), folder)
+    return digest_files(filter(Path.is_file, files), folder)
 
 
 def write_stamp(folder: Path, facts: Mapping[str, Any]) -> None:
