@@ -262,7 +262,8 @@ class Nest:
 
     def _select(self, inner: Study, library: str) -> npt.NDArray[np.intp]:
         """Return the rows of a library that the samples outside of a fold select."""
-        chosen = select_rows(inner, library, n_most=NESTED_MOST, **self.selection)
+        options = {**self.selection, "n_most": NESTED_MOST}
+        chosen = select_rows(inner, library, **options)
         self._tell("selection of library rows")
         return chosen.indices
 

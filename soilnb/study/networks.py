@@ -56,8 +56,8 @@ def select_rows(
     Returns
     -------
     Selection
-        Its indices are rows of `study.samples(library)`; of rows drawn from it, so are
-        they, and all else says of the rows drawn.
+        Of `study.samples(library)`. Rows that were not drawn have no score and the
+        frequency 0.
     """
     X, y, _ = study.samples(library, n_most)
     found = select_instances(
@@ -72,8 +72,10 @@ def select_rows(
     if len(y) == n_rows:
         return found
     drawn = study.draw(n_rows, len(y))
-    searches = drawn[found.searches]
-    return replace(found, indices=drawn[found.indices], searches=searches)
+    frequency, scores = np.zeros(n_rows), np.full(n_rows, np.nan)
+    frequency[drawn], scores[drawn] = found.frequency, found.scores
+    rows = {"indices": drawn[found.indices], "searches": drawn[found.searches]}
+    return replace(found, **rows, frequency=frequency, scores=scores)
 
 
 def fit_network(

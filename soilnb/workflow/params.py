@@ -155,6 +155,7 @@ RULES: dict[str, Rule] = {
     "n_selected": _between(10, 100_000),
     "n_repeats": _between(0, 10_000),
     "n_searches": _profile_or(2, 1000),
+    "n_most": _profile_or(100, 10_000_000),
     "n_components": _between(1, 50),
     "drop_fraction": _rule(
         lambda value: 0 < value <= 0.5,
