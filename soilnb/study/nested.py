@@ -42,7 +42,7 @@ Progress = Callable[[int, int, str], object]
 
 # Rows of a library among which each fold selects: ten searches of a million would take
 # longer than all else together.
-NESTED_MOST = 100_000
+NESTED_MOST = 20_000
 AT_ONCE = min(4, CPU_COUNT)  # trainings side by side: a small network keeps one core
 
 
