@@ -182,8 +182,7 @@ def plot_runs(runs: pd.DataFrame, reference: float) -> Figure:
     """
     kinds = list(dict.fromkeys(runs["kind"]))
     figure, axes = make_figure(6.5, 1 + 0.4 * len(kinds))
-    style = {"color": "#0072B2", "jitter": 0.15}
-    sns.stripplot(runs, x="rmse", y="kind", order=kinds, ax=axes, **style)
+    sns.swarmplot(runs, x="rmse", y="kind", order=kinds, color="#0072B2", ax=axes)
     axes.axvline(reference, color="#D55E00", ls="--", lw=1, label="local samples alone")
     axes.margins(x=0.08)
     axes.set(xlabel=RMSE_LABEL, ylabel="")
