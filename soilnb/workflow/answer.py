@@ -1,28 +1,19 @@
 """What a farm's answer leaves: tables, a report, and sentences for the book."""
 
-import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from soilnb._files import replacing
-from soilnb.datasets import OPTIONS, SITES, folder_name, place_label
+from soilnb.datasets import place_label
 from soilnb.methods import DESIGNS
-from soilnb.preprocessing import absorbance, snv, working_grid
-from soilnb.selection import draw_samples
 from soilnb.study import VERDICT_TEST_MIN, Blend, Farm, change, n_needed, stock_of
-from soilnb.study.split import N_LOCAL_MIN, UNTESTED
-from soilnb.workflow.data import read_reference, read_site
-from soilnb.workflow.params import check_parameters
+from soilnb.study.split import UNTESTED
+from soilnb.workflow.data import read_reference
 from soilnb.workflow.report import write_geojson, write_report
 from soilnb.workflow.stamps import run_command
 from soilnb.workflow.step import Step
-from soilnb.workflow.steps import by_role
 
-# What may change the spectra that are chosen from, and where results go.
-_OF_SCANS = (*OPTIONS, "wavelength_range", "library", "results")
 _TRANSFER = "kind == 'random_splits' and method == 'dtl_i_global'"
 
 
@@ -167,73 +158,3 @@ def read_answer(place: Path) -> list[str]:
         f"Report: {place / 'report.html'}",
         f"Tables: {place / 'estimates.csv'}, farm.csv, weights.csv",
     ]
-
-
-def choose_samples(
-    given: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
-) -> list[str]:
-    """Write which samples of a file to measure; return what to say of the draw."""
-    file = given["site"]
-    _check_choice(given, n_samples, out)
-    values = check_parameters(by_role("prepares"), given)
-    site = read_site(values).by_soil()
-    grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
-    X = snv(absorbance(site.on_grid(grid).reflectance))
-    try:
-        drawn = draw_samples(X, n_samples, design=design, seed=seed)
-    except ValueError as error:  # it speaks of n_samples and X
-        text = str(error).replace("'n_samples'", "'-n'").replace("rows of 'X'", "scans")
-        raise ValueError(text) from error
-    ids = site.info["sample_id"].to_numpy()[drawn["row"]]
-    table = drawn.drop(columns="row").assign(soc="")
-    table.insert(0, "sample_id", ids)
-    with replacing(out) as partial:
-        table.to_csv(partial, index=False)
-    words = ["soilnb", "estimate", file, "--measured", str(out)]
-    for name in sorted(set(given) - {"site"}):
-        words += ["-p", f"{name}={given[name]}"]
-    return [
-        f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
-        f"{out}.",
-        DESIGNS[design].says,
-        f"Fill in its column soc, then: {shlex.join(words)}",
-    ]
-
-
-def _check_choice(given: dict[str, Any], n_samples: int, out: Path) -> None:
-    """Raise where there is nothing to choose from, or a file would be lost."""
-    file = given["site"]
-    if file in SITES:
-        msg = (
-            f"'FILE' must be a CSV or Parquet file, got the site {file!r}, which is "
-            f"measured throughout. Its answer: soilnb estimate {file}"
-        )
-        raise ValueError(msg)
-    for name in given:
-        if name not in ("site", *_OF_SCANS):
-            msg = (
-                f"'-p' takes {', '.join(_OF_SCANS)} here, got {name!r}, which changes "
-                "nothing in a draw. Leave it out."
-            )
-            raise ValueError(msg)
-    if n_samples < N_LOCAL_MIN:
-        msg = (
-            f"'-n' must be at least {N_LOCAL_MIN}, which soilnb estimate needs, got "
-            f"{n_samples}. Give more."
-        )
-        raise ValueError(msg)
-    check_out(out, Path(file))
-
-
-def check_out(out: Path, file: Path) -> None:
-    """Raise where a draw would be written over something else, or to no table."""
-    if out.suffix != ".csv":
-        msg = f"'-o' must end in .csv, got {str(out)!r}. Give another name."
-        raise ValueError(msg)
-    if out.exists():
-        known = pd.read_csv(out, nrows=0 if out == file else None)
-        is_draw = "inclusion_probability" in known
-        if not is_draw or known["soc"].notna().any():
-            held = "laboratory values" if is_draw else "something else"
-            msg = f"'-o' {str(out)!r} holds {held}. Give another name with -o."
-            raise ValueError(msg)

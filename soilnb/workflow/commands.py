@@ -12,9 +12,9 @@ from soilnb._validation import check_int
 from soilnb.datasets import convert_folder, folder_name
 from soilnb.datasets.files import stem
 from soilnb.workflow import data
-from soilnb.workflow.answer import choose_samples, read_answer
+from soilnb.workflow.answer import read_answer
 from soilnb.workflow.cluster import connect
-from soilnb.workflow.design import design_places
+from soilnb.workflow.design import choose_samples, design_places
 from soilnb.workflow.params import check_parameters, parse_assignments
 from soilnb.workflow.run import check_data, plan, run
 from soilnb.workflow.steps import Job, by_role

@@ -49,11 +49,9 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
         if key not in parameters:
             continue
         folder_name(parameters[key], key)  # raises where there is no such name
-        path = Path(parameters[key])
-        if is_table(path):
-            found[f"{key} {path.name}"] = _identify(path, key)
-        else:
-            found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
+        path, name = Path(parameters[key]), parameters[key]
+        origin = _identify(path, key) if is_table(path) else describe_origin(name)
+        found[f"{key} {path.name}"] = origin
     return found
 
 

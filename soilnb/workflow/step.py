@@ -135,22 +135,17 @@ class Step(Job):
                 found[library] = rows.to_numpy(np.int64)
         return found
 
-    @property
-    def _lock(self) -> Path:
-        """The file that this process holds while it runs the step."""
-        return self.place.with_name(f".{self.step}.lock")
-
     def _hold(self) -> None:
         """Keep other processes from the step until it finishes or this one ends."""
-        if self._lock in _held:
+        if self.place in _held:
             return  # begun a second time in one kernel
         busy = (
             f"{self.step} of {self.site_folder} is being run by another process. "
             "Wait until it has ended; a notebook that is open: end its kernel."
         )
         lock = ExitStack()
-        lock.enter_context(locked(self._lock, busy))
-        _held[self._lock] = lock
+        lock.enter_context(locked(self.place.with_name(f".{self.step}.lock"), busy))
+        _held[self.place] = lock
 
     def finish(
         self,
@@ -182,7 +177,7 @@ class Step(Job):
         if self.step == merges:
             with replacing(merged) as partial:
                 shutil.copy(self.place / "scores.csv", partial)
-        if lock := _held.pop(self._lock, None):
+        if lock := _held.pop(self.place, None):
             lock.close()
         for key, value in numbers.items():
             show.glue(key, value.item() if isinstance(value, np.generic) else value)
