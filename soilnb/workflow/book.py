@@ -247,16 +247,13 @@ def _provenance(facts: Mapping[str, Any]) -> str:
         + (f", from prepared study `{facts['study']}`." if facts["study"] else "."),
     ]
     for title, values in lists.items():
-        text = ", ".join(f"{key} `{_bare(value)}`" for key, value in values.items())
+        named = {  # of a file the name only, of nothing a dash
+            key: Path(value).name or "–" if isinstance(value, str) else value
+            for key, value in values.items()
+        }
+        text = ", ".join(f"{key} `{value}`" for key, value in named.items())
         lines += ["", f"**{title}:** {text}."]
     return "\n".join([*lines, "```"])
-
-
-def _bare(value: Any) -> Any:
-    """Return a value for display; the name only of a file, nothing as a dash."""
-    if isinstance(value, str) and "/" in value:
-        return Path(value).name
-    return "–" if value == "" else value
 
 
 def _build(stage: Path, html: Path) -> None:
