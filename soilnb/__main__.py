@@ -3,12 +3,7 @@
 import argparse
 import os
 import sys
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
-
-_SHARED = ("library", "profile", "scheduler")  # options that are parameters of steps
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     add("file", help="CSV/Parquet file of candidate places")
     add("--budget", type=int, default=50, help="samples in all (50)")
     add("--by", default="", help="quantiles, cum_sqrt, space, both or column")
-    add("--strata", type=int, default=0, metavar="N", help="number of strata")
+    n_strata = "number of strata"
+    add("--strata", dest="n_strata", type=int, default=0, metavar="N", help=n_strata)
     add("--allocation", default="", help="neyman, proportional or equal")
     target = "relative error asked for, %% (20)"
     add("--target", type=float, default=20, help=target)
@@ -100,144 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    """Run steps."""
-    from soilnb._validation import check_int
-    from soilnb.workflow.run import plan
-
-    check_int(arguments.j, "-j", 1)
-    shared = {name: getattr(arguments, name) for name in _SHARED}
-    sites = arguments.site or ["skane"]
-    _run_jobs(plan(arguments.steps, sites, shared, arguments.p), arguments)
-
-
-def _choose(arguments: argparse.Namespace) -> None:
-    """Choose samples for the laboratory."""
-    from soilnb.datasets import folder_name
-    from soilnb.workflow.answer import choose_samples
-    from soilnb.workflow.params import parse_assignments
-    from soilnb.workflow.steps import by_role
-
-    step = by_role("prepares")
-    given = parse_assignments(arguments.p, [step])[step] | {"site": arguments.file}
-    name = f"{folder_name(arguments.file)}-chosen.csv"
-    out = Path(arguments.o or Path(arguments.file).with_name(name))
-    options = (arguments.n, arguments.design, arguments.seed, out)
-    print("\n".join(choose_samples(given, *options)))
-
-
-def _design(arguments: argparse.Namespace) -> None:
-    """Choose places for the field."""
-    from soilnb.datasets.files import stem
-    from soilnb.workflow.design import design_places
-
-    name = f"{stem(arguments.file)}-design.csv"
-    out = Path(arguments.o or Path(arguments.file).with_name(name))
-    names = ("by", "allocation", "target", "seed")
-    options = {name: getattr(arguments, name) for name in names}
-    options["n_strata"] = arguments.strata
-    print("\n".join(design_places(arguments.file, arguments.budget, out, **options)))
-
-
-def _estimate(arguments: argparse.Namespace) -> None:
-    """Answer for a farm."""
-    from soilnb.workflow.answer import read_answer
-    from soilnb.workflow.run import plan
-    from soilnb.workflow.steps import by_role
-
-    shared = {name: getattr(arguments, name) for name in _SHARED}
-    if arguments.measured:
-        shared["measured"] = arguments.measured
-    jobs = plan([by_role("answers")], [arguments.file], shared, arguments.p)
-    place = next(job.place for job in jobs if job.step == by_role("answers"))
-    _run_jobs(jobs, arguments)
-    print("\n".join(read_answer(place)))
-
-
-def _run_jobs(jobs: list, arguments: argparse.Namespace) -> None:
-    """Check the data of jobs, then run them, on one cluster where one is asked for."""
-    from soilnb.workflow.cluster import connect
-    from soilnb.workflow.run import check_data, run
-
-    n_parallel = getattr(arguments, "j", 1)
-    with TemporaryDirectory() as kept, ExitStack() as stack:
-        named = [job for job in jobs if "scheduler" in job.values]  # by -p, too
-        scheduler = named[0].values["scheduler"] if named else arguments.scheduler
-        if client := connect(scheduler):  # one for the whole run, and it ends with it
-            stack.enter_context(client)
-            for job in named:
-                job.values["scheduler"] = client.scheduler_info()["address"]
-        for line in check_data(jobs, Path(kept)):
-            print(line, flush=True)
-        run(jobs, Path(kept), n_parallel=n_parallel)
-
-
-def _book(arguments: argparse.Namespace) -> None:
-    """Build the book."""
-    from soilnb.workflow.book import BUILD, build_book
-    from soilnb.workflow.params import check_parameters, parse_assignments
-    from soilnb.workflow.steps import by_role
-
-    step = by_role("merges")
-    given = parse_assignments(arguments.p, [step])[step]
-    values = {"site": arguments.site, "library": arguments.library} | given
-    folder = BUILD / "student" if arguments.student else BUILD
-    checked = check_parameters(step, values)
-    page = build_book(checked, folder, is_student=arguments.student)
-    print(f"The book of {arguments.site} is at {page}")
-    if arguments.student:
-        print(f"The notebooks for students are in {folder / 'notebooks'}")
-    if arguments.pdf:
-        from soilnb.workflow.printed import print_book
-
-        print(f"Printed, it is at {print_book(page)}")
-
-
-def _data(arguments: argparse.Namespace) -> None:
-    """List the data, fetch an open file, or check a user's."""
-    usable = True
-    if arguments.verb == "convert":
-        from soilnb.datasets import convert_folder
-
-        table = Path(arguments.table) if arguments.table else None
-        out = Path(arguments.o)
-        lines = convert_folder(Path(arguments.folder), out, table=table)
-    else:
-        from soilnb.workflow import data
-
-        if arguments.verb == "check":
-            lines, usable = _check(arguments)
-        elif arguments.verb == "fetch":
-            lines = data.fetch_file(arguments.name)
-        else:
-            lines = data.describe_data()
-    print("\n".join(lines))
-    if not usable:
-        sys.exit(1)
-
-
-def _check(arguments: argparse.Namespace) -> tuple[list[str], bool]:
-    """Return what is understood of a file, and whether it can be used."""
-    from soilnb.workflow.data import check_file, check_library
-    from soilnb.workflow.params import check_parameters, parse_assignments
-    from soilnb.workflow.steps import by_role
-
-    step = by_role("prepares")
-    given = parse_assignments(arguments.p, [step])[step]
-    if arguments.as_library:
-        return check_library(arguments.file, check_parameters(step, given))
-    values = check_parameters(step, given | {"site": arguments.file})
-    return check_file(values, verbose=arguments.verbose, plot=arguments.plot)
-
-
 def main() -> None:
     """Run the command; a problem is one sentence on standard error and exit code 1."""
-    arguments = _parser().parse_args()
-    commands = (_run, _choose, _design, _estimate, _book, _data)
-    known = {command.__name__[1:]: command for command in commands}
+    given = _parser().parse_args()
     try:
-        known[arguments.command](arguments)
-        sys.stdout.flush()
+        from soilnb.workflow import commands  # takes long, so --help does without
+
+        name = given.verb if given.command == "data" else given.command
+        for line in getattr(commands, f"do_{name}")(given):
+            print(line, flush=True)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

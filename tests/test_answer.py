@@ -8,8 +8,8 @@ import pytest
 from command_helpers import soilnb
 
 from soilnb.datasets import load_site
-from soilnb.workflow.answer import choose_samples
 from soilnb.workflow.book import build_book
+from soilnb.workflow.design import choose_samples
 from soilnb.workflow.params import check_parameters
 from soilnb.workflow.steps import read_cells
 

@@ -12,7 +12,7 @@ from soilnb.study import NINE_MODELS
 from soilnb.study.recommend import MARGIN
 from soilnb.workflow import book
 from soilnb.workflow.printed import _in_order
-from soilnb.workflow.steps import ROOT, STEPS, notebook_path, read_cells
+from soilnb.workflow.steps import ROOT, STEPS, Job, notebook_path, read_cells
 
 BOOK = ROOT / "book"
 PAGES = {str(page.relative_to(BOOK)): page.read_text() for page in BOOK.rglob("*.md")}
@@ -104,14 +104,15 @@ def test_computing_of_a_lesson_is_that_of_its_chapters():
 def test_times_of_steps_are_added_and_what_was_not_run_does_not_count(
     tmp_path, monkeypatch
 ):
+    values = {"results": str(tmp_path), "library": "farms", "site": "skane"}
+    jobs = {step: Job(step, values) for step in STEPS}
     for step, seconds in (("01_data", 20.5), ("04_cnn", 41.0)):
-        (tmp_path / step).mkdir()
-        (tmp_path / step / "step.json").write_text(f'{{"seconds": {seconds}}}')
-    monkeypatch.setattr(book, "_is_run", lambda step, _: (tmp_path / step).is_dir())
-    monkeypatch.setattr(book, "_executed", lambda step, _: tmp_path / step / "x.ipynb")
+        jobs[step].place.mkdir(parents=True)
+        (jobs[step].place / "step.json").write_text(f'{{"seconds": {seconds}}}')
+    monkeypatch.setattr(book, "_is_run", lambda job: job.place.is_dir())
     page = tmp_path / "page.md"
     page.write_text("{run-time}`01_data 04_cnn 14_sampling`, {run-time}`14_sampling`")
-    book._write_times(tmp_path, {})
+    book._write_times(tmp_path, [*jobs.values()])
     assert page.read_text() == "1 min 02 s, –"
 
 

@@ -9,7 +9,7 @@ from soilnb import plots
 from soilnb.datasets import Pairs, load_pairs
 from soilnb.study import contrastive as study
 from soilnb.workflow import begin
-from soilnb.workflow.companion import REFERENCE
+from soilnb.workflow.data import REFERENCE
 
 BRIEF = study.Budget(n_epochs=2, n_steps=20, n_folds=1, n_trees=5)
 TABLES = ("scores", "epochs", "facts")

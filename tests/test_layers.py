@@ -11,7 +11,7 @@ from soilnb.datasets import equal_area_spline, load_profiles
 from soilnb.datasets.profiles import RASTERS, Profiles, edgeroi_windows
 from soilnb.transfer import layers
 from soilnb.workflow import begin
-from soilnb.workflow.companion import REFERENCE
+from soilnb.workflow.data import REFERENCE
 
 TINY = layers.Budget(n_starts=1, n_steps=20, n_trees=5)
 THREE = ((0, 15), (15, 30), (30, 60))

@@ -32,7 +32,7 @@ from soilnb.workflow import book as pages
 from soilnb.workflow import show, stamps
 from soilnb.workflow.params import check_parameters, declared
 from soilnb.workflow.scores import collect_results
-from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, notebook_path
+from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, Job, notebook_path
 
 pytestmark = pytest.mark.slow
 # Trained with the profile full only; with an optional package only.
@@ -189,11 +189,11 @@ def test_second_run_finds_everything_fresh(results, site):
     assert time.perf_counter() - start < 20
     # A comparison without its merged table is not.
     given = {"profile": "tiny", "results": str(results)}
-    values = check_parameters("09_compare", given)
+    job = Job("09_compare", check_parameters("09_compare", given))
     (site / "scores.csv").rename(site / "hidden.csv")
-    assert not stamps.is_fresh("09_compare", values)
+    assert not stamps.is_fresh(job)
     (site / "hidden.csv").rename(site / "scores.csv")
-    assert stamps.is_fresh("09_compare", values)
+    assert stamps.is_fresh(job)
 
 
 @pytest.fixture
@@ -249,15 +249,15 @@ def test_failing_cell_is_named_with_its_cause_and_how_to_go_on(copy):
 def test_plain_papermill_makes_a_deleted_result_again(site, copy, tmp_path):
     given = {"profile": "tiny", "results": str(tmp_path / "r")}
     (copy[0] / "02_benchmarks" / "scores.csv").unlink()
-    values = {step: check_parameters(step, given) for step in OF_SITE}
-    stale = [step for step in OF_SITE if not stamps.is_fresh(step, values[step])]
+    jobs = {step: Job(step, check_parameters(step, given)) for step in OF_SITE}
+    stale = [step for step in OF_SITE if not stamps.is_fresh(jobs[step])]
     assert stale == ["02_benchmarks"]
     done = papermill("02_benchmarks", tmp_path / "out.ipynb", **given)
     assert done.returncode == 0, done.stderr
     file = "02_benchmarks/predictions.parquet"
     assert (copy[0] / file).read_bytes() == (site / file).read_bytes()
-    assert stamps.is_fresh("04_cnn", values["04_cnn"])
-    assert not stamps.is_fresh("09_compare", values["09_compare"])
+    assert stamps.is_fresh(jobs["04_cnn"])
+    assert not stamps.is_fresh(jobs["09_compare"])
 
 
 @pytest.mark.parametrize(

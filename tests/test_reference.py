@@ -17,8 +17,9 @@ from soilnb.study.reference import (
     seeds_apart,
     worth_of_strata,
 )
+from soilnb.workflow import data, read_reference
 from soilnb.workflow import scores as collected
-from soilnb.workflow.scores import collect_results, over_seeds, read_reference
+from soilnb.workflow.scores import collect_results, over_seeds
 
 SCORES = pd.DataFrame(
     {
@@ -244,7 +245,7 @@ def test_reference_results_that_come_with_the_notebooks_belong_together():
 
 
 def test_reference_results_that_are_not_whole_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(collected, "REFERENCE", tmp_path)
+    monkeypatch.setattr(data, "REFERENCE", tmp_path)
     with pytest.raises(ValueError, match="are no reference results in this copy of"):
         read_reference("over_sites")
     SCORES.drop(columns="seed").to_csv(tmp_path / "scores.csv", index=False)

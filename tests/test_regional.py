@@ -31,7 +31,7 @@ from soilnb.transfer import (
 )
 from soilnb.transfer import regional as transfer
 from soilnb.transfer.regional import Base, Task, fit_gate, gate_weights
-from soilnb.workflow.companion import REFERENCE
+from soilnb.workflow.data import REFERENCE
 
 
 @pytest.fixture

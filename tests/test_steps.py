@@ -10,8 +10,8 @@ import pytest
 from command_helpers import python
 
 from soilnb import _blocks, _files
-from soilnb.workflow import params, places, run, stamps, step
-from soilnb.workflow.steps import STEPS
+from soilnb.workflow import params, run, stamps, step
+from soilnb.workflow.steps import STEPS, Job, unknown_folders
 
 
 def test_folder_is_replaced_whole(tmp_path):
@@ -87,22 +87,20 @@ def test_another_file_of_the_same_name_does_not_replace_results(tmp_path):
     for number, file in enumerate(files):
         file.parent.mkdir()
         file.write_text(f"sample_id,soc\na,{number}\n")
-    values = [
-        {"site": str(file), "library": "farms", "results": str(tmp_path / "r")}
-        for file in files
-    ]
-    place = places.results_folder("01_data", values[0])
-    _stamp(place, "01_data", data=stamps.data_digests(values[0]), parameters=values[0])
-    stamps.check_owner(values[0])
+    values = {"library": "farms", "results": str(tmp_path / "r")}
+    jobs = [Job("01_data", values | {"site": str(file)}) for file in files]
+    first = {"parameters": jobs[0].values, "data": stamps.data_digests(jobs[0].values)}
+    _stamp(jobs[0].site_folder, "01_data", **first)
+    stamps.check_owner(jobs[0])
     with pytest.raises(
         ValueError, match="'site' must have a results folder of its own"
     ):
-        stamps.check_owner(values[1])
+        stamps.check_owner(jobs[1])
     files[1].write_text(files[0].read_text())
-    stamps.check_owner(values[1])  # a copy
+    stamps.check_owner(jobs[1])  # a copy
     files[1].write_text("sample_id,soc\na,5\n")
     files[0].unlink()
-    stamps.check_owner(values[1])  # moved, then edited
+    stamps.check_owner(jobs[1])  # moved, then edited
 
 
 def test_step_that_another_process_runs_is_refused(tmp_path):
@@ -139,7 +137,7 @@ def test_step_notes_what_it_read_when_it_began(tmp_path):
 
 def test_interrupt_between_two_steps_begins_no_other(monkeypatch, tmp_path):
     jobs = [
-        run.Job(name, {"site": "skane", "library": "farms", "results": str(tmp_path)})
+        Job(name, {"site": "skane", "library": "farms", "results": str(tmp_path)})
         for name in ("01_data", "02_benchmarks")
     ]
     (tmp_path / "farms" / "skane").mkdir(parents=True)
@@ -231,11 +229,12 @@ def test_files_that_a_step_shows_are_in_its_stamp_but_not_in_its_data(
     monkeypatch, tmp_path
 ):
     values = params.check_parameters("16_results", {"results": str(tmp_path)})
-    before = stamps.expected("16_results", values)
+    job = Job("16_results", values)
+    before = stamps.expected(job)
     assert "scores.csv" in before["files"]
     assert before["data"] == {}
     monkeypatch.setattr(stamps, "digest_file", lambda _: "changed")
-    assert stamps.expected("16_results", values)["files"] != before["files"]
+    assert stamps.expected(job)["files"] != before["files"]
 
 
 def test_results_that_do_not_fit_together_are_told(tmp_path):
@@ -273,7 +272,7 @@ def test_second_run_of_the_same_site_is_refused_meanwhile(tmp_path):
 def test_folders_of_an_earlier_numbering_are_named_and_not_read(tmp_path):
     for name in ("01_data", "08_compare", "10_repeats", "notes"):
         (tmp_path / name).mkdir()
-    assert places.unknown_folders(tmp_path) == ["08_compare", "10_repeats"]
+    assert unknown_folders(tmp_path) == ["08_compare", "10_repeats"]
 
 
 def test_file_is_hashed_once_and_again_when_it_is_written_to(monkeypatch, tmp_path):
@@ -335,10 +334,10 @@ def test_letter_changed_in_plots_keeps_searches_and_one_in_cnn_does_not(
     monkeypatch.setattr(_files, "PACKAGE", tmp_path / "soilnb")
     before, fresh = (
         begun.search_folder("local", 1),
-        stamps.expected("01_data", begun.values),
+        stamps.expected(begun),
     )
     for part, keeps in (("plots/style.py", True), ("cnn/network.py", False)):
         with (tmp_path / "soilnb" / part).open("a") as file:
             file.write("# x\n")
         assert (begun.search_folder("local", 1) == before) is keeps
-        assert stamps.expected("01_data", begun.values)["source"] != fresh["source"]
+        assert stamps.expected(begun)["source"] != fresh["source"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import yaml
 
 from soilnb._files import digest_files, replace_folder
 from soilnb.workflow.package import describe_package
-from soilnb.workflow.places import results_folder
 from soilnb.workflow.run import StepError, only_run
 from soilnb.workflow.show import ANSWERS, duration
 from soilnb.workflow.stamps import find_mismatch, read_stamp, run_command
@@ -24,6 +24,7 @@ from soilnb.workflow.steps import (
     OF_SITE,
     ROOT,
     STEPS,
+    Job,
     by_role,
     notebook_path,
 )
@@ -42,18 +43,19 @@ def build_book(
     The student edition (`is_student`) has no solutions. Its notebooks to work in are in
     `folder`/notebooks, with the answers that they are checked by.
     """
-    _check_results(parameters)
+    jobs = [Job(step, dict(parameters)) for step in STEPS]
+    _check_results(jobs)
     folder.mkdir(parents=True, exist_ok=True)
     html, stage, partial = (folder / n for n in ("html", "stage", ".stage.partial"))
     stamp = html / ".stage"  # what the pages were made from
-    with only_run(results_folder(OF_SITE[0], parameters)), only_run(folder):
+    with only_run(jobs[0].site_folder), only_run(folder):
         shutil.rmtree(partial, ignore_errors=True)
-        _fill_stage(partial, parameters)
+        _fill_stage(partial, jobs)
         if is_student:
             for page in (partial / "book").rglob("*.md"):
                 page.write_text(without_solutions(page.read_text()))
             for page in (partial / "notebooks").glob("*.ipynb"):
-                nbformat.write(for_students(nbformat.read(page, as_version=4)), page)
+                nbformat.write(for_students(_read(page)), page)
         digest = digest_files(filter(Path.is_file, partial.rglob("*")), partial)
         if not (stamp.is_file() and stamp.read_text() == digest):
             replace_folder(partial, stage)
@@ -61,83 +63,81 @@ def build_book(
             stamp.write_text(digest)
         shutil.rmtree(partial, ignore_errors=True)
         if is_student:
-            _hand_out(parameters, folder)
+            _hand_out(jobs, folder)
     return html / "index.html"
 
 
-def _check_results(parameters: Mapping[str, Any]) -> None:
+def _check_results(jobs: list[Job]) -> None:
     """Raise where results are missing or do not belong together."""
-    wanted = [step for step in STEPS if _is_run(step, parameters)]
-    own = [step for step in wanted if STEPS[step].site]
-    problem = find_mismatch(results_folder(OF_SITE[0], parameters), own)
-    for step in wanted:
-        if not problem and step not in own:
-            problem = find_mismatch(results_folder(step, parameters), [step])
-        if not problem and not _executed(step, parameters).is_file():
-            problem = step, f"there is no executed notebook of {step}"
+    problem = None
+    for folder, group in groupby(filter(_is_run, jobs), lambda job: job.site_folder):
+        executed = {job.step: job.executed for job in group}
+        problem = problem or find_mismatch(folder, executed)
+        for step, notebook in executed.items():
+            if not problem and not notebook.is_file():
+                problem = step, f"there is no executed notebook of {step}"
     if problem:
-        given = {key: parameters[key] for key in ("site", "library", "results")}
+        values = jobs[0].values
+        given = {key: values[key] for key in ("site", "library", "results")}
         steps = COMPANIONS if STEPS[problem[0]].role == "companion" else "all"
         again = run_command(steps, given)
         msg = f"The book cannot be built: {problem[1]}. Run it first: {again}"
         raise StepError(msg)
 
 
-def _is_run(step: str, parameters: Mapping[str, Any]) -> bool:
+def _is_run(job: Job) -> bool:
     """Return whether there are results: not without test samples that a step needs."""
-    if STEPS[step].role == "companion":
-        return _executed(step, parameters).is_file()
-    made = read_stamp(results_folder(OF_SITE[0], parameters) / OF_SITE[0])
-    return not (STEPS[step].site and STEPS[step].tests and made.get("n_test") == 0)
+    if job.entry.role == "companion":
+        return job.executed.is_file()
+    if not (job.entry.site and job.entry.tests):
+        return True
+    return read_stamp(job.place.with_name(OF_SITE[0])).get("n_test") != 0
 
 
-def _executed(step: str, parameters: Mapping[str, Any]) -> Path:
-    """Return where the executed notebook of a step is."""
-    return results_folder(step, parameters) / step / f"{step}.ipynb"
+def _read(file: Path) -> nbformat.NotebookNode:
+    """Return a notebook."""
+    return nbformat.read(file, as_version=4)
 
 
-def _fill_stage(stage: Path, parameters: Mapping[str, Any]) -> None:
+def _fill_stage(stage: Path, jobs: list[Job]) -> None:
     """Copy the prose and the executed notebooks, made ready for the book."""
     (stage / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", stage / "book")
     (stage / "benchmarks").mkdir()
     for table in (ROOT / "benchmarks").glob("*.md"):
         shutil.copy(table, stage / "benchmarks")
-    for folder in {entry.files for entry in STEPS.values() if entry.files}:
+    for folder in {job.entry.files for job in jobs if job.entry.files}:
         shutil.copytree(ROOT / folder, stage / folder)
     shutil.copy(ROOT / "_toc.yml", stage)
-    for role, patterns in SHOWN.items():
-        left = results_folder(by_role(role), parameters) / by_role(role)
-        for file in (file for pattern in patterns for file in left.glob(pattern)):
-            shutil.copy(file, stage / "book" / "assets")
     with (stage / "book" / "package.md").open("a", encoding="utf-8") as members:
         members.write("\n" + describe_package())
-    _write_times(stage / "book", parameters)
+    _write_times(stage / "book", jobs)
     _write_config(stage)
-    for step in STEPS:
-        page = stage / "notebooks" / f"{step}.ipynb"
-        if not _is_run(step, parameters):
-            nbformat.write(_left_out(step), page)
-            number = re.compile(rf"{{glue:text}}`[^`]*/{step}\.ipynb::[^`]*`")
-            for prose in (stage / "book").rglob("*.md"):
-                prose.write_text(number.sub("–", prose.read_text()))
+    for job in jobs:
+        for pattern in SHOWN.get(job.entry.role, ()):
+            for file in job.place.glob(pattern):
+                shutil.copy(file, stage / "book" / "assets")
+        page = stage / "notebooks" / f"{job.step}.ipynb"
+        if _is_run(job):
+            nbformat.write(_ready(_read(job.executed), read_stamp(job.place)), page)
             continue
-        file = _executed(step, parameters)
-        ready = _ready(nbformat.read(file, as_version=4), read_stamp(file.parent))
-        nbformat.write(ready, page)
+        nbformat.write(_left_out(job.step), page)
+        number = re.compile(rf"{{glue:text}}`[^`]*/{job.step}\.ipynb::[^`]*`")
+        for prose in (stage / "book").rglob("*.md"):
+            prose.write_text(number.sub("–", prose.read_text()))
 
 
-def _hand_out(parameters: Mapping[str, Any], folder: Path) -> None:
+def _hand_out(jobs: list[Job], folder: Path) -> None:
     """Leave the notebooks that students work in, and what their answers are held to."""
     notebooks = folder / "notebooks"
     shutil.rmtree(notebooks, ignore_errors=True)
     notebooks.mkdir()
     answers: dict[str, Any] = {}
-    for step in STEPS:
-        page = nbformat.read(notebook_path(step), as_version=4)
-        nbformat.write(for_students(page), notebooks / f"{step}.ipynb")
-        if _is_run(step, parameters):
-            answers |= answers_of(nbformat.read(_executed(step, parameters), 4))
+    for job in jobs:
+        page = for_students(_read(notebook_path(job.step)))
+        nbformat.write(page, notebooks / f"{job.step}.ipynb")
+        if _is_run(job):
+            answers |= answers_of(_read(job.executed))
     (notebooks / ANSWERS).write_text(json.dumps(answers, indent=1, ensure_ascii=False))
     assets = folder / "book" / "assets"  # where the notebooks look for diagrams
     shutil.copytree(ROOT / "book" / "assets", assets, dirs_exist_ok=True)
@@ -145,33 +145,33 @@ def _hand_out(parameters: Mapping[str, Any], folder: Path) -> None:
 
 def _left_out(step: str) -> nbformat.NotebookNode:
     """Return the page of a step that was not run: its words, and why."""
-    notebook = nbformat.read(notebook_path(step), as_version=4)
+    notebook = _read(notebook_path(step))
     cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-    why = (
-        "```{admonition} Not run for this farm\n:class: warning\nThis chapter scores "
-        "models on test samples, and too few samples of this farm are measured to keep "
-        f"some for a test. Its numbers and figures are left out; {{doc}}`"
-        f"{by_role('answers')}` estimates the samples that are not measured.\n```"
+    title, why = (
+        "for this farm",
+        "This chapter scores models on test samples, and too few samples of this farm "
+        "are measured to keep some for a test. Its numbers and figures are left out; "
+        f"{{doc}}`{by_role('answers')}` estimates the samples that are not measured.",
     )
     if STEPS[step].role == "companion":
-        why = (
-            "```{admonition} Not run yet\n:class: warning\nThis chapter needs no farm "
-            "and is run on its own. Its numbers and figures are left out until then: "
-            f"`soilnb run {step}`.\n```"
+        title, why = (
+            "yet",
+            "This chapter needs no farm and is run on its own. Its numbers and figures "
+            f"are left out until then: `soilnb run {step}`.",
         )
-    cells.insert(1, nbformat.v4.new_markdown_cell(why, id="left-out"))
+    text = f"```{{admonition}} Not run {title}\n:class: warning\n{why}\n```"
+    cells.insert(1, nbformat.v4.new_markdown_cell(text, id="left-out"))
     notebook.cells = cells
     return notebook
 
 
-def _write_times(folder: Path, parameters: Mapping[str, Any]) -> None:
+def _write_times(folder: Path, jobs: list[Job]) -> None:
     """Write how long the steps that ran took where a page asks {run-time}`A_STEP`."""
+    ran = {job.step: read_stamp(job.place)["seconds"] for job in jobs if _is_run(job)}
 
     def told(asked: re.Match[str]) -> str:
-        ran = [step for step in asked[1].split() if _is_run(step, parameters)]
-        places = (_executed(step, parameters).parent for step in ran)
-        seconds = sum(read_stamp(place)["seconds"] for place in places)
-        return duration(seconds) if ran else "–"
+        seconds = [ran[step] for step in asked[1].split() if step in ran]
+        return duration(sum(seconds)) if seconds else "–"
 
     for page in folder.rglob("*.md"):
         page.write_text(re.sub(r"{run-time}`([\w ]+)`", told, page.read_text()))
@@ -247,16 +247,13 @@ def _provenance(facts: Mapping[str, Any]) -> str:
         + (f", from prepared study `{facts['study']}`." if facts["study"] else "."),
     ]
     for title, values in lists.items():
-        text = ", ".join(f"{key} `{_bare(value)}`" for key, value in values.items())
+        named = {  # of a file the name only, of nothing a dash
+            key: Path(value).name or "–" if isinstance(value, str) else value
+            for key, value in values.items()
+        }
+        text = ", ".join(f"{key} `{value}`" for key, value in named.items())
         lines += ["", f"**{title}:** {text}."]
     return "\n".join([*lines, "```"])
-
-
-def _bare(value: Any) -> Any:
-    """Return a value for display; the name only of a file, nothing as a dash."""
-    if isinstance(value, str) and "/" in value:
-        return Path(value).name
-    return "–" if value == "" else value
 
 
 def _build(stage: Path, html: Path) -> None:

@@ -1,6 +1,8 @@
-"""Where to sample: a table of candidate places in, a list of places out."""
+"""What to measure, and where to sample: scans or places in, a list of them out."""
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +11,78 @@ import pandas as pd
 from soilnb import sampling
 from soilnb._files import replacing
 from soilnb._validation import check_choice, check_int
-from soilnb.datasets import read_candidates
+from soilnb.datasets import OPTIONS, SITES, folder_name, read_candidates
 from soilnb.datasets.coordinates import metres_from_degrees
-from soilnb.workflow.answer import check_out
+from soilnb.methods import DESIGNS
+from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.selection import draw_samples
+from soilnb.study.split import N_LOCAL_MIN
+from soilnb.workflow.data import read_site
+from soilnb.workflow.params import check_parameters
 from soilnb.workflow.report import write_geojson
+from soilnb.workflow.steps import by_role
 
+# What may change the spectra that are chosen from, and where results go.
+_OF_SCANS = (*OPTIONS, "wavelength_range", "library", "results")
 N_CLASSES = 5  # of predictions: more gain little (Cochran 1977, section 5A.8)
 PER_PART = 4  # samples of each part of the space
 STRATA = (*sampling.STRATA_BY, "column")
+
+
+def choose_samples(
+    given: dict[str, Any], n_samples: int, design: str, seed: int, out: Path
+) -> list[str]:
+    """Write which samples of a file to measure; return what to say of the draw."""
+    file = given["site"]
+    _check_choice(given, n_samples, out)
+    values = check_parameters(by_role("prepares"), given)
+    site = read_site(values).by_soil()
+    grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
+    X = snv(absorbance(site.on_grid(grid).reflectance))
+    try:
+        drawn = draw_samples(X, n_samples, design=design, seed=seed)
+    except ValueError as error:  # it speaks of n_samples and X
+        text = str(error).replace("'n_samples'", "'-n'").replace("rows of 'X'", "scans")
+        raise ValueError(text) from error
+    ids = site.info["sample_id"].to_numpy()[drawn["row"]]
+    table = drawn.drop(columns="row").assign(soc="")
+    table.insert(0, "sample_id", ids)
+    with replacing(out) as partial:
+        table.to_csv(partial, index=False)
+    words = ["soilnb", "estimate", file, "--measured", str(out)]
+    for name in sorted(set(given) - {"site"}):
+        words += ["-p", f"{name}={given[name]}"]
+    return [
+        f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
+        f"{out}.",
+        DESIGNS[design].says,
+        f"Fill in its column soc, then: {shlex.join(words)}",
+    ]
+
+
+def _check_choice(given: dict[str, Any], n_samples: int, out: Path) -> None:
+    """Raise where there is nothing to choose from, or a file would be lost."""
+    file = given["site"]
+    if file in SITES:
+        msg = (
+            f"'FILE' must be a CSV or Parquet file, got the site {file!r}, which is "
+            f"measured throughout. Its answer: soilnb estimate {file}"
+        )
+        raise ValueError(msg)
+    for name in given:
+        if name not in ("site", *_OF_SCANS):
+            msg = (
+                f"'-p' takes {', '.join(_OF_SCANS)} here, got {name!r}, which changes "
+                "nothing in a draw. Leave it out."
+            )
+            raise ValueError(msg)
+    if n_samples < N_LOCAL_MIN:
+        msg = (
+            f"'-n' must be at least {N_LOCAL_MIN}, which soilnb estimate needs, got "
+            f"{n_samples}. Give more."
+        )
+        raise ValueError(msg)
+    _check_out(out, Path(file))
 
 
 def design_places(
@@ -37,7 +103,7 @@ def design_places(
     expected_half_width (of the mean's 95 % interval, in the unit of the prediction)
     and soc, to be filled in. What is "" or 0 is chosen by what the table holds.
     """
-    check_out(out, Path(file))
+    _check_out(out, Path(file))
     if not 0 < target < 100:
         msg = f"'--target' must be above 0 and below 100 percent, got {target:g}."
         raise ValueError(msg)
@@ -156,3 +222,17 @@ def _precision(
             "the interval will be wider"
         )
     return text + "."
+
+
+def _check_out(out: Path, file: Path) -> None:
+    """Raise where a draw would be written over something else, or to no table."""
+    if out.suffix != ".csv":
+        msg = f"'-o' must end in .csv, got {str(out)!r}. Give another name."
+        raise ValueError(msg)
+    if out.exists():
+        known = pd.read_csv(out, nrows=0 if out == file else None)
+        is_draw = "inclusion_probability" in known
+        if not is_draw or known["soc"].notna().any():
+            held = "laboratory values" if is_draw else "something else"
+            msg = f"'-o' {str(out)!r} holds {held}. Give another name with -o."
+            raise ValueError(msg)

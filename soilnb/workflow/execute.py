@@ -1,6 +1,6 @@
 """Run one notebook with papermill, as a process that ends with the one that began it.
 
-Its one argument is JSON: input, output and parameters.
+Its one argument is JSON: input_path, output_path and parameters.
 """
 
 import json
@@ -16,12 +16,8 @@ NOT_STARTED = ("Kernel didn't respond", "Kernel died before")
 
 def _end_with_parent() -> None:
     """End at once when the other end of standard input is gone."""
-
-    def watch() -> None:
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    os.read(0, 1)
+    os._exit(1)
 
 
 def _execute(order: dict[str, Any], start_timeout: int) -> None:
@@ -33,9 +29,7 @@ def _execute(order: dict[str, Any], start_timeout: int) -> None:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     papermill.execute_notebook(
-        order["input"],
-        order["output"],
-        parameters=order["parameters"],
+        **order,
         progress_bar=False,
         kernel_name="python3",
         start_timeout=start_timeout,
@@ -44,7 +38,7 @@ def _execute(order: dict[str, Any], start_timeout: int) -> None:
 
 def main() -> None:
     """Execute the notebook that the first argument describes."""
-    _end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     order = json.loads(sys.argv[1])
     for start_timeout in START_TIMEOUTS:
         try:

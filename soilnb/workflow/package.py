@@ -29,14 +29,14 @@ FENCE = "`````"  # longer than any in a docstring
 Member = ast.FunctionDef | ast.ClassDef
 
 
-def describe_package(root: Path = ROOT / "soilnb") -> str:
+def describe_package() -> str:
     """Return a page (MyST): a section for each module, an entry for each member."""
     parts = []
     for name in MODULES:
-        file = root / name / "__init__.py"
-        file = file if file.is_file() else root / f"{name}.py"
-        entries = [_entry(member) for member in _members(file)]
+        place = ROOT / "soilnb" / name
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         about = inspect.cleandoc(ast.get_docstring(ast.parse(file.read_text())) or "")
+        entries = map(_entry, _members(file))
         parts.append("\n\n".join([f"## `soilnb.{name}`", about, *entries]))
     return "\n\n".join(parts) + "\n"
 
@@ -61,22 +61,11 @@ def _entry(member: Member) -> str:
     first = text.partition("\n")[0].rstrip(".")
     call = member.name
     if isinstance(member, ast.FunctionDef):
-        call += f"({', '.join(_arguments(member.args))})"
+        for node in ast.walk(member.args):
+            if isinstance(node, ast.arg):
+                node.annotation = None
+        call += f"({ast.unparse(member.args)})"
     return (
         f"::::{{dropdown}} **{member.name}**: {first}\n:class-container: docstring\n"
         f"{FENCE}text\n{call}\n\n{text}\n{FENCE}\n::::"
     )
-
-
-def _arguments(given: ast.arguments) -> Iterator[str]:
-    """Yield the arguments of a function as they are called, with their defaults."""
-    plain = [*given.posonlyargs, *given.args]
-    for place, one in enumerate(plain, start=len(given.defaults) - len(plain)):
-        default = f"={ast.unparse(given.defaults[place])}" if place >= 0 else ""
-        yield one.arg + default
-    if given.vararg or given.kwonlyargs:
-        yield f"*{given.vararg.arg if given.vararg else ''}"
-    for one, value in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-        yield one.arg + (f"={ast.unparse(value)}" if value else "")
-    if given.kwarg:
-        yield f"**{given.kwarg.arg}"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import symtable
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -12,7 +13,7 @@ from soilnb._validation import check_choice, check_int, suggestion
 from soilnb.preprocessing import check_wavelength_range
 from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM, DRAWN_BY
 from soilnb.study import check_level
-from soilnb.workflow.steps import ROOT, notebook_path, read_cells
+from soilnb.workflow.steps import PATHS, ROOT, notebook_path, read_cells, resolve
 
 Rule = Callable[[str, Any], object]
 
@@ -42,16 +43,11 @@ def declared(step: str) -> dict[str, tuple[str, Any]]:
 @cache
 def assigned(step: str) -> set[str]:
     """Return the names that a notebook's own cells assign or import."""
-    nodes = [
-        node
-        for cell in read_cells(notebook_path(step))
-        if cell["cell_type"] == "code"
-        for node in ast.walk(ast.parse("".join(cell["source"])))
-    ]
-    names = (node for node in nodes if isinstance(node, ast.Name))
-    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    imports = (node for node in nodes if isinstance(node, ast.alias))
-    return stored | {node.asname or node.name for node in imports}
+    cells = read_cells(notebook_path(step))
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    symbols = symtable.symtable("\n".join(code), step, "exec").get_symbols()
+    bound = (one for one in symbols if one.is_assigned() or one.is_imported())
+    return {one.get_name() for one in bound}
 
 
 def _between(low: int, high: int) -> Rule:
@@ -207,7 +203,10 @@ def _hint(name: str, names: Iterable[str]) -> str:
 
 
 def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a step: the given ones, the defaults, the profile's."""
+    """Return all parameters of a step: the given ones, the defaults, the profile's.
+
+    Paths are absolute then.
+    """
     known = declared(step)
     for name in given:
         if name not in known:
@@ -225,6 +224,8 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("wavelength_range") == []:
         suits = datasets.wavelength_range(values["site"], values["library"])
         values["wavelength_range"] = list(suits)
+    for name in PATHS & set(values):
+        values[name] = resolve(values[name])
     profile = profiles()[values["profile"]] if "profile" in values else {}
     return {
         name: profile[name] if value in (0, "") and name in profile else value
@@ -252,18 +253,16 @@ def parse_assignments(
             msg = f"{name!r} is given twice, got {assignment!r} too. Give it once."
             raise ValueError(msg)
         for step in owners:
-            found[step][name] = _parse(name, declared(step)[name][0], text)
+            found[step][name] = _parse(declared(step)[name][0], text)
     return found
 
 
-def _parse(name: str, kind: str, text: str) -> Any:
-    """Return the value of a text as the declared type."""
+def _parse(kind: str, text: str) -> Any:
+    """Return the value of a text as the declared type, if it has one."""
     if kind == "str":
         return text
     try:
         value = ast.literal_eval(text.capitalize() if kind == "bool" else text)
     except (ValueError, SyntaxError):
         value = text
-    value = list(value) if isinstance(value, tuple) else value
-    _check_type(name, kind, value)
-    return value
+    return list(value) if isinstance(value, tuple) else value

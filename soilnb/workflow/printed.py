@@ -2,12 +2,11 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from posixpath import normpath
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urldefrag
+from urllib.parse import urldefrag, urljoin
 
 import yaml
 from bs4 import BeautifulSoup
@@ -74,14 +73,16 @@ def join_pages(html: Path) -> str:
     Answers and solutions are unfolded; links to a table's file are left out.
     """
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    names = [name for name in _in_order(toc) if (html / f"{name}.html").is_file()]
-    first = _read(html, names[0])
-    for tag in first.head.find_all(["link", "script"]):
-        _point(tag, names[0], names)
-    parts = []
-    for name in names:
-        page = _read(html, name)
+    files = (f"{name}.html" for name in _in_order(toc))
+    pages = {file: html / file for file in files if (html / file).is_file()}
+    inside = {file: file[:-5].replace("/", "-") for file in pages}
+    head, parts = None, []
+    for file, path in pages.items():
+        page: Any = BeautifulSoup(path.read_text(), "html.parser")
         article = page.find("article") or page.find("main")
+        if head is None:
+            head = page.head
+            _point(head.find_all(["link", "script"]), file, inside)
         for tag in article.select(FOLDED):
             tag["open"] = ""
         for tag in article.select(".admonition.dropdown"):
@@ -89,18 +90,12 @@ def join_pages(html: Path) -> str:
         for tag in article.select(".soilnb-csv"):
             tag.decompose()
         for tag in article.find_all(id=True):
-            tag["id"] = f"{_slug(name)}-{tag['id']}"
-        for tag in article.find_all(["a", "img", "object"]):
-            _point(tag, name, names)
+            tag["id"] = f"{inside[file]}-{tag['id']}"
+        _point(article.find_all(["a", "img", "object"]), file, inside)
         content = article.decode_contents()
-        parts.append(f'<section id="{_slug(name)}">{content}</section>')
+        parts.append(f'<section id="{inside[file]}">{content}</section>')
     body = f'<article class="bd-article printed">{"".join(parts)}</article>'
-    return f"<!DOCTYPE html><html>{first.head}{STYLE}<body>{body}</body></html>"
-
-
-def _read(html: Path, name: str) -> Any:
-    """Return a page of the book, parsed."""
-    return BeautifulSoup((html / f"{name}.html").read_text(), "html.parser")
+    return f"<!DOCTYPE html><html>{head}{STYLE}<body>{body}</body></html>"
 
 
 def _in_order(toc: dict[str, Any]) -> Iterator[str]:
@@ -113,21 +108,12 @@ def _in_order(toc: dict[str, Any]) -> Iterator[str]:
         waiting = [*entry.get("sections", []), *waiting]
 
 
-def _slug(name: str) -> str:
-    """Return the address of a page inside the whole."""
-    return name.replace("/", "-")
-
-
-def _point(tag: Any, name: str, names: list[str]) -> None:
-    """Turn an address, relative to its page, into one relative to the whole."""
-    for key in ("href", "src", "data"):
-        address = tag.get(key)
-        if not address or address.startswith(("http", "data:", "mailto:", "//")):
-            continue
-        path, place = urldefrag(address)
-        folder = Path(name).parent
-        joined = Path(normpath(folder / path) if path else f"{name}.html")
-        if joined.suffix == ".html" and (target := str(joined)[:-5]) in names:
-            tag[key] = f"#{_slug(target)}" + (f"-{place}" if place else "")
-        elif path:
-            tag[key] = str(joined) + (f"#{place}" if place else "")
+def _point(tags: Iterable[Any], file: str, inside: dict[str, str]) -> None:
+    """Turn addresses, relative to the page of a file, into ones inside the whole."""
+    for tag in tags:
+        for key in {"href", "src", "data"} & set(tag.attrs):
+            address = urljoin(file, tag[key])
+            page, place = urldefrag(address)
+            if page in inside:
+                address = f"#{inside[page]}" + (f"-{place}" if place else "")
+            tag[key] = address

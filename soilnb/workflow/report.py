@@ -20,19 +20,6 @@ from soilnb._files import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MAX_SVG = 400_000  # bytes; a larger figure (thousands of samples) becomes a bitmap
-ABBREVIATIONS = {
-    "PLSR": "partial least squares regression",
-    "GP": "Gaussian process",
-    "SVR": "support vector regression",
-    "CNN": "convolutional neural network",
-    "DTL-I": "deep transfer learning of instances: a network of the farm's samples and "
-    "chosen library samples",
-    "DTL-R": "deep transfer learning of representations: layers of a network of the "
-    "library, trained on with the farm's samples",
-    "RS-LOCAL": "a search for the library samples that serve the farm best",
-    "SE": "standard error",
-    "CV": "cross-validation",
-}
 
 
 def write_report(
@@ -64,7 +51,6 @@ def write_report(
     drawn = {name: _inline(figure) for name, figure in figures.items()}
     ordered = weights.sort_values(["weight", "nested_rmse"], ascending=[False, True])
     named = methods.labelled(ordered)
-    words = set(re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])))
     strict: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **strict)
     environment.tests["known"] = pd.notna
@@ -78,7 +64,7 @@ def write_report(
         mean_figure=drawn.pop("mean"),
         figures=drawn,
         candidates=named.to_dict("records"),
-        abbreviations={k: v for k, v in ABBREVIATIONS.items() if k in words},
+        words=re.findall(r"[A-Z-]{2,}", " ".join(named["candidate"])),
     )
     with replacing(file) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -12,19 +12,19 @@ from soilnb.datasets import OPTIONS
 from soilnb.methods import in_order
 from soilnb.metrics import delta_rmse
 from soilnb.study import over_sites
+from soilnb.workflow.data import REFERENCE
 from soilnb.workflow.stamps import find_mismatch, read_stamp, sites
 from soilnb.workflow.step import Step
 from soilnb.workflow.steps import OF_SITE, ROOT, STEPS, by_role
 
-REFERENCE = ROOT / STEPS[by_role("collects")].files
 # What two sites need not share to be compared in one table.
 _OWN = {"site", "results", "measured", "scheduler", *OPTIONS}
 _MERGES = by_role("merges")
 _READ = STEPS[_MERGES].reads
 _REPEATS = STEPS[_MERGES].uses[0]
+_REPEATED = (*STEPS[_REPEATS].reads, _REPEATS)
 _CHOOSES = _READ[-1]  # the step that recommends is the last of them
 _RUN_VERSIONS = ("python", "soilnb", "tensorflow", "keras", "LimeSoDa")
-_SCORES = ("library", "site", "kind", "method", "seed", "n_local", "n_test", "rmse")
 
 
 def _left(site_folder: Path, name: str) -> list[Path]:
@@ -36,7 +36,7 @@ def _left(site_folder: Path, name: str) -> list[Path]:
 def _read_scores(site_folder: Path) -> pd.DataFrame:
     """Return the scores of one site's steps, with the change against `local`."""
     files = _left(site_folder, "scores.csv")
-    scores = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    scores = pd.concat(map(pd.read_csv, files), ignore_index=True)
     reference = scores.loc[scores["method"] == "local", "rmse"]
     if len(reference):
         scores["delta_rmse"] = delta_rmse(reference.iloc[0], scores["rmse"])
@@ -61,9 +61,9 @@ def merge_scores(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     One row per method, with `delta_rmse` against `local` (Eq. 1, percent), and one per
     method and test sample.
     """
-    files = _left(step.place.parent, "predictions.parquet")
-    predictions = pd.concat([pd.read_parquet(file) for file in files])
-    return _read_scores(step.place.parent), predictions.reset_index(drop=True)
+    files = _left(step.site_folder, "predictions.parquet")
+    predictions = pd.concat(map(pd.read_parquet, files), ignore_index=True)
+    return _read_scores(step.site_folder), predictions
 
 
 def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
@@ -74,26 +74,25 @@ def read_sites(step: Step) -> tuple[pd.DataFrame, list[str]]:
     reason.
     """
     tables, skipped = [], []
-    own = _settings(step.place.parent)
-    for folder in sites(step.place.parents[1], "*"):
+    own = _settings(step.site_folder)
+    for folder in sites(step.site_folder.parent, "*"):
         problem = find_mismatch(folder, _READ)
+        found = {} if problem else _settings(folder)
+        differ = sorted({key[1] for key in own if own[key] != found.get(key)})
         if problem:
             skipped.append(f"{folder.name}: {problem[1]}")
-            continue
-        found = _settings(folder)
-        differ = sorted({key[1] for key in own if own[key] != found.get(key)})
-        if differ:
+        elif differ:
             skipped.append(f"{folder.name}: made with another {', '.join(differ)}")
-            continue
-        tables.append(_read_scores(folder))
+        else:
+            tables.append(_read_scores(folder))
     return pd.concat(tables, ignore_index=True), skipped
 
 
 def read_repeats(step: Step, scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return `scores` with those of other seeds, and in words how many there are."""
     tables = [scores.assign(kind="seeds")]
-    for folder in sites(step.place.parents[1], "*"):
-        if find_mismatch(folder, [*STEPS[_REPEATS].reads, _REPEATS]):
+    for folder in sites(step.site_folder.parent, "*"):
+        if find_mismatch(folder, _REPEATED):
             continue
         repeats = pd.read_csv(folder / _REPEATS / "repeats.csv")
         others = (repeats["kind"] == "seeds") & (repeats["seed"] != step.study.seed)
@@ -116,39 +115,17 @@ def over_seeds(step: Step, gains: pd.DataFrame) -> pd.DataFrame:
     so it is no headline.
     """
     found = gains.assign(n_seeds=1)
-    file = step.read(_REPEATS, "gains.csv")
-    if find_mismatch(step.place.parent, [*STEPS[_REPEATS].reads, _REPEATS]):
+    if find_mismatch(step.place.parent, _REPEATED):
         return found
-    repeats = pd.read_csv(file).query("kind == 'seeds'").set_index("method")
-    columns = found.columns
+    repeats = pd.read_csv(step.read(_REPEATS, "gains.csv")).query("kind == 'seeds'")
+    repeats = repeats.set_index("method")
     both = [name for name in repeats.index if name in found.index]
-    found.loc[both] = repeats.loc[both, columns]
-    chosen = step.read(_CHOOSES, "choice.csv")
+    found.loc[both] = repeats.loc[both, found.columns]
     if "recommended" in found.index and "recommended" not in both:
-        table = pd.read_csv(chosen, index_col="candidate")
+        table = pd.read_csv(step.read(_CHOOSES, "choice.csv"), index_col="candidate")
         (method,) = table.index[table["chosen"]]
         found.loc["recommended"] = found.loc[method]
     return found.astype({"n_test": int, "n_seeds": int})
-
-
-def read_reference(name: str) -> pd.DataFrame:
-    """Return a table of the reference results, which come with the notebooks."""
-    file = REFERENCE / f"{name}.csv"
-    if not file.is_file():
-        msg = (
-            f"There are no reference results in this copy of the repository, got no "
-            f"{file.name} in {REFERENCE}. Make them with: make reference"
-        )
-        raise ValueError(msg)
-    table = pd.read_csv(file)
-    for column in _SCORES if name == "scores" else ():
-        if column not in table:
-            msg = (
-                f"'scores.csv' of the reference results must have the column "
-                f"{column!r}, got {', '.join(table)}. Make the file again."
-            )
-            raise ValueError(msg)
-    return table
 
 
 def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
@@ -179,11 +156,11 @@ def collect_results(results: str | Path, folder: Path = REFERENCE) -> list[str]:
         "runs": pd.DataFrame(_facts(place, steps) for place in places),
     }
     where_there = {
-        "farm_draws": (by_role("answers"), "draws.csv"),
-        "selection": (by_role("selects"), "selection.csv"),
+        "farm_draws": f"{by_role('answers')}/draws.csv",
+        "selection": f"{by_role('selects')}/selection.csv",
     }
-    for name, (step, table_of_step) in where_there.items():
-        left = (place / step / table_of_step for place in places)
+    for name, left_in in where_there.items():
+        left = (place / left_in for place in places)
         if found := [pd.read_csv(one) for one in left if one.exists()]:
             tables[name] = pd.concat(found, ignore_index=True)
     with ExitStack() as stack:  # in their places when all of them are written

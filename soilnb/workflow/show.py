@@ -1,7 +1,5 @@
 """What a notebook shows: figures with alt text, tables, sentences, progress."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -11,18 +9,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from IPython import get_ipython
 from IPython.core.formatters import format_display_data
 from IPython.display import HTML, Markdown, display
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from soilnb.datasets import place_label
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 # Decimals of a table of `soilnb.study.compare`: an interval near 0 needs its sign.
 GAIN_DIGITS = {"gain": 3, "low": 3, "high": 3, "delta_rmse": 1}
@@ -50,8 +46,6 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
     `alt` says what a reader who cannot see it must know; `file` is where copies for
     print are left, a bitmap (.png, 300 dots per inch) and a vector file (.pdf).
     """
-    from matplotlib import pyplot as plt
-
     alt, caption = _labelled(alt), _labelled(caption)
     if _state.is_synthetic:
         place = {"ha": "right", "va": "bottom", "color": "#D55E00"}
@@ -65,8 +59,6 @@ def figure(drawn: Figure, *, alt: str, caption: str, file: Path | None = None) -
 
 def save(drawn: Figure, file: Path) -> None:
     """Leave a figure as a bitmap (.png, 300 dots per inch) and a vector file (.pdf)."""
-    from matplotlib import pyplot as plt
-
     options: dict[str, Any] = {"dpi": 300, "bbox_inches": "tight"}
     drawn.savefig(file.with_suffix(".png"), **options)
     # Without its date, the same figure is the same file.

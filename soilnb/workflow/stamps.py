@@ -18,13 +18,13 @@ from soilnb._files import (
 )
 from soilnb.datasets import describe_origin, find_files, folder_name, is_table
 from soilnb.study import is_whole
-from soilnb.workflow import companion
+from soilnb.workflow.data import origins
 from soilnb.workflow.params import check_parameters
-from soilnb.workflow.places import resolve, results_folder
 from soilnb.workflow.steps import (
     OF_SITE,
     ROOT,
     STEPS,
+    Job,
     by_role,
     notebook_path,
     read_cells,
@@ -49,11 +49,9 @@ def data_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
         if key not in parameters:
             continue
         folder_name(parameters[key], key)  # raises where there is no such name
-        path = Path(resolve(parameters[key]))
-        if is_table(path):
-            found[f"{key} {path.name}"] = _identify(path, key)
-        else:
-            found[f"{key} {parameters[key]}"] = describe_origin(parameters[key])
+        path, name = Path(parameters[key]), parameters[key]
+        origin = _identify(path, key) if is_table(path) else describe_origin(name)
+        found[f"{key} {path.name}"] = origin
     return found
 
 
@@ -76,38 +74,38 @@ def _digest_once(file: Path) -> str:
     return _digests[key]
 
 
-def expected(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def expected(job: Job) -> dict[str, Any]:
     """Return all that the results of a step will depend on, if it is run now."""
-    notebook = read_cells(notebook_path(step))
+    values, files = job.values, ROOT / job.entry.files
+    notebook = read_cells(notebook_path(job.step))
     cells = [[cell["cell_type"], cell["source"]] for cell in notebook]
-    files = ROOT / STEPS[step].files
     shown = sorted(p for p in files.rglob("*") if p.is_file()) if files != ROOT else []
     of_files = {f.name: f"SHA-256 {digest_file(f)}" for f in shown}
     if values.get("measured"):
-        path = Path(resolve(values["measured"]))
+        path = Path(values["measured"])
         of_files[path.name] = _identify(path, "measured")
     facts = {
-        "step": step,
+        "step": job.step,
         "parameters": {k: v for k, v in values.items() if k not in NO_MATTER},
-        "data": data_digests(values) | companion.origins(step, values),
+        "data": data_digests(values) | origins(job),
         "files": of_files,
         "source": digest(json.dumps(cells), digest_code()),
         "versions": versions(),
-        "upstream": _upstream(step, results_folder(step, values)),
+        "upstream": _upstream(job),
     }
     return json.loads(json.dumps(facts))  # as it will be read
 
 
-def _upstream(step: str, folder: Path) -> dict[str, str]:
+def _upstream(job: Job) -> dict[str, str]:
     """Return the digest of the results of each step, and other site, that one reads."""
-    entry = STEPS[step]
+    entry, folder = job.entry, job.site_folder
     found = {
         name: stamp["results"]
-        for name in (*entry.reads, *entry.uses)
+        for name in entry.sources
         if "results" in (stamp := read_stamp(folder / name))
     }
     if entry.waits:
-        names = (*entry.reads, *entry.uses) if entry.site else OF_SITE
+        names = entry.sources if entry.site else OF_SITE
         for other in sites(folder.parent, "*" if entry.site else "*/*"):
             stamps = (read_stamp(other / name) for name in names)
             if other != folder:
@@ -144,18 +142,18 @@ def read_stamp(place: Path) -> dict[str, Any]:
         return {}
 
 
-def is_fresh(step: str, values: Mapping[str, Any]) -> bool:
-    """Return whether a step's results are there and nothing has changed since."""
-    place = results_folder(step, values) / step
-    stamp, role = read_stamp(place), STEPS[step].role
+def is_fresh(job: Job) -> bool:
+    """Return whether a job's results are there and would be the same again."""
+    place, role = job.place, job.entry.role
+    stamp = read_stamp(place)
     merged = place.with_name("scores.csv")  # what the step that merges leaves, too
     if (
-        not (stamp and (place / f"{step}.ipynb").is_file())
+        not (stamp and job.executed.is_file())
         or (role == "prepares" and not is_whole(place))
         or (role == "merges" and not merged.is_file())
     ):
         return False
-    now = expected(step, values)
+    now = expected(job)
     made = {key: stamp.get(key) for key in now}
     return made == now and stamp.get("results") == results_digest(place)
 
@@ -190,7 +188,7 @@ def find_mismatch(folder: Path, steps: Iterable[str]) -> tuple[str, str] | None:
 
 def run_command(steps: str, values: Mapping[str, Any]) -> str:
     """Return the command that runs steps again as they were run, without defaults."""
-    folder = results_folder(OF_SITE[0], values)
+    folder = Job(OF_SITE[0], dict(values)).site_folder
     earlier = {s: read_stamp(folder / s).get("parameters", {}) for s in OF_SITE}
     first = {"profile": earlier[OF_SITE[0]].get("profile", "quick")} | dict(values)
     first = {key: first[key] for key in ("site", "library", "profile")}
@@ -210,21 +208,20 @@ def run_command(steps: str, values: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def check_owner(values: Mapping[str, Any]) -> None:
+def check_owner(job: Job) -> None:
     """Raise ValueError where the results of another file of the same name would go."""
-    folder = results_folder(OF_SITE[0], values)
-    stamp = read_stamp(folder / by_role("prepares"))
+    stamp = read_stamp(job.place)
     if not stamp.get("parameters"):
         return
-    now = data_digests(values)
+    now = data_digests(job.values)
     for key in ("site", "library"):
-        old, new = (Path(resolve(one[key])) for one in (stamp["parameters"], values))
+        old, new = (Path(one[key]) for one in (stamp["parameters"], job.values))
         if old == new or not is_table(new) or not old.is_file():
             continue  # the same file, or one that was moved
         if stamp["data"].get(f"{key} {new.name}") != now[f"{key} {new.name}"]:
             msg = (
                 f"{key!r} must have a results folder of its own, got {str(new)!r}, but "
-                f"{folder} holds the results of {str(old)!r}. Rename one of the files, "
-                "or give another folder with -p results=FOLDER."
+                f"{job.site_folder} holds the results of {str(old)!r}. Rename one of "
+                "the files, or give another folder with -p results=FOLDER."
             )
             raise ValueError(msg)

@@ -19,12 +19,18 @@ from IPython import get_ipython
 
 from soilnb._files import digest, digest_code, locked, replace_folder, replacing
 from soilnb.cnn import Architecture
+from soilnb.datasets import SpectralLibrary
 from soilnb.study import N_TEST_MIN, Study
-from soilnb.workflow import companion, places, show, stamps
+from soilnb.workflow import show, stamps
 from soilnb.workflow.cluster import check_reachable
-from soilnb.workflow.data import prepare_study
+from soilnb.workflow.data import (
+    fetch_data,
+    prepare_study,
+    read_reference,
+    read_site,
+)
 from soilnb.workflow.params import assigned, check_parameters, declared
-from soilnb.workflow.steps import STEPS, by_role
+from soilnb.workflow.steps import STEPS, Job, by_role, check_writable
 
 PREPARED = "SOILNB_PREPARED"  # where a run has left the study that it checked
 # What a step must have in common with those that it reads.
@@ -33,15 +39,13 @@ _held: dict[Path, ExitStack] = {}  # locks of the steps that this process has be
 _PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
 
 
-@dataclass
-class Step:
+@dataclass(eq=False)
+class Step(Job):
     """A running step: its name, all its parameters, all that its results depend on.
 
     Results are written beside their place and moved there whole when it finishes.
     """
 
-    name: str
-    values: dict[str, Any]
     start: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
     missing: str = ""
@@ -52,29 +56,19 @@ class Step:
         return SimpleNamespace(**self.values)
 
     @property
-    def place(self) -> Path:
-        """Where the step's results appear when it finishes."""
-        return places.results_folder(self.name, self.values) / self.name
-
-    @property
     def folder(self) -> Path:
         """Where the step writes meanwhile."""
-        return self.place.with_name(f".{self.name}.partial")
+        return self.place.with_name(f".{self.step}.partial")
 
     @property
     def networks(self) -> Path:
         """Where the networks that the sites of a library share are kept."""
-        return self.place.parents[1] / ".networks"
-
-    @property
-    def spectra(self) -> Path:
-        """Where the spectra that the sites of a large library share are kept."""
-        return places.spectra_folder(self.name, self.values)
+        return self.site_folder.with_name(".networks")
 
     @cached_property
     def study(self) -> Study:
         """The study: prepared in the step that does so, read in every other one."""
-        if STEPS[self.name].role != "prepares":
+        if self.entry.role != "prepares":
             return Study.load(self.read(by_role("prepares")))
         checked = Path(os.environ.get(PREPARED, "/"))
         made = stamps.read_stamp(checked)
@@ -99,15 +93,13 @@ class Step:
         """
 
         def plain(value: Any) -> Any:
-            is_array = isinstance(value, np.ndarray)
-            return value.tolist() if is_array else value.to_dict()
+            return value.tolist() if hasattr(value, "tolist") else value.to_dict()
 
         rests_on = ("cnn", "pls", "preprocessing", "rslocal", "selection", "transfer")
         code = digest_code(*{*code.split(), *rests_on})
-        of_site = STEPS[self.name].site
-        data = self.study.fingerprint if of_site else self.facts["data"]
+        data = self.study.fingerprint if self.entry.site else self.facts["data"]
         text = json.dumps([*settings, data, code], sort_keys=True, default=plain)
-        return self.place.parent / ".searches" / f"{name}-{digest(text)[:12]}"
+        return self.site_folder / ".searches" / f"{name}-{digest(text)[:12]}"
 
     def table(
         self, name: str, compute: Callable[..., pd.DataFrame], *given: Any, **more: Any
@@ -117,8 +109,7 @@ class Step:
         `compute` makes it of the other arguments. Where the data sets are not there it
         is not called, and the table is that of data/reference_results.
         """
-        found = companion.read_reference(name) if self.missing else None
-        made = compute(*given, **more) if found is None else found
+        made = read_reference(name) if self.missing else compute(*given, **more)
         made.to_csv(self.folder / f"{name}.csv", index=False)
         return made
 
@@ -130,13 +121,9 @@ class Step:
 
     def read_architectures(self, *steps: str) -> dict[str, Architecture]:
         """Return the architectures that other steps left, by model."""
-        return {
-            name: Architecture.from_dict(plain)
-            for step in steps
-            for name, plain in json.loads(
-                self.read(step, "architectures.json").read_text()
-            ).items()
-        }
+        texts = (self.read(step, "architectures.json").read_text() for step in steps)
+        plain = {name: one for text in texts for name, one in json.loads(text).items()}
+        return {name: Architecture.from_dict(one) for name, one in plain.items()}
 
     def read_selections(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the library rows that were selected, by library."""
@@ -150,16 +137,15 @@ class Step:
 
     def _hold(self) -> None:
         """Keep other processes from the step until it finishes or this one ends."""
-        file = self.place.with_name(f".{self.name}.lock")
-        if file in _held:
+        if self.place in _held:
             return  # begun a second time in one kernel
         busy = (
-            f"{self.name} of {self.place.parent} is being run by another process. "
+            f"{self.step} of {self.site_folder} is being run by another process. "
             "Wait until it has ended; a notebook that is open: end its kernel."
         )
         lock = ExitStack()
-        lock.enter_context(locked(file, busy))
-        _held[file] = lock
+        lock.enter_context(locked(self.place.with_name(f".{self.step}.lock"), busy))
+        _held[self.place] = lock
 
     def finish(
         self,
@@ -177,7 +163,7 @@ class Step:
             scores.to_csv(self.folder / "scores.csv", index=False)
         if predictions is not None:
             predictions.to_parquet(self.folder / "predictions.parquet", index=False)
-        of_site = STEPS[self.name].site
+        of_site = self.entry.site
         made = {
             "study": self.study.fingerprint if of_site else "",
             "n_test": len(self.study.test) if of_site else 0,
@@ -185,13 +171,13 @@ class Step:
         }
         stamps.write_stamp(self.folder, self.facts | made)
         merges, merged = by_role("merges"), self.place.with_name("scores.csv")
-        if self.name in (*STEPS[merges].reads, merges):
+        if self.step in (*STEPS[merges].reads, merges):
             merged.unlink(missing_ok=True)  # of what is replaced now
         replace_folder(self.folder, self.place)
-        if self.name == merges:
+        if self.step == merges:
             with replacing(merged) as partial:
                 shutil.copy(self.place / "scores.csv", partial)
-        if lock := _held.pop(self.place.with_name(f".{self.name}.lock"), None):
+        if lock := _held.pop(self.place, None):
             lock.close()
         for key, value in numbers.items():
             show.glue(key, value.item() if isinstance(value, np.generic) else value)
@@ -217,17 +203,14 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
     }
     step = Step(name, check_parameters(name, given))
     check_reachable(step.values.get("scheduler", ""))
-    for key in places.PATHS & set(step.values):
-        step.values[key] = places.resolve(step.values[key])
-    entry, needs_site = STEPS[name], STEPS[name].site
-    step.missing = companion.fetch_data(name, step.values)
-    if entry.role == "prepares":
-        stamps.check_owner(step.values)
-    step.facts = stamps.expected(name, step.values)
-    if needs_site:
+    step.missing = fetch_data(step)
+    if step.entry.role == "prepares":
+        stamps.check_owner(step)
+    step.facts = stamps.expected(step)
+    if step.entry.site:
         _check_upstream(step)
         n_test = len(step.study.test)  # refuses unusable data, too
-        if entry.tests and not n_test:
+        if step.entry.tests and not n_test:
             msg = (
                 f"{name} cannot run: it scores on test samples, and 'site' "
                 f"{step.study.site.name!r} has {len(step.study.local)} measured ones, "
@@ -235,11 +218,11 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
                 "estimates the others."
             )
             raise ValueError(msg)
-    places.check_writable(step.place.parent)
+    check_writable(step.site_folder)
     step._hold()
     shutil.rmtree(step.folder, ignore_errors=True)
     step.folder.mkdir()
-    show.label_synthetic(needs_site and step.study.is_synthetic)
+    show.label_synthetic(step.entry.site and step.study.is_synthetic)
     if step.missing:
         show.say(step.missing)
     return step
@@ -247,8 +230,7 @@ def begin(name: str, namespace: Mapping[str, Any] | None = None) -> Step:
 
 def _check_upstream(step: Step) -> None:
     """Raise where an earlier step is missing or belongs to another study."""
-    needs = STEPS[step.name].reads
-    values, folder = step.values, step.place.parent
+    needs, values, folder = step.entry.reads, step.values, step.site_folder
     shared = {key: values[key] for key in _SHARED if key in values}
     own = shared | {key: values[key] for key in ("site", "library", "results")}
     problem = stamps.find_mismatch(folder, needs)
@@ -257,7 +239,7 @@ def _check_upstream(step: Step) -> None:
         problem = needs[0], f"{needs[0]} was made from other data"
     if problem:
         again = f"Run it: {stamps.run_command(problem[0], own)}"
-        msg = f"{step.name} cannot run: {problem[1]}. {again}"
+        msg = f"{step.step} cannot run: {problem[1]}. {again}"
         raise ValueError(msg)
     for earlier in needs:
         found = stamps.read_stamp(folder / earlier)["parameters"]
@@ -269,3 +251,10 @@ def _check_upstream(step: Step) -> None:
                     f"with {found[key]!r}. Run it: {again}"
                 )
                 raise ValueError(msg)
+
+
+def measured_site(step: Step) -> SpectralLibrary:
+    """Return the samples of a step's study at the wavelengths of measurement."""
+    site = read_site(step.values)
+    used = site.info["sample_id"].isin(set(step.study.site.info["sample_id"]))
+    return site.take(used.to_numpy())
