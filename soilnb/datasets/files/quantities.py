@@ -114,15 +114,18 @@ def to_reflectance(rows: Rows, quantity: str) -> Singles:
 
 def _pretreated(spectra: Singles, finite: Numbers) -> str:
     """Return why spectra that are negative, or of one size, cannot be raw, or ""."""
-    share = float(np.mean(finite < 0))
-    some = spectra[:: 1 + len(spectra) // MAX_ROWS]
-    one = are_scaled(some) if len(some) >= MIN_ROWS_SCALED else ""
-    what, how = f"All spectra have the same {one}", "normalised, scaled"
-    if is_negative := share > MIN_SHARE_PRETREATED:
-        what = f"{share:.0%} of the values of the spectra are negative"
-        how = "SNV, derivative"
+    share, some = float(np.mean(finite < 0)), spectra[:: 1 + len(spectra) // MAX_ROWS]
+    if share > MIN_SHARE_PRETREATED:
+        what, how = (
+            f"{share:.0%} of the values of the spectra are negative",
+            "SNV, derivative",
+        )
+    elif len(some) >= MIN_ROWS_SCALED and (one := are_scaled(some)):
+        what, how = f"All spectra have the same {one}", "normalised, scaled"
+    else:
+        return ""
     said = f"{what}: they look like pre-treated spectra ({how})."
-    return f"{said} Give reflectance or absorbance." if is_negative or one else ""
+    return f"{said} Give reflectance or absorbance."
 
 
 def _odd_row(rows: Rows) -> str:
@@ -131,29 +134,22 @@ def _odd_row(rows: Rows) -> str:
         return ""
     spectra, (medians, flat) = rows.spectra, _row_facts(rows.spectra)
     if (spectra[flat] < 0).any():
-        return rows.say(
-            flat,
-            "The spectra of {n} samples are the same negative value at every "
-            "wavelength (first: {value:g}, {first}), which may stand for a missing "
-            "one. Remove these samples.",
-            spectra[:, 0],
-        )
+        text = "The spectra of {n} samples are the same negative value at every "
+        text += "wavelength (first: {value:g}, {first}), which may stand for a missing "
+        return rows.say(flat, text + "one. Remove these samples.", spectra[:, 0])
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
         return _different_quantities(rows, medians)
     if flat.any():
         constant = "The spectra of {n} samples are constant (first: {first})."
         return rows.say(flat, f"{constant} Remove these samples.")
     signs = tell_each(spectra, rows.layout.wavelengths)
-    are = {"reflectance": signs == 1, "absorbance": signs == -1}
-    (few, rare), (most, usual) = sorted(are.items(), key=lambda item: item[1].sum())
-    return rows.say(
-        rare,
-        "The spectra of {n} samples have the shape of {few} (first: {first}), those of "
-        "{n_usual} that of {most}. Give one quantity in one file.",
-        few=few,
-        most=most,
-        n_usual=int(usual.sum()),
-    )
+    few, most, rare = "absorbance", "reflectance", -1
+    if signs.sum() <= 0:
+        few, most, rare = most, few, 1
+    text = "The spectra of {n} samples have the shape of {few} (first: {first}), those "
+    text += "of {n_usual} that of {most}. Give one quantity in one file."
+    n_usual = int((signs == -rare).sum())
+    return rows.say(signs == rare, text, few=few, most=most, n_usual=n_usual)
 
 
 def _leave_out_odd_rows(rows: Rows) -> None:

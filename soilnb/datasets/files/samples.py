@@ -54,11 +54,7 @@ MIN_SOILS = 10  # of which every one has rows of one SOC: not by chance
 
 
 def half_of(text: str) -> str:
-    """Return half of a limit of detection such as "<0.2"; "" for other texts.
-
-    >>> half_of("< 0.2"), half_of("n.d.")
-    ('0.1', '')
-    """
+    """Return half of a limit of detection such as "<0.2"; "" for other texts."""
     match = LIMIT.fullmatch(text.strip())
     return f"{float(match[1].replace(',', '.')) / 2:g}" if match else ""
 
@@ -178,18 +174,16 @@ def _tenfold_problem(rows: Rows, soc: Floats, used: Mask) -> str:
 
 def _unit_problem(median: float, reflectance: Singles, wavelengths: Floats) -> str:
     """Return why SOC with this median may not be %, or ""."""
+    guess = "looks like a fraction of mass. Multiply it by 100, or say"
     if median > MAX_MEDIAN_SOC_PERCENT:
         visible = (wavelengths >= VISIBLE_NM[0]) & (wavelengths <= VISIBLE_NM[1])
         values = reflectance[:, visible]
         values = values[np.isfinite(values)]
-        is_dark = not values.size or values.mean() < DARK_REFLECTANCE
-        guess = "looks like g/kg. Say soc_unit='g/kg' or"
-        if visible.any() and is_dark:  # or of unknown brightness
-            guess = "could be g/kg or the percent of an organic soil. Say "
-            guess += "soc_unit='g/kg' or"
-    elif 0 < median < MIN_MEDIAN_SOC_PERCENT:
-        guess = "looks like a fraction of mass. Multiply it by 100, or say"
-    else:
+        is_dark = not values.size or values.mean() < DARK_REFLECTANCE  # or not known
+        may_be = "could be g/kg or the percent of an organic soil"
+        may_be = may_be if visible.any() and is_dark else "looks like g/kg"
+        guess = f"{may_be}. Say soc_unit='g/kg' or"
+    elif not 0 < median < MIN_MEDIAN_SOC_PERCENT:
         return ""
     text = f"'soc_unit' is needed, SOC has a median of {median:.3g}: this "
     return f"{text}{guess} soc_unit='%'."
@@ -198,16 +192,13 @@ def _unit_problem(median: float, reflectance: Singles, wavelengths: Floats) -> s
 def _blame_soc(rows: Rows, soc: Floats, unit: str) -> None:
     """Report SOC that is negative, above that of organic matter, or constant."""
     limit = f"{MAX_SOC_PERCENT * OF_PERCENT[unit]:g} {unit}"
+    text = "Column {soc!r} has {n} values that are {what} (first: {value:g}, {first}). "
+    used = rows.keep & np.isfinite(soc)  # what is infinite has been reported
+    remedy = "Correct or remove these samples."
+    rows.blame(used & (soc < 0), text + remedy, rows.soc, what="negative")
     high = f"above {limit} (pure organic matter is 58 % carbon)"
-    check = "Check the unit (soc_unit='g/kg') or remove these samples."
-    for what, out, remedy in (
-        ("negative", soc < 0, "Correct or remove these samples."),
-        (high, soc > MAX_SOC_PERCENT, check),
-    ):
-        text = "Column {soc!r} has {n} values that are {what} (first: {value:g}, "
-        text += "{first}). {remedy}"
-        used = out & rows.keep & np.isfinite(soc)  # what is infinite has been reported
-        rows.blame(used, text, rows.soc, what=what, remedy=remedy)
+    remedy = "Check the unit (soc_unit='g/kg') or remove these samples."
+    rows.blame(used & (soc > MAX_SOC_PERCENT), text + remedy, rows.soc, what=high)
     known = rows.soc[rows.keep & ~np.isnan(rows.soc)]
     if len(known) > 1 and (known == known[0]).all():
         rows.problems.append(
@@ -267,18 +258,14 @@ def check_cells(rows: Rows) -> None:
 
 def _check_missing(rows: Rows) -> None:
     """Report what is missing in a site, where every value but SOC counts."""
-    no_value, unknown = ~np.isfinite(rows.spectra), np.isnan(rows.soc)
-    for row, band, _ in rows.texts:
-        if band == SOC_CELL:
-            unknown[row] = False
-        else:
-            no_value[row, band] = False
-    column = rows.layout.column("soc")
+    # A text is reported as such; SOC_CELL is the last column.
+    missing = ~np.isfinite(np.column_stack([rows.spectra, rows.soc]))
+    missing[[t[0] for t in rows.texts], [t[1] for t in rows.texts]] = False
+    unknown = missing[:, SOC_CELL] & np.isnan(rows.soc)
     n_known, n_unknown = int(np.isfinite(rows.soc).sum()), int(unknown.sum())
     if n_unknown == len(rows.soc):
-        what = "There is no column of SOC"
-        if "soc" in rows.layout.known:
-            what = f"Column {column!r} is empty"
+        what = f"Column {rows.layout.column('soc')!r} is empty"
+        what = what if "soc" in rows.layout.known else "There is no column of SOC"
         rows.notes.append(f"{what}: all {n_unknown} samples are to be estimated.")
     elif n_unknown:
         rows.notes.append(f"{n_known} samples are measured, {n_unknown} have no SOC.")
@@ -288,7 +275,7 @@ def _check_missing(rows: Rows) -> None:
         "or fill in their SOC.",
     )
     rows.blame(
-        no_value,
+        missing[:, :SOC_CELL],
         "The spectra have {n} missing or infinite values (first: {first}). Remove "
         "these samples or wavelengths.",
     )
