@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -105,10 +105,10 @@ def find_columns(
     if not own and (published := recognise(names)):
         known = _published_fields(names, published, joined)
         of_bands = published.find_bands(names)
-        bands, problems, notes = wavelength_columns(of_bands)
+        bands, problems, _ = wavelength_columns(of_bands)
         spectral = [name * bool(nm) for name, nm in zip(names, of_bands, strict=True)]
         problems = [*_repeated_columns(spectral, bands), *problems]
-        return _make_layout(names, known, bands, problems, notes, published=published)
+        return _in_order(Layout(names, known, bands, published), problems)
     if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
         one = "A wavelength and a value in each line are one spectrum."
         refuse(f"{one} {SAY_CONVERT}")
@@ -127,8 +127,8 @@ def find_columns(
     missing = filter(None, (carbon.problem, no_ids))
     problems = [*missing, *_repeated_columns(names, bands), *problems]
     known = dict(sorted(known.items(), key=itemgetter(1)))
-    said = {"soc_kind": carbon.kind, "soc_unit": carbon.unit}
-    return _make_layout(names, known, bands, problems, notes, **said)
+    layout = Layout(names, known, bands, None, carbon.kind, carbon.unit, tuple(notes))
+    return _in_order(layout, problems)
 
 
 def _published_fields(
@@ -146,21 +146,15 @@ def _published_fields(
     return known
 
 
-def _make_layout(
-    names: tuple[str, ...],
-    known: dict[str, int],
-    bands: Bands,
-    problems: Sequence[str],
-    notes: Sequence[str],
-    **more: Any,
-) -> Layout:
-    """Return the layout of a table, its wavelengths sorted, or raise its problems."""
+def _in_order(layout: Layout, problems: Sequence[str]) -> Layout:
+    """Return a layout with its wavelengths sorted, or raise what is wrong with it."""
     if problems:
         refuse(*problems)
-    ordered = bands.sort_values(kind="stable")
-    if not ordered.equals(bands):
-        notes = [*notes, "The wavelength columns were sorted by increasing nm."]
-    return Layout(names, known, ordered, notes=tuple(notes), **more)
+    ordered = layout.bands.sort_values(kind="stable")
+    if ordered.equals(layout.bands):
+        return layout
+    note = "The wavelength columns were sorted by increasing nm."
+    return replace(layout, bands=ordered, notes=(*layout.notes, note))
 
 
 def wavelength_columns(

@@ -281,11 +281,9 @@ def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
     some[~np.isfinite(some)] = np.nan
     measured = np.isfinite(some).any(axis=0)
     some, wavelengths = some[:, measured], wavelengths[measured]
-    if len(wavelengths) < MIN_BANDS or are_scaled(some):
-        return "", ""
     signs = _signs(np.nanmedian(some, axis=0)[np.newaxis], wavelengths)
     found = {name: int(sign[0]) for name, sign in signs.items() if sign[0]}
-    if len({*found.values()}) != 1:
+    if len({*found.values()}) != 1 or are_scaled(some):
         return "", ""
     is_reflectance = 1 in found.values()
     shown = " and ".join(name for name in found if name != "visible")
@@ -297,9 +295,6 @@ def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
 
 def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
     """Return 1 for spectra that are clearly reflectance, -1 for absorbance, or 0."""
-    if len(wavelengths) < MIN_BANDS:
-        return np.zeros(len(spectra), dtype=int)
-    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
     signs = np.array([*_signs(spectra, wavelengths).values()])
     return np.clip(signs.max(axis=0) + signs.min(axis=0), -1, 1)
 
@@ -322,15 +317,18 @@ def are_scaled(spectra: Numbers) -> str:
 
 def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
     """Return for each feature and spectrum 1 as in reflectance, -1, or 0 if unclear."""
+    signs = {name: np.zeros(len(spectra), dtype=int) for name in FEATURES}
+    if len(wavelengths) < MIN_BANDS:
+        return signs
+    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
     # Noise of a band: 1.48 times the median deviation is the SD; of x - 2 y + z, which
     # is 0 on a straight line, it is that of x times the root of 6.
     rest = np.diff(spectra, 2, axis=1)
     deviation = np.abs(rest - np.median(rest, axis=1, keepdims=True))
     noise = 1.48 * np.median(deviation, axis=1) / np.sqrt(6)
     size = np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
-    unclear, signs = MIN_NOISE_RATIO * (noise / size), {}
+    unclear = MIN_NOISE_RATIO * (noise / size)
     for name, (places, least) in FEATURES.items():
-        signs[name] = np.zeros(len(spectra), dtype=int)
         first, last = places[0][0], places[-1][-1]
         inside = (wavelengths >= first) & (wavelengths <= last)
         reaches = wavelengths[0] <= first and wavelengths[-1] >= last

@@ -239,7 +239,8 @@ def _count_rows(rows: Rows) -> None:
         rows.notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
     if not len(kept):
         rows.problems.append(rows.nothing_left())
-    rows.facts["samples"] = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
+    counted = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
+    rows.facts = {"samples": counted, **rows.facts}
 
 
 def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFrame:

@@ -177,15 +177,16 @@ def _read_rows(
         layout = find_columns(
             source.names, known, soc_required=not every_row, told=told
         )
-        table, spectra, texts = _read_cells(source, layout, follow(path, source))
+        comma, batches = source.decimal_comma, follow(path, source)
+        table, spectra, texts = _read_cells(batches, layout, comma)
     if table.empty:
         refuse(f"{path.name!r} has a header but no samples. Add one row per sample.")
     if published := layout.published:
-        table = _complete(table, published, source.decimal_comma, joined)
+        table = _complete(table, published, comma, joined)
     soc = np.full(len(table), np.nan)
     for name in [name for name in SOC_FIELDS if name in table]:  # the first number
         cells = table[name].fillna("").tolist()
-        numbers, found = parse_numbers(cells, source.decimal_comma)
+        numbers, found = parse_numbers(cells, comma)
         soc = np.where(np.isnan(soc), numbers, soc)
         texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
     texts = sorted(text for text in texts if text[1] >= 0 or np.isnan(soc[text[0]]))
@@ -193,20 +194,17 @@ def _read_rows(
     rows = Rows(layout, every_row, places, ids, soc, spectra, table, texts, len(soc))
     if not every_row:
         _skip(rows)
-    rows.extra = _describe(rows.extra, layout, source.decimal_comma)
+    rows.extra = _describe(rows.extra, layout, comma)
     said = [f"{path.name!r} is not UTF-8: it was read as Windows-1252."]
     said *= encoding == "cp1252"
     rows.notes = [*notes, *source.notes, *said, *layout.notes]
-    rows.facts = {
-        "samples": "",  # is said when they have been counted
-        "layout": published.name if published else "",
-        "files": ", ".join(f.name for f in (*others, path)) * bool(others),
-    }
+    rows.facts["layout"] = published.name if published else ""
+    rows.facts["files"] = ", ".join(f.name for f in (*others, path)) * bool(others)
     return rows
 
 
 def _read_cells(
-    source: Source, layout: Layout, batches: Iterator[Batch]
+    batches: Iterator[Batch], layout: Layout, comma: bool
 ) -> tuple[pd.DataFrame, Singles, list[Text]]:
     """Return the texts of the known columns, the spectra, and the texts in these."""
     spectra = np.empty((256, len(layout.bands)), dtype=np.float32)
@@ -218,11 +216,11 @@ def _read_cells(
         parts.append(to_frame([batch], layout.known))
         if n_rows > len(spectra):  # grown in place: no copy is made
             spectra.resize((n_rows * 5 // 4, spectra.shape[1]), refcheck=False)
-        for band, place in enumerate(layout.bands.index):
-            numbers, found = parse_numbers(batch[place], source.decimal_comma)
-            with np.errstate(over="ignore"):  # absurd values become infinite
-                spectra[before:n_rows, band] = numbers
+        parsed = [parse_numbers(batch[p], comma) for p in layout.bands.index]
+        for band, (_, found) in enumerate(parsed):
             texts += [(before + row, band, text) for row, text in found]
+        with np.errstate(over="ignore"):  # absurd values become infinite
+            spectra[before:n_rows] = np.column_stack([values for values, _ in parsed])
     spectra.resize((n_rows, spectra.shape[1]), refcheck=False)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return table.astype(object), spectra, texts

@@ -146,22 +146,20 @@ def to_percent(rows: Rows, reflectance: Singles, soc_unit: str) -> Floats:
 def _tenfold_problem(rows: Rows, soc: Floats, used: Mask) -> str:
     """Return the question where a few values are ten times the rest, or ""."""
     places = np.flatnonzero(used & (soc > 0))
+    places = places[np.argsort(soc[places])]
     values = np.log10(soc[places])
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    shares = 1 - np.arange(1, len(values)) / max(len(values), 1)
+    gaps, shares = np.diff(values), 1 - np.arange(1, len(values)) / max(len(values), 1)
     if not (few := (shares >= MIN_TENFOLD) & (shares <= MAX_TENFOLD)).any():
         return ""
     cut = int(np.where(few, gaps, -1).argmax()) + 1
-    low, high = values[order[:cut]], values[order[cut:]]
+    low, high = values[:cut], values[cut:]
     fits = low.min() <= high.min() - 1 and high.max() - 1 <= low.max()
     medians = 10 ** np.median(low), 10 ** np.median(high)
     is_apart = gaps[cut - 1] > MIN_GAP_TENFOLD and 7 <= medians[1] / medians[0] <= 14
     if not (fits and is_apart) or len({*high}) < MIN_DIFFERENT_TENFOLD:
         return ""
-    rich = np.isin(np.arange(len(soc)), places[order[cut:]])
     return rows.say(
-        rich,
+        np.isin(np.arange(len(soc)), places[cut:]),
         "{n} of {n_all} values of {soc!r} are about ten times the rest (medians "
         "{more:.3g} and {less:.3g} %; first: {first}): they may be in g/kg among "
         "percent. Correct them, or say soc_unit='%' or soc_unit='g/kg' if all are in "

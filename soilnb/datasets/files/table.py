@@ -388,6 +388,12 @@ def in_its_encoding(read: Callable[..., T], *given: Any) -> T:
 
 def to_frame(batches: Iterable[Batch], places: Mapping[Any, int]) -> pd.DataFrame:
     """Return columns of a table as text, by what they are called in `places`."""
-    some = [*batches]
-    cells = {n: [t for b in some for t in as_texts(b[p])] for n, p in places.items()}
-    return pd.DataFrame(cells)
+    parts = [
+        pd.DataFrame({name: as_texts(batch[place]) for name, place in places.items()})
+        for batch in batches
+    ]
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=[*places])
+    )

@@ -296,8 +296,8 @@ def _check_ranges(table: Table, found: pd.DataFrame, remedy: str) -> None:
     for axis, most in COORDINATES.items():
         rules[axis] = -most, most, f"be from -{most} to {most} degrees, not metres"
     for name in [name for name in rules if name in found]:
-        least, most, rule = rules[name]
-        table.check(~found[name].between(least, most).to_numpy(), name, rule, remedy)
+        low, high, rule = rules[name]
+        table.check(~found[name].between(low, high).to_numpy(), name, rule, remedy)
     if "easting" in found:
         east, north = (np.abs(found[name].to_numpy()) for name in METRES)
         bad = (east <= 180) & (north <= 90)
