@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -275,16 +275,20 @@ def off_grid(nm: Floats) -> list[int]:
     return places.tolist() if len(places) <= 3 else []
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return a sentence for every name that is there more than once."""
+    return [
+        f"Column {name!r} is there {count} times. Keep one of them."
+        for name, count in Counter(names).items()
+        if name and count > 1
+    ]
+
+
 def _repeated_columns(names: Sequence[str], bands: Bands) -> list[str]:
     """Return a sentence for every column name or wavelength that is there twice."""
-    keys = [name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names]
-    problems = [
-        f"Column {key!r} is there {count} times. Keep one of them."
-        for key, count in Counter(keys).items()
-        if key and count > 1
-    ]
+    keys = (name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names)
     first = {nm: names[place] for place, nm in bands[::-1].items()}
-    return problems + [
+    return repeated(keys) + [
         f"Columns {first[nm]!r} and {names[place]!r} are the same wavelength. Keep one "
         "of them."
         for place, nm in bands.items()

@@ -169,10 +169,8 @@ def _leave_out_odd_rows(rows: Rows) -> None:
 
 def _find_panels(rows: Rows) -> None:
     """Find scans of a white panel among the reflectances of soils."""
-    white = np.zeros(len(rows.spectra), dtype=bool)
-    for part in row_blocks(len(white)):
-        low, high = rows.spectra[part].min(axis=1), rows.spectra[part].max(axis=1)
-        white[part] = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
+    low, high = rows.spectra.min(axis=1), rows.spectra.max(axis=1)
+    white = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
     what = "look like scans of a white panel"
     if not rows.every_row:
         rows.left_out[what] = white
@@ -184,16 +182,15 @@ def _find_panels(rows: Rows) -> None:
 
 def _row_facts(spectra: Singles) -> tuple[Floats, Mask]:
     """Return the size of each row's median, NaN without value, and who is constant."""
+    low, high = np.fmin.reduce(spectra, axis=1), np.fmax.reduce(spectra, axis=1)
+    flat = (low == high) & np.isfinite(high)
     medians = np.full(len(spectra), np.nan)
-    flat = np.zeros(len(spectra), dtype=bool)
     for part in row_blocks(len(spectra)):
-        block = spectra[part]
-        some = np.flatnonzero(np.isfinite(block).any(axis=1))
-        block = block[some]
+        some = np.isfinite(spectra[part]).any(axis=1)
+        block = spectra[part][some]
         median = np.nanmedian if np.isnan(block).any() else np.median  # is faster
         with np.errstate(over="ignore"):  # absurd values are reported
             medians[part][some] = np.abs(median(block, axis=1))
-        flat[part][some] = np.nanmax(block, axis=1) == np.nanmin(block, axis=1)
     return medians, flat
 
 

@@ -1,7 +1,7 @@
 """A user's own spectra: what the file holds, what is wrong with it, and reading it."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,8 @@ def inspect_file(
     info = _sample_info(rows, stem(path), group, known.country).assign(**drawn)
     _count_rows(rows)
     library, keep = None, rows.keep
+    if soils.duplicated().any():
+        info["soil"] = [*soils]
     if not rows.problems:
         wavelengths, reflectance = _coarsen(reflectance, rows)
         library = SpectralLibrary(
@@ -191,9 +193,7 @@ def inspect_file(
             info=info[keep],
             notes=tuple(rows.notes),
         )
-        if soils.duplicated().any():
-            library = replace(library, info=library.info.assign(soil=[*soils[keep]]))
-            library = library.by_soil() if known.replicates == "average" else library
+        library = library.by_soil() if known.replicates == "average" else library
     facts = tuple((label, value) for label, value in rows.facts.items() if value)
     return FileReport(path, tuple(rows.problems), tuple(rows.notes), library, facts)
 

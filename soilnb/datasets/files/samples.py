@@ -12,7 +12,7 @@ from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, Mask, Singles
 from soilnb.datasets.files.roles import Told
 from soilnb.datasets.files.rows import SOC_CELL, Rows
 from soilnb.datasets.library import SOM_PER_SOC, describe
-from soilnb.preprocessing import DEFAULT_RANGE_NM
+from soilnb.preprocessing import DEFAULT_RANGE_NM, snv
 
 OF_PERCENT = {"%": 1, "g/kg": 10, "g/100g": 1, "mg/kg": 10_000}  # one percent in each
 OF_KIND: dict[str, tuple[Callable[[Floats], Floats], str]] = {
@@ -386,12 +386,10 @@ def _are_scans(rows: Rows, names: pd.Series, share: float) -> bool:
     n = np.bincount(codes)[codes]
     if (n > 1).sum() < max(share * len(codes), 2):
         return False
-    spectra = rows.spectra.astype(np.float64)
-    spectra = spectra[:, np.isfinite(spectra).all(axis=0)]
-    sizes = spectra.std(axis=1, keepdims=True) if spectra.size else np.zeros((1, 1))
-    if not (sizes > 0).all() or not np.isfinite(sizes).all():
+    try:
+        spectra = snv(rows.spectra[:, np.isfinite(rows.spectra).all(axis=0)])
+    except ValueError:  # one is constant: it has no shape to compare
         return False
-    spectra = (spectra - spectra.mean(axis=1, keepdims=True)) / sizes
     means = pd.DataFrame(spectra).groupby(codes).transform("mean").to_numpy()
     within = np.sqrt(((spectra - means) ** 2).sum(axis=1) * n / np.maximum(n - 1, 1))
     whole = np.sqrt(((spectra - spectra.mean(axis=0)) ** 2).sum(axis=1))

@@ -1,6 +1,5 @@
 """Tables beside the spectra: the laboratory's answer, and places to choose from."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._validation import check_choice
-from soilnb.datasets.files.columns import COORDINATES, REQUIRED, Floats, Mask
+from soilnb.datasets.files.columns import COORDINATES, REQUIRED, Floats, Mask, repeated
 from soilnb.datasets.files.roles import (
     Carbon,
     TableError,
@@ -89,14 +88,9 @@ def _take(
     table: Table, fields: Sequence[str], places: dict[str, int], problems: Sequence[str]
 ) -> None:
     """Keep the fields of a table that have a place; without ids number its rows."""
-    counts = Counter(name.lower() for name in table.names)
-    twice = [
-        f"Column {name!r} is there {counts[name]} times. Keep one of them."
-        for name in fields
-        if counts[name] > 1
-    ]
-    if problems or twice:
-        refuse(*problems, *twice)
+    known = (name for name in map(str.lower, table.names) if name in fields)
+    if problems := [*problems, *repeated(sorted(known, key=fields.index))]:
+        refuse(*problems)
     if table.cells.empty:
         refuse("It has a header but no samples. Add one row per sample.")
     cells = {n: table.cells[places[n]] for n in fields if places.get(n) is not None}
@@ -160,11 +154,9 @@ def _find_scans(table: Table, rows: Rows, soils: Sequence[str]) -> pd.Series:
         places_of |= pd.Series(range(len(rows.soc))).groupby([*names]).groups
     what, names = "more than once. Give each sample one row.", ids[ids.duplicated()]
     if names.empty:
-        what, names = (
-            "that the scans lack. Write each id ",
-            ids[~ids.isin([*places_of])],
-        )
-        what += "as in the file of the spectra, or remove the row."
+        names = ids[~ids.isin([*places_of])]
+        what = "that the scans lack. Write each id as in the file of the spectra, or "
+        what += "remove the row."
     if n := names.nunique():
         listed = ", ".join(map(repr, names.unique()[:3])) + ", ..." * (n > 3)
         refuse(f"Column 'sample_id' has {n} id{'s' * (n > 1)} ({listed}) {what}")
