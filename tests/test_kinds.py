@@ -21,7 +21,9 @@ from soilnb.datasets import (
     read_file,
 )
 from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.rows import decimal_degrees
 from soilnb.datasets.files.samples import half_of
+from soilnb.datasets.files.table import parse_numbers
 
 SHARED_FILES = Path(__file__).resolve().parents[2] / "shared" / "files"
 
@@ -207,6 +209,9 @@ def test_names_of_organic_carbon_are_found_and_said(write_csv, name):
     ("name", "kind", "unit"),
     [
         ("SOC (g kg-1)", "organic_carbon", "g/kg"),
+        ("SOC (g/kg)", "organic_carbon", "g/kg"),
+        ("log_SOC", "log", ""),
+        ("C_percent", "total_carbon", "%"),
         ("org.C..g.100g.", "organic_carbon", "g/100g"),
         ("lnSOC", "ln", ""),
         ("log10_OC", "log10", ""),
@@ -387,7 +392,7 @@ def test_values_below_detection_are_half_or_unmeasured(write_csv):
     none = read_file(path, below_detection="unmeasured").soc
     assert np.flatnonzero(np.isnan(none)).tolist() == [3, 5]
     assert half_of("<0,2 %") == "0.1"
-    assert half_of("below") == ""
+    assert (half_of("< 0.2"), half_of("n.d."), half_of("below")) == ("0.1", "", "")
 
 
 def test_scans_that_are_kept_say_of_which_soil_they_are(write_csv):
@@ -511,6 +516,14 @@ def test_places_are_read_as_people_write_them(write_csv, latitude, longitude, na
     path = write_csv(with_places(latitude, longitude, names))
     info = read_file(path).info
     assert np.allclose(info[["latitude", "longitude"]], (55.70333333, -13.5))
+
+
+def test_cells_are_numbers_missing_or_texts_that_are_kept():
+    numbers, texts = parse_numbers(["0.5", "NA", "low"])
+    assert np.array_equal(numbers, [0.5, np.nan, np.nan], equal_nan=True)
+    assert texts == [(2, "low")]
+    assert decimal_degrees("13 30'18 W") == "-13.505"
+    assert decimal_degrees("5,7") == "5.7"
 
 
 def test_values_that_are_not_detected_are_half_of_the_smallest(write_csv):

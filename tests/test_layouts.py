@@ -358,7 +358,7 @@ def test_namibia_is_a_country_and_not_missing(icraf, tmp_path):
 
 
 def test_plot_codes_are_of_one_style_and_own_names_win_over_those_of_a_library():
-    for code in ("BR 12", "br012", "BR-12", "BR 12.0"):
+    for code in ("BR 12", "br012", "BR-12", "BR 12.0", "br-012.0"):
         assert plotcode(code) == "BR 12"
     assert plotcode("Brazil") == "Brazil"
     assert [*with_plotcode(pd.DataFrame({"country": ["Brazil"]}))] == ["country"]

@@ -7,7 +7,7 @@ import pytest
 from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
-from soilnb.datasets.files.columns import find_columns
+from soilnb.datasets.files.columns import find_columns, off_grid
 
 
 def rename_bands(style):
@@ -260,6 +260,13 @@ def test_wavelengths_that_are_not_nm_are_refused(write_csv, style, message):
 def test_the_style_with_the_wavelengths_wins_over_more_other_columns():
     names = ["sample_id", "soc", *BANDS[:10], *[f"PC{number}" for number in range(40)]]
     assert find_columns(names).spectral_names == BANDS[:10]
+    assert find_columns(["ID", *names[:12]]).ignored == ["ID"]
+
+
+def test_a_band_between_two_of_a_grid_is_off_it():
+    nm = np.array([400.0, 410, 420, 423, 430, 440, 450, 460, 470, 480, 490])
+    assert off_grid(nm) == [3]
+    assert off_grid(np.delete(nm, 3)) == []
 
 
 # Files

@@ -5,18 +5,3 @@ from soilnb.datasets.files.report import FileReport, inspect_file, read_file
 from soilnb.datasets.files.roles import CHOICES, OPTIONS, parse_options
 from soilnb.datasets.files.table import LISTED, find_files, is_table, stem
 from soilnb.datasets.files.tables import read_candidates
-
-__all__ = [
-    "CHOICES",
-    "LISTED",
-    "OPTIONS",
-    "FileReport",
-    "convert_folder",
-    "find_files",
-    "inspect_file",
-    "is_table",
-    "parse_options",
-    "read_candidates",
-    "read_file",
-    "stem",
-]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -44,13 +44,8 @@ SAY_MIR = (
 MIN_EVEN = 0.999  # correlation with their number of bands even in wavenumber
 MAX_MIR_START = 3000  # no vis-NIR goes to 3,333 nm; mid-infrared begins there or before
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-TO_NM = {  # by what the names of the bands are
-    "": lambda value: value,
-    "wavelength": lambda value: value,
-    "wavenumber": lambda value: 1e7 / value if value else 0.0,
-    "micrometre": lambda value: 1000 * value,
-}
 THOUSANDS = re.compile(r"(?<![\d.,])([12])[.,](\d{3})(?!\d)")
+NOTHING = Told()
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]  # spectra, to save memory
 Ints = npt.NDArray[np.intp]
@@ -61,15 +56,11 @@ Bands: TypeAlias = pd.Series  # wavelengths by their position in the table
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column of a file is what.
-
-    `known` has the positions of sample_id, soc, country, ..., or of the fields of a
-    published library; `bands` are by increasing wavelength.
-    """
+    """Which column of a file is what."""
 
     names: tuple[str, ...]
-    known: dict[str, int]
-    bands: Bands
+    known: dict[str, int]  # by field: sample_id, soc, country, ...
+    bands: Bands  # by increasing wavelength
     published: Published | None = None
     soc_kind: str = ""
     soc_unit: str = ""
@@ -100,24 +91,24 @@ class Layout:
 def find_columns(
     names: Sequence[str],
     joined: Collection[str] = (),
+    told: Told = NOTHING,
     *,
     soc_required: bool = True,
-    told: Told | None = None,
 ) -> Layout:
     """Tell the columns of a file apart by their names, or raise TableError.
 
-    `joined` are fields that other tables of the same published library have. Where SOC
-    is not required there may be no column of it, but none under another name either.
-
-    >>> find_columns(["ID", "sample_id", "SOC", *map(str, range(400, 500, 5))]).ignored
-    ['ID']
+    `joined` are fields that other tables of the same published library have.
     """
-    told = told or Told()
     names = tuple(str(name).strip() for name in names)
     known = {n.lower(): p for p, n in enumerate(names) if n.lower() in KNOWN_COLUMNS}
     own = told.soc_column or told.id_column or set(REQUIRED) <= set(known)
     if not own and (published := recognise(names)):
-        return _find_published(names, published, joined)
+        known = _published_fields(names, published, joined)
+        of_bands = published.find_bands(names)
+        bands, problems, _ = wavelength_columns(of_bands)
+        spectral = [name * bool(nm) for name, nm in zip(names, of_bands, strict=True)]
+        problems = [*_repeated_columns(spectral, bands), *problems]
+        return _in_order(Layout(names, known, bands, published), problems)
     if len(names) == 2 and all(NUMBER.match(name) or "wave" in name for name in names):
         one = "A wavelength and a value in each line are one spectrum."
         refuse(f"{one} {SAY_CONVERT}")
@@ -126,8 +117,8 @@ def find_columns(
     carbon = find_carbon(others, told, required=soc_required)
     ids, no_ids, of_ids = find_ids(others, told)
     notes += filter(None, (of_ids, carbon.note))
-    for field, place in (("sample_id", ids), ("soc", carbon.position)):
-        known |= {field: place} if place is not None else {}
+    found = {"sample_id": ids, "soc": carbon.position}
+    known |= {field: place for field, place in found.items() if place is not None}
     for place, name in others.items():
         field = PLACES.get(NOT_OF_PLACE.sub("", name.lower()), "")
         if field and field not in known:
@@ -136,14 +127,14 @@ def find_columns(
     missing = filter(None, (carbon.problem, no_ids))
     problems = [*missing, *_repeated_columns(names, bands), *problems]
     known = dict(sorted(known.items(), key=itemgetter(1)))
-    said = {"soc_kind": carbon.kind, "soc_unit": carbon.unit, "notes": tuple(notes)}
-    return _make_layout(names, known, bands, problems, **said)
+    layout = Layout(names, known, bands, None, carbon.kind, carbon.unit, tuple(notes))
+    return _in_order(layout, problems)
 
 
-def _find_published(
+def _published_fields(
     names: tuple[str, ...], published: Published, joined: Collection[str]
-) -> Layout:
-    """Tell the columns of a published library apart by its own names."""
+) -> dict[str, int]:
+    """Return the columns of a published library, or raise for what it lacks."""
     known = published.find_fields(names)
     lacks = {
         "vis-NIR spectra": not published.has_spectra(names),
@@ -152,28 +143,18 @@ def _find_published(
     }
     if missing := next((what for what, is_true in lacks.items() if is_true), ""):
         refuse(f"This table of {published.name} has no {missing}. {published.tables}")
-    of_bands = published.find_bands(names)
-    bands, problems, _ = wavelength_columns(of_bands)
-    spectral = [name * bool(nm) for name, nm in zip(names, of_bands, strict=True)]
-    problems = [*_repeated_columns(spectral, bands), *problems]
-    return _make_layout(names, known, bands, problems, published=published)
+    return known
 
 
-def _make_layout(
-    names: tuple[str, ...],
-    known: dict[str, int],
-    bands: Bands,
-    problems: list,
-    **more: Any,
-) -> Layout:
-    """Return the layout of a table, its wavelengths sorted, or raise its problems."""
+def _in_order(layout: Layout, problems: Sequence[str]) -> Layout:
+    """Return a layout with its wavelengths sorted, or raise what is wrong with it."""
     if problems:
         refuse(*problems)
-    layout = Layout(names, known, bands.sort_values(kind="stable"), **more)
-    if layout.bands.equals(bands):
+    ordered = layout.bands.sort_values(kind="stable")
+    if ordered.equals(layout.bands):
         return layout
     note = "The wavelength columns were sorted by increasing nm."
-    return replace(layout, notes=(*layout.notes, note))
+    return replace(layout, bands=ordered, notes=(*layout.notes, note))
 
 
 def wavelength_columns(
@@ -206,11 +187,14 @@ def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
     for place, name in enumerate(names):
         if texts := NUMBER.findall(name):
             words = tuple(word.strip() for word in NUMBER.split(name.lower()))
-            nm = [TO_NM[axis](float(text.replace(",", "."))) for text in texts]
-            found.setdefault(words, {})[place] = nm
+            values = [float(text.replace(",", ".")) for text in texts]
+            found.setdefault(words, {})[place] = values
     styles = []
     for columns in found.values():
         table = pd.DataFrame.from_dict(columns, orient="index", dtype=float)
+        if axis == "wavenumber":
+            table = 1e7 / table.replace(0, np.inf)
+        table = 1000 * table if axis == "micrometre" else table
         varied = table.nunique().to_numpy()
         inside = ((table >= LOW) & (table <= HIGH)).sum().to_numpy() * varied
         slot = np.lexsort((-np.arange(len(varied)), varied, inside))[-1]
@@ -278,11 +262,7 @@ def _set_problems(names: Sequence[str], bands: Bands) -> list[str]:
 
 
 def off_grid(nm: Floats) -> list[int]:
-    """Return the bands, at most three, that a regular grid would not have.
-
-    >>> off_grid(np.array([400.0, 410, 420, 423, 430, 440, 450, 460, 470, 480, 490]))
-    [3]
-    """
+    """Return the bands, at most three, that a regular grid would not have."""
     steps = np.diff(nm)
     values, counts = np.unique(steps.round(3), return_counts=True)
     usual = float(values[counts.argmax()])
@@ -295,20 +275,22 @@ def off_grid(nm: Floats) -> list[int]:
     return places.tolist() if len(places) <= 3 else []
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return a sentence for every name that is there more than once."""
+    return [
+        f"Column {name!r} is there {count} times. Keep one of them."
+        for name, count in Counter(names).items()
+        if name and count > 1
+    ]
+
+
 def _repeated_columns(names: Sequence[str], bands: Bands) -> list[str]:
     """Return a sentence for every column name or wavelength that is there twice."""
-    keys = [name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names]
-    problems = [
-        f"Column {key!r} is there {count} times. Keep one of them."
-        for key, count in Counter(keys).items()
-        if key and count > 1
+    keys = (name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names)
+    first = {nm: names[place] for place, nm in bands[::-1].items()}
+    return repeated(keys) + [
+        f"Columns {first[nm]!r} and {names[place]!r} are the same wavelength. Keep one "
+        "of them."
+        for place, nm in bands.items()
+        if names[place] != first[nm]
     ]
-    seen: dict[float, str] = {}
-    for position, wavelength in bands.items():
-        name = seen.setdefault(wavelength, names[position])
-        if name != names[position]:
-            problems.append(
-                f"Columns {name!r} and {names[position]!r} are the same wavelength. "
-                "Keep one of them."
-            )
-    return problems

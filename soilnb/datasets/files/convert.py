@@ -1,18 +1,22 @@
 """A folder with one spectrum in each file, as instruments leave it, made one table."""
 
-import contextlib
 import logging
-import os
 import re
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
 from soilnb._files import replacing
-from soilnb.datasets.files.columns import HIGH, MIN_WAVELENGTHS, SAY_MIR, Floats
+from soilnb.datasets.files.columns import (
+    HIGH,
+    MAX_MICROMETRES,
+    MIN_WAVELENGTHS,
+    SAY_MIR,
+    Floats,
+)
 from soilnb.datasets.files.roles import Told, refuse
 from soilnb.datasets.files.samples import STEM
 from soilnb.datasets.files.tables import read_laboratory
@@ -21,6 +25,7 @@ Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MAX_NM = 3000  # an axis that goes further is of wavenumbers
+TEXTS = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
 COUNTER = re.compile(r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$")  # of an instrument
 
 
@@ -29,32 +34,15 @@ def convert_folder(folder: Path, out: Path, *, table: Path | None = None) -> lis
 
     ASD files (.asd) and Bruker OPUS files (.0, .1, ...) need the optional packages of
     ``soilnb[vendor]``. Text files have a wavelength (nm, micrometres or wavenumbers)
-    and a value in each line, below any header.
+    and a value in each line, below any header. The name of a file in `folder` is that
+    of its sample, or of its scan; a scan belongs to the sample of the laboratory's
+    `table` (names and SOC) of its name, or of its name without a counter at the end.
 
-    Parameters
-    ----------
-    folder : Path
-        The files; the name of each is that of its sample, or of its scan.
-    out : Path
-        The table that is written: sample_id, SOC under the name that it has in the
-        `table`, and a column for each wavelength in nm. It must not exist.
-    table : Path, optional
-        The laboratory's table, with the names of the samples and SOC. A scan belongs to
-        the sample of its name, or of its name without a counter at the end.
-
-    Returns
-    -------
-    list of str
-        What was done, in sentences.
-
-    Raises
-    ------
-    ValueError
-        If no file can be read, or two have different wavelengths, or `out` exists.
-    FileNotFoundError
-        If the folder or the table does not exist.
-    ImportError
-        If an optional package is missing.
+    Written to `out`, which must not exist: sample_id, SOC under the name that it has in
+    the `table`, and a column for each wavelength in nm. Returned are sentences on what
+    was done. A ValueError says if no file can be read, or two have different
+    wavelengths, or `out` exists; a FileNotFoundError if the folder or the table does
+    not exist; an ImportError if an optional package is missing.
     """
     for path in filter(None, (folder, table)):
         if not path.exists():
@@ -93,19 +81,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     repeated = Counter(file.stem for file in files)
     for file in files:
-        suffix = file.suffix.lower()
-        readers = (r for form, r in KINDS.items() if re.fullmatch(form, suffix))
-        found, read = None, next(readers, None)
-        try:
-            found = read(file.resolve()) if read else None
-        except ImportError as error:
-            kind = "OPUS files needs brukeropus"
-            kind = "ASD files needs pyasdreader" if suffix == ".asd" else kind
-            msg = f"Reading {kind}: pip install 'soilnb[vendor]'."
-            raise ImportError(msg) from error
-        except Exception:  # what a package raises at a damaged file is up to it
-            if read is _read_text:
-                raise
+        found = _read_one(file.resolve())
         if found is None or len(found[0]) < MIN_WAVELENGTHS:
             unread.append(file.name)
             continue
@@ -120,6 +96,25 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
             "files. Give the folder of the spectra."
         )
     return spectra, unread
+
+
+def _read_one(file: Path) -> Spectrum | None:
+    """Return the spectrum of a file, None if it has none, by what it is called."""
+    suffix = file.suffix.lower()
+    if suffix in TEXTS:
+        return _read_text(file)
+    if not re.fullmatch(r"\.(asd|\d+)", suffix):
+        return None
+    kind, package, read = "OPUS", "brukeropus", _read_opus
+    if suffix == ".asd":
+        kind, package, read = "ASD", "pyasdreader", _read_asd
+    try:
+        return read(file)
+    except ImportError as error:
+        msg = f"Reading {kind} files needs {package}: pip install 'soilnb[vendor]'."
+        raise ImportError(msg) from error
+    except Exception:  # what a package raises at a damaged file is up to it
+        return None
 
 
 def _common_axis(spectra: dict[str, Spectrum]) -> Floats:
@@ -161,7 +156,7 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
 
 def _read_asd(file: Path) -> Spectrum | None:
     """Return the reflectance of an ASD file."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _inside(folder):
+    with patch("logging.FileHandler"), patch("logging.basicConfig"):
         from pyASDReader import ASDFile  # it begins a log where it is imported
     logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
     content = ASDFile(str(file))
@@ -172,23 +167,6 @@ def _read_asd(file: Path) -> Spectrum | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(white > 0, raw / white, np.nan)
     return np.asarray(content.wavelengths[: len(values)], dtype=float), values
-
-
-@contextlib.contextmanager
-def _inside(folder: str):
-    """Work in a folder for a moment; a log that is begun meanwhile is ended."""
-    here, root = Path.cwd(), logging.getLogger()
-    before, level = root.handlers, root.level
-    root.handlers = []
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
-        for handler in root.handlers:
-            handler.close()
-        root.handlers = before
-        root.setLevel(level)
 
 
 def _read_opus(file: Path) -> Spectrum | None:
@@ -208,31 +186,20 @@ def _read_opus(file: Path) -> Spectrum | None:
 def _read_text(file: Path) -> Spectrum | None:
     """Return the spectrum of a text file with two numbers in each line."""
     text = file.read_bytes().decode("utf-8", "replace")
-    pairs = [_pair(line) for line in text.splitlines()]
+    pairs = [_pair(line.strip().strip(";,")) for line in text.splitlines()]
     table = np.array([pair for pair in pairs if pair], dtype=float)
     if len(table) < MIN_WAVELENGTHS or len({*table[:, 0]}) < len(table):
         return None
     axis, values = table.T
-    if axis.max() < 30:
+    if axis.max() < MAX_MICROMETRES:
         axis = 1000 * axis
     elif axis.max() > MAX_NM or re.search(r"wave ?number|cm.?-1", text[:2000], re.I):
         axis = 1e7 / axis
     return axis, values
 
 
-def _pair(line: str) -> tuple[float, float] | None:
+def _pair(line: str) -> list[float]:
     """Return the two numbers of a line that has nothing else."""
-    cells = re.split(r"[;\t]| +", line.strip().strip(";,"))
-    cells = line.strip().strip(",").split(",") if len(cells) == 1 else cells
-    cells = [cell.strip() for cell in cells if cell.strip()]
-    if len(cells) != 2 or not all(NUMBERS.fullmatch(cell) for cell in cells):
-        return None
-    first, second = (float(cell.replace(",", ".")) for cell in cells)
-    return first, second
-
-
-KINDS = {  # of files, by their suffix
-    r"\.asd": _read_asd,
-    r"\.\d+": _read_opus,
-    r"\.(txt|csv|tsv|dat|asc|sed|spectrum|dpt)": _read_text,
-}
+    cells = re.split(r"[;\t ]+" if re.search(r"[;\t ]", line) else ",", line)
+    is_pair = len(cells) == 2 and all(NUMBERS.fullmatch(cell) for cell in cells)
+    return [float(cell.replace(",", ".")) for cell in cells] if is_pair else []

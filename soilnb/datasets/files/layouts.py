@@ -107,11 +107,7 @@ def recognise(names: Sequence[str]) -> Published | None:
 
 
 def plotcode(code: str) -> str:
-    """Return a plot code such as "BR 12", "br012" or "BR-12" in one style.
-
-    >>> plotcode("br-012.0")
-    'BR 12'
-    """
+    """Return a plot code such as "BR 12", "br012" or "BR-12" in one style."""
     match = re.fullmatch(r"([a-z]+)\W*0*(\d+)(\.0)?", code, re.IGNORECASE)
     return f"{match[1].upper()} {match[2]}" if match else code
 

@@ -114,15 +114,18 @@ def to_reflectance(rows: Rows, quantity: str) -> Singles:
 
 def _pretreated(spectra: Singles, finite: Numbers) -> str:
     """Return why spectra that are negative, or of one size, cannot be raw, or ""."""
-    share = float(np.mean(finite < 0))
-    some = spectra[:: 1 + len(spectra) // MAX_ROWS]
-    one = are_scaled(some) if len(some) >= MIN_ROWS_SCALED else ""
-    what, how = f"All spectra have the same {one}", "normalised, scaled"
-    if is_negative := share > MIN_SHARE_PRETREATED:
-        what = f"{share:.0%} of the values of the spectra are negative"
-        how = "SNV, derivative"
+    share, some = float(np.mean(finite < 0)), spectra[:: 1 + len(spectra) // MAX_ROWS]
+    if share > MIN_SHARE_PRETREATED:
+        what, how = (
+            f"{share:.0%} of the values of the spectra are negative",
+            "SNV, derivative",
+        )
+    elif len(some) >= MIN_ROWS_SCALED and (one := are_scaled(some)):
+        what, how = f"All spectra have the same {one}", "normalised, scaled"
+    else:
+        return ""
     said = f"{what}: they look like pre-treated spectra ({how})."
-    return f"{said} Give reflectance or absorbance." if is_negative or one else ""
+    return f"{said} Give reflectance or absorbance."
 
 
 def _odd_row(rows: Rows) -> str:
@@ -131,29 +134,22 @@ def _odd_row(rows: Rows) -> str:
         return ""
     spectra, (medians, flat) = rows.spectra, _row_facts(rows.spectra)
     if (spectra[flat] < 0).any():
-        return rows.say(
-            flat,
-            "The spectra of {n} samples are the same negative value at every "
-            "wavelength (first: {value:g}, {first}), which may stand for a missing "
-            "one. Remove these samples.",
-            spectra[:, 0],
-        )
+        text = "The spectra of {n} samples are the same negative value at every "
+        text += "wavelength (first: {value:g}, {first}), which may stand for a missing "
+        return rows.say(flat, text + "one. Remove these samples.", spectra[:, 0])
     if np.nanmax(medians) > MAX_BRIGHTNESS_RATIO * np.nanmin(medians) > 0:
         return _different_quantities(rows, medians)
     if flat.any():
         constant = "The spectra of {n} samples are constant (first: {first})."
         return rows.say(flat, f"{constant} Remove these samples.")
     signs = tell_each(spectra, rows.layout.wavelengths)
-    are = {"reflectance": signs == 1, "absorbance": signs == -1}
-    (few, rare), (most, usual) = sorted(are.items(), key=lambda item: item[1].sum())
-    return rows.say(
-        rare,
-        "The spectra of {n} samples have the shape of {few} (first: {first}), those of "
-        "{n_usual} that of {most}. Give one quantity in one file.",
-        few=few,
-        most=most,
-        n_usual=int(usual.sum()),
-    )
+    few, most, rare = "absorbance", "reflectance", -1
+    if signs.sum() <= 0:
+        few, most, rare = most, few, 1
+    text = "The spectra of {n} samples have the shape of {few} (first: {first}), those "
+    text += "of {n_usual} that of {most}. Give one quantity in one file."
+    n_usual = int((signs == -rare).sum())
+    return rows.say(signs == rare, text, few=few, most=most, n_usual=n_usual)
 
 
 def _leave_out_odd_rows(rows: Rows) -> None:
@@ -173,10 +169,8 @@ def _leave_out_odd_rows(rows: Rows) -> None:
 
 def _find_panels(rows: Rows) -> None:
     """Find scans of a white panel among the reflectances of soils."""
-    white = np.zeros(len(rows.spectra), dtype=bool)
-    for part in row_blocks(len(white)):
-        low, high = rows.spectra[part].min(axis=1), rows.spectra[part].max(axis=1)
-        white[part] = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
+    low, high = rows.spectra.min(axis=1), rows.spectra.max(axis=1)
+    white = (low > MIN_WHITE) & (high - low < MAX_WHITE_RANGE)
     what = "look like scans of a white panel"
     if not rows.every_row:
         rows.left_out[what] = white
@@ -188,16 +182,15 @@ def _find_panels(rows: Rows) -> None:
 
 def _row_facts(spectra: Singles) -> tuple[Floats, Mask]:
     """Return the size of each row's median, NaN without value, and who is constant."""
+    low, high = np.fmin.reduce(spectra, axis=1), np.fmax.reduce(spectra, axis=1)
+    flat = (low == high) & np.isfinite(high)
     medians = np.full(len(spectra), np.nan)
-    flat = np.zeros(len(spectra), dtype=bool)
     for part in row_blocks(len(spectra)):
-        block = spectra[part]
-        some = np.flatnonzero(np.isfinite(block).any(axis=1))
-        block = block[some]
+        some = np.isfinite(spectra[part]).any(axis=1)
+        block = spectra[part][some]
         median = np.nanmedian if np.isnan(block).any() else np.median  # is faster
         with np.errstate(over="ignore"):  # absurd values are reported
             medians[part][some] = np.abs(median(block, axis=1))
-        flat[part][some] = np.nanmax(block, axis=1) == np.nanmin(block, axis=1)
     return medians, flat
 
 
@@ -285,11 +278,9 @@ def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
     some[~np.isfinite(some)] = np.nan
     measured = np.isfinite(some).any(axis=0)
     some, wavelengths = some[:, measured], wavelengths[measured]
-    if len(wavelengths) < MIN_BANDS or are_scaled(some):
-        return "", ""
     signs = _signs(np.nanmedian(some, axis=0)[np.newaxis], wavelengths)
     found = {name: int(sign[0]) for name, sign in signs.items() if sign[0]}
-    if len({*found.values()}) != 1:
+    if len({*found.values()}) != 1 or are_scaled(some):
         return "", ""
     is_reflectance = 1 in found.values()
     shown = " and ".join(name for name in found if name != "visible")
@@ -301,9 +292,6 @@ def tell_by_shape(spectra: Numbers, wavelengths: Floats) -> tuple[str, str]:
 
 def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
     """Return 1 for spectra that are clearly reflectance, -1 for absorbance, or 0."""
-    if len(wavelengths) < MIN_BANDS:
-        return np.zeros(len(spectra), dtype=int)
-    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
     signs = np.array([*_signs(spectra, wavelengths).values()])
     return np.clip(signs.max(axis=0) + signs.min(axis=0), -1, 1)
 
@@ -326,15 +314,18 @@ def are_scaled(spectra: Numbers) -> str:
 
 def _signs(spectra: Floats, wavelengths: Floats) -> dict[str, Ints]:
     """Return for each feature and spectrum 1 as in reflectance, -1, or 0 if unclear."""
+    signs = {name: np.zeros(len(spectra), dtype=int) for name in FEATURES}
+    if len(wavelengths) < MIN_BANDS:
+        return signs
+    spectra = np.where(np.isfinite(spectra), spectra, np.nan).astype(np.float64)
     # Noise of a band: 1.48 times the median deviation is the SD; of x - 2 y + z, which
     # is 0 on a straight line, it is that of x times the root of 6.
     rest = np.diff(spectra, 2, axis=1)
     deviation = np.abs(rest - np.median(rest, axis=1, keepdims=True))
     noise = 1.48 * np.median(deviation, axis=1) / np.sqrt(6)
     size = np.maximum(np.median(np.abs(spectra), axis=1), np.finfo(float).tiny)
-    unclear, signs = MIN_NOISE_RATIO * (noise / size), {}
+    unclear = MIN_NOISE_RATIO * (noise / size)
     for name, (places, least) in FEATURES.items():
-        signs[name] = np.zeros(len(spectra), dtype=int)
         first, last = places[0][0], places[-1][-1]
         inside = (wavelengths >= first) & (wavelengths <= last)
         reaches = wavelengths[0] <= first and wavelengths[-1] >= last

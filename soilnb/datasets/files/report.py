@@ -1,7 +1,7 @@
 """A user's own spectra: what the file holds, what is wrong with it, and reading it."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,10 @@ _IN_FACTS = re.compile(r"^The spectra were taken as|samples are measured, \d+ ha
 class FileReport:
     """What a file of spectra holds and what is wrong with it.
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    problems, notes : tuple of str
-        Sentences: why it cannot be used; what was converted, kept or ignored.
-    library : SpectralLibrary or None
-        The contents, if there is no problem.
-    facts : tuple of (str, str)
-        Label and value of what was found, for as far as the file could be read.
+    `problems` and `notes` are sentences: why the file at `path` cannot be used; what
+    was converted, kept or ignored. `library` has the contents, None if there is a
+    problem; `facts` are label and value of what was found, for as far as the file could
+    be read.
     """
 
     path: Path
@@ -131,13 +125,10 @@ def read_file(
     Raises
     ------
     ValueError
-        If an option is unknown or the file has a problem; the message is the first.
+        If an option is unknown or the file has a problem; the message is the first of
+        those that `inspect_file` returns.
     FileNotFoundError
         If a file does not exist.
-
-    See Also
-    --------
-    inspect_file : All problems of a file at once.
     """
     given = {"soc_required": soc_required, "measured": measured, "progress": progress}
     report = inspect_file(path, **given, **told)  # type: ignore[arg-type]
@@ -162,20 +153,8 @@ def inspect_file(
 ) -> FileReport:
     """Return what a file of spectra holds and everything that is wrong with it.
 
-    Parameters
-    ----------
-    path, soc_required, measured, progress, **told
-        As for `read_file`.
-
-    Returns
-    -------
-    FileReport
-        With the library if nothing is wrong.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown; never for the contents of the file.
+    Parameters are those of `read_file`. A ValueError says if an option is unknown;
+    nothing is raised for the contents of the file.
     """
     known, path = Told(**told), Path(path)
     for file in (path, measured or path):
@@ -202,6 +181,8 @@ def inspect_file(
     info = _sample_info(rows, stem(path), group, known.country).assign(**drawn)
     _count_rows(rows)
     library, keep = None, rows.keep
+    if soils.duplicated().any():
+        info["soil"] = [*soils]
     if not rows.problems:
         wavelengths, reflectance = _coarsen(reflectance, rows)
         library = SpectralLibrary(
@@ -212,9 +193,7 @@ def inspect_file(
             info=info[keep],
             notes=tuple(rows.notes),
         )
-        if soils.duplicated().any():
-            library = replace(library, info=library.info.assign(soil=[*soils[keep]]))
-            library = library.by_soil() if known.replicates == "average" else library
+        library = library.by_soil() if known.replicates == "average" else library
     facts = tuple((label, value) for label, value in rows.facts.items() if value)
     return FileReport(path, tuple(rows.problems), tuple(rows.notes), library, facts)
 
@@ -248,10 +227,7 @@ def _describe_columns(rows: Rows) -> list[str]:
 
 def _count_rows(rows: Rows) -> None:
     """Note how many rows are used, and why others are not."""
-    used = np.ones(len(rows.numbers), dtype=bool)
-    for reason, out in rows.left_out.items():
-        rows.skipped[reason] += int((out & used).sum())
-        used &= ~out
+    used = rows.sort_out(rows.left_out)
     of_all = f"{rows.n_rows:,} rows"
     rows.notes += [
         f"{count:,} of {of_all} {reason} and are left out."
@@ -263,7 +239,8 @@ def _count_rows(rows: Rows) -> None:
         rows.notes.append(f"Spectra equal to that of an earlier sample: {repeated}.")
     if not len(kept):
         rows.problems.append(rows.nothing_left())
-    rows.facts["samples"] = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
+    counted = f"{len(kept)}" + f" of {of_all}" * (len(kept) < rows.n_rows)
+    rows.facts = {"samples": counted, **rows.facts}
 
 
 def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFrame:

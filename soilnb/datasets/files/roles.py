@@ -151,11 +151,7 @@ def _split(name: str) -> str:
 
 
 def read_name(name: str) -> Meaning:
-    """Return what a column holds by its name; kind "" if that is no carbon.
-
-    >>> read_name("SOC (g/kg)"), read_name("log_SOC").kind, read_name("C_percent").kind
-    (Meaning(kind='organic_carbon', unit='g/kg'), 'log', 'total_carbon')
-    """
+    """Return what a column holds by its name; kind "" if that is no carbon."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     split = _split(plain + " ‰" * ("‰" in name))
     words = [w for w in re.findall(r"[a-z]+|\d+|[%‰]", split) if w not in ("per", "gc")]

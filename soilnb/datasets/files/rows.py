@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from soilnb._blocks import row_blocks
+from soilnb._validation import Floats, Progress
+from soilnb._validation import Rows as Ints
 from soilnb.datasets.files.columns import (
     COORDINATES,
     NUMBER,
     NUMBER_COLUMNS,
     REQUIRED,
-    Floats,
     Layout,
     Mask,
     Numbers,
@@ -43,10 +44,10 @@ from soilnb.datasets.files.roles import (
 )
 from soilnb.datasets.files.table import (
     Batch,
-    EncodingError,
     Source,
     as_texts,
     find_files,
+    in_its_encoding,
     is_missing,
     open_table,
     parse_numbers,
@@ -59,30 +60,23 @@ UNIT_WORDS = {"", "-", "--", "nm", "text", "fraction", "no unit", "unit", "units
 UNIT_WORDS |= {"a.u."}
 ROWS_PER_CALL = 500  # between two calls of `progress`: a fraction of a second
 
-Progress = Callable[[int, int, str], object]
-Places = Mapping[str, int]  # of columns, by field
-Joined = dict[str, pd.DataFrame]  # by the field that joins; its values are the index
 Text = tuple[int, int, str]  # row, band or SOC_CELL, and what stands there
 
 
 @dataclass(eq=False)
 class Rows:
-    """The rows of a table that are used, NaN for what is not a number, and findings.
-
-    They come block by block and are kept in single precision: a library of 60,000
-    spectra needs little more memory than its numbers.
-    """
+    """The rows of a table that are used, NaN for what is not a number, and findings."""
 
     layout: Layout
     every_row: bool  # counts, as in a site, and a bad one is a problem of the file
-    n_rows: int = 0  # of the file
-    numbers: list[int] = field(default_factory=list)  # of the rows in the file, from 1
-    sample_ids: list[str] = field(default_factory=list)
-    soc: Floats = field(default_factory=lambda: np.empty(0))  # in units of the file
-    spectra: Singles = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    extra: pd.DataFrame = field(default_factory=pd.DataFrame)  # further columns of info
-    texts: list[Text] = field(default_factory=list)  # where numbers should be
-    skipped: Counter[str] = field(default_factory=Counter)  # rows not read, by reason
+    numbers: Ints  # of the rows in the file, from 1
+    sample_ids: list[str]
+    soc: Floats  # in units of the file
+    spectra: Singles
+    extra: pd.DataFrame  # further columns of info
+    texts: list[Text]  # where numbers should be
+    n_rows: int  # of the file
+    skipped: Counter[str] = field(default_factory=Counter)  # rows, by reason
     left_out: dict[str, Mask] = field(default_factory=dict)  # rows used no more
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -129,6 +123,14 @@ class Rows:
         """Add what `say` says to the problems."""
         self.problems += filter(None, [self.say(*said, **more)])
 
+    def sort_out(self, reasons: dict[str, Mask]) -> Mask:
+        """Count rows by the first reason against them; return those without."""
+        used = np.ones(len(self.numbers), dtype=bool)
+        for reason, bad in reasons.items():
+            self.skipped[reason] += int((bad & used).sum())
+            used &= ~bad
+        return used
+
     def nothing_left(self) -> str:
         """Return the message for a library of which no row can be used."""
         counts = ", ".join(f"{n:,} {reason}" for reason, n in (+self.skipped).items())
@@ -144,11 +146,9 @@ def read_rows(
     """Return the rows of a table, or of the tables of a published library."""
     folder = path.is_dir()
     path, others = find_files(path)
-    given = ([*others, path], told, every_row, progress or (lambda *_: None))
+    follow = partial(_follow, [*others, path], progress or (lambda *_: None))
     try:
-        with suppress(EncodingError):
-            return _read_rows(*given)
-        return _read_rows(*given, encoding="cp1252")
+        return in_its_encoding(_read_rows, path, others, told, every_row, follow)
     except TableError as error:
         if folder and path.name not in error.problems[0]:
             named = f"{path.name}: {error.problems[0]}"
@@ -157,49 +157,99 @@ def read_rows(
 
 
 def _read_rows(
-    files: list[Path],
+    path: Path,
+    others: list[Path],
     told: Told,
     every_row: bool,
-    progress: Progress,
-    encoding: str = "utf-8-sig",
+    follow: Callable[..., Iterator[Batch]],
+    encoding: str,
 ) -> Rows:
-    """Return the rows of the last of some tables, which the others complete."""
-    *others, path = files
-    joined: Joined = {}
+    """Return the rows of a table, which others of a published library complete."""
+    joined: dict[str, pd.DataFrame] = {}  # by the field that joins; it is their index
     known: set[str] = set()
     notes: list[str] = []
-    with open_table(path, encoding=encoding) as source:
+    with open_table(path, encoding) as source:
         if published := recognise(source.names):
             for file in others:
-                known |= {*_join(file, published, joined, notes, (files, progress))}
+                known |= _join(file, published, joined, notes, follow)
         else:
             source = turn(take_units(source), told)
         layout = find_columns(
             source.names, known, soc_required=not every_row, told=told
         )
-        rows, fields = Rows(layout, every_row), []
-        rows.spectra = np.empty((256, len(layout.bands)), dtype=np.float32)
-        for batch in _follow(source, path, files, progress):
-            comma = source.decimal_comma
-            some = _fields(batch, layout.known, layout.published, comma, joined)
-            fields.append(_add(rows, batch, some, comma))
+        comma, batches = source.decimal_comma, follow(path, source)
+        table, spectra, texts = _read_cells(batches, layout, comma)
+    if table.empty:
+        refuse(f"{path.name!r} has a header but no samples. Add one row per sample.")
+    if published := layout.published:
+        table = _complete(table, published, comma, joined)
+    soc = np.full(len(table), np.nan)
+    for name in [name for name in SOC_FIELDS if name in table]:  # the first number
+        cells = table[name].fillna("").tolist()
+        numbers, found = parse_numbers(cells, comma)
+        soc = np.where(np.isnan(soc), numbers, soc)
+        texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
+    texts = sorted(text for text in texts if text[1] >= 0 or np.isnan(soc[text[0]]))
+    ids, places = table["sample_id"].fillna("").tolist(), np.arange(1, len(soc) + 1)
+    rows = Rows(layout, every_row, places, ids, soc, spectra, table, texts, len(soc))
+    if not every_row:
+        _skip(rows)
+    rows.extra = _describe(rows.extra, layout, comma)
     said = [f"{path.name!r} is not UTF-8: it was read as Windows-1252."]
     said *= encoding == "cp1252"
     rows.notes = [*notes, *source.notes, *said, *layout.notes]
-    if not rows.n_rows:
-        refuse(f"{path.name!r} has a header but no samples. Add one row per sample.")
-    if not len(rows.soc):
-        refuse(rows.nothing_left())
-    rows.facts = {
-        "samples": "",  # is said when they have been counted
-        "layout": layout.published.name if layout.published else "",
-        "files": ", ".join(file.name for file in files) * (len(files) > 1),
-    }
-    rows.spectra.resize((len(rows.soc), len(layout.bands)), refcheck=False)
-    table = pd.concat(fields, ignore_index=True)
-    rows.texts.sort()
-    rows.extra = _describe(table, layout, source.decimal_comma)
+    rows.facts["layout"] = published.name if published else ""
+    rows.facts["files"] = ", ".join(f.name for f in (*others, path)) * bool(others)
     return rows
+
+
+def _read_cells(
+    batches: Iterator[Batch], layout: Layout, comma: bool
+) -> tuple[pd.DataFrame, Singles, list[Text]]:
+    """Return the texts of the known columns, the spectra, and the texts in these."""
+    spectra = np.empty((256, len(layout.bands)), dtype=np.float32)
+    parts: list[pd.DataFrame] = []
+    texts: list[Text] = []
+    n_rows = 0
+    for batch in batches:
+        before, n_rows = n_rows, n_rows + len(batch[0])
+        parts.append(to_frame([batch], layout.known))
+        if n_rows > len(spectra):  # grown in place: no copy is made
+            spectra.resize((n_rows * 5 // 4, spectra.shape[1]), refcheck=False)
+        parsed = [parse_numbers(batch[p], comma) for p in layout.bands.index]
+        for band, (_, found) in enumerate(parsed):
+            texts += [(before + row, band, text) for row, text in found]
+        with np.errstate(over="ignore"):  # absurd values become infinite
+            spectra[before:n_rows] = np.column_stack([values for values, _ in parsed])
+    spectra.resize((n_rows, spectra.shape[1]), refcheck=False)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return table.astype(object), spectra, texts
+
+
+def _skip(rows: Rows) -> None:
+    """Drop the rows of a library that have no SOC, spectrum or id of their own."""
+    published, soc = rows.layout.published, rows.soc
+    is_text = np.zeros((2, len(soc)), dtype=bool)
+    for row, band, _ in () if published else rows.texts:
+        is_text[int(band == SOC_CELL), row] = True  # wrong, and no reason to skip a row
+    reasons = {
+        "have no SOC": ~np.isfinite(soc) & ~is_text[1],
+        "have no spectrum": np.isnan(rows.spectra).all(axis=1) & ~is_text[0],
+    }
+    if published:
+        ids = rows.extra["sample_id"]
+        reasons["have no id"] = ids.isna().to_numpy()
+        ids = ids.where(~np.any([*reasons.values()], axis=0))
+        reasons["repeat the id of an earlier row"] = ids.duplicated().to_numpy()
+    used = rows.sort_out(reasons)
+    if not used.any():
+        refuse(rows.nothing_left())
+    if not used.all():
+        places = {row: n for n, row in enumerate(np.flatnonzero(used).tolist())}
+        rows.texts = [(places[r], b, t) for r, b, t in rows.texts if r in places]
+        rows.sample_ids = [rows.sample_ids[row] for row in places]
+        rows.numbers, rows.soc = rows.numbers[used], soc[used]
+        rows.spectra, rows.extra = rows.spectra[used], rows.extra[used]
 
 
 def turn(source: Source, told: Told) -> Source:
@@ -208,15 +258,14 @@ def turn(source: Source, told: Told) -> Source:
     if not problems or len(source.names) < 3:
         return source
     batches = list(source.batches)
-    table = to_frame(replace(source, batches=iter(batches)))
-    for kind in (_transposed, _long):
-        if (turned := kind(source, table, told)) is not None:
-            made, note = turned
-            names = [str(name) for name in made.columns]
-            rows = to_batches(made.astype(str).to_numpy().tolist())
-            notes = (*source.notes, note)
-            return replace(source, names=names, batches=rows, notes=notes)
-    return replace(source, batches=iter(batches))
+    table = to_frame(batches, {n: n for n in range(len(source.names))})
+    turned = _transposed(source, table, told) or _long(source, table, told)
+    if turned is None:
+        return replace(source, batches=iter(batches))
+    made, note = turned
+    rows = to_batches(made.astype(str).to_numpy().tolist())
+    names, notes = [*map(str, made)], (*source.notes, note)
+    return replace(source, names=names, batches=rows, notes=notes)
 
 
 def _transposed(
@@ -232,12 +281,10 @@ def _transposed(
         return None
     turned = table.drop(columns=0).T
     turned.columns = pd.Index(first)
-    is_id = find_ids(dict(enumerate(first)), Told())[0] is not None
-    if not is_id:
+    if find_ids(dict(enumerate(first)), Told())[0] is None:
         turned.insert(0, "sample_id", source.names[1:])
     n = len(turned)
-    note = f"The table is transposed: its {n} columns were read as samples."
-    return turned, note
+    return turned, f"The table is transposed: its {n} columns were read as samples."
 
 
 def _long(
@@ -255,13 +302,12 @@ def _long(
     keys = [n for n in range(len(plain)) if n not in (axis[0], value[0])]
     constant = table.groupby(ids, sort=False)[keys].nunique().max()
     keys = [n for n in keys if constant[n] <= 1]
-    if table.duplicated([ids, "nm"]).any():
-        row = table[table.duplicated([ids, "nm"])].iloc[0]
-        msg = (
+    if (again := table.duplicated([ids, "nm"])).any():
+        row = table[again].iloc[0]
+        refuse(
             f"Sample {row[ids]!r} has more than one value at {row['nm']:g} nm. Give "
             "each scan an id of its own, such as A1_1 and A1_2."
         )
-        raise TableError(msg)
     wide = table.pivot(index=ids, columns="nm", values=value[0]).fillna("")
     wide.columns = pd.Index([f"{band:g}" for band in wide.columns])
     info = table.drop_duplicates(ids).set_index(ids, drop=False)[keys]
@@ -296,69 +342,19 @@ def take_units(source: Source) -> Source:
 
 
 def _follow(
-    source: Source, file: Path, files: list[Path], progress: Progress
+    files: list[Path], progress: Progress, file: Path, source: Source
 ) -> Iterator[Batch]:
     """Yield the rows of one of some files; say now and then how far all were read."""
     sizes, n_rows = [one.stat().st_size for one in files], 0
     total, before = sum(sizes), sum(sizes[: files.index(file)])
     for batch in source.batches:
-        n_before, n_rows = n_rows // ROWS_PER_CALL, n_rows + len(batch[0])
+        next_call, n_rows = n_rows // ROWS_PER_CALL + 1, n_rows + len(batch[0])
         done = min(before + source.position(n_rows), total - 1)
-        for number in range(n_before, n_rows // ROWS_PER_CALL):
-            text = f"{(number + 1) * ROWS_PER_CALL:,} rows of {file.name}"
-            progress(done, total, text)
+        for number in range(next_call, n_rows // ROWS_PER_CALL + 1):
+            progress(done, total, f"{number * ROWS_PER_CALL:,} rows of {file.name}")
         yield batch
     if file == files[-1]:
         progress(total, total, "")
-
-
-def _add(rows: Rows, batch: Batch, fields: pd.DataFrame, comma: bool) -> pd.DataFrame:
-    """Add some rows, but those that there is a reason to skip; return their fields."""
-    soc, texts = _parse_soc(fields, comma)
-    parsed = [parse_numbers(batch[place], comma) for place in rows.layout.bands.index]
-    spectra = np.column_stack([numbers for numbers, _ in parsed])
-    for band, (_, found) in enumerate(parsed):
-        texts += [(row, band, text) for row, text in found]
-    kept = np.arange(len(soc))
-    if not rows.every_row:
-        kept = np.flatnonzero(~_skip(rows, fields, soc, spectra, texts))
-    n_before, n_now = len(rows.soc), len(rows.soc) + len(kept)
-    places = {int(row): n for n, row in enumerate(kept, n_before)}
-    rows.texts += [(places[r], b, text) for r, b, text in texts if r in places]
-    rows.numbers += (rows.n_rows + 1 + kept).tolist()
-    rows.n_rows += len(soc)
-    rows.soc = np.append(rows.soc, soc[kept])
-    fields = fields.iloc[kept]
-    rows.sample_ids += [*fields.get("sample_id", pd.Series("", kept)).fillna("")]
-    if n_now > len(rows.spectra):  # grown in place: no copy is made
-        rows.spectra.resize((n_now * 5 // 4, spectra.shape[1]), refcheck=False)
-    with np.errstate(over="ignore"):  # absurd values become infinite
-        rows.spectra[n_before:n_now] = spectra[kept]
-    return fields
-
-
-def _skip(
-    rows: Rows, fields: pd.DataFrame, soc: Floats, spectra: Floats, texts: list[Text]
-) -> Mask:
-    """Return which rows of a library are not used, and count them by reason."""
-    is_text, published = np.zeros((2, len(soc)), dtype=bool), rows.layout.published
-    for row, band, _ in () if published else texts:
-        is_text[int(band == SOC_CELL), row] = True  # wrong, and no reason to skip a row
-    reasons = {
-        "have no SOC": ~np.isfinite(soc) & ~is_text[1],
-        "have no spectrum": np.isnan(spectra).all(axis=1) & ~is_text[0],
-    }
-    if published:
-        ids = fields["sample_id"]
-        reasons["have no id"] = ids.isna().to_numpy()
-        ids = ids.where(~np.any([*reasons.values()], axis=0))
-        again = ids.duplicated() | ids.isin(rows.sample_ids)
-        reasons["repeat the id of an earlier row"] = again.to_numpy()
-    out = np.zeros(len(soc), dtype=bool)
-    for reason, bad in reasons.items():
-        rows.skipped[reason] += int((bad & ~out).sum())
-        out |= bad
-    return out
 
 
 def _describe(fields: pd.DataFrame, layout: Layout, comma: bool) -> pd.DataFrame:
@@ -376,11 +372,7 @@ def _describe(fields: pd.DataFrame, layout: Layout, comma: bool) -> pd.DataFrame
 
 
 def decimal_degrees(text: str) -> str:
-    """Return degrees, minutes and seconds as decimal degrees, other text as it is.
-
-    >>> decimal_degrees("13 30'18 W"), decimal_degrees("5,7")
-    ('-13.505', '5.7')
-    """
+    """Return degrees, minutes and seconds as decimal degrees, other text as it is."""
     sides, numbers = re.findall(r"[NSEW]", text.upper()), NUMBER.findall(text)
     if len(sides) != 1 or not 1 <= len(numbers) <= 3:
         return text.replace(",", ".")
@@ -388,18 +380,13 @@ def decimal_degrees(text: str) -> str:
     return f"{-value if sides[0] in 'SW' else value:.10g}"
 
 
-def _fields(
-    batch: Batch,
-    known: Places,
-    published: Published | None,
+def _complete(
+    fields: pd.DataFrame,
+    published: Published,
     comma: bool,
-    joined: Joined,
+    joined: dict[str, pd.DataFrame],
 ) -> pd.DataFrame:
-    """Return the text of some rows by field; NaN where a published library has none."""
-    cells = {name: as_texts(batch[position]) for name, position in known.items()}
-    fields = pd.DataFrame(cells, range(len(batch[0])), dtype=object)
-    if not published:
-        return fields
+    """Return the text of a published table, NaN for none, and of those joined to it."""
     for name, texts in fields.items():
         # Namibia's code is NA
         fields[name] = texts.mask(texts == "" if name == "iso" else is_missing(texts))
@@ -413,36 +400,21 @@ def _fields(
     return fields
 
 
-def _parse_soc(fields: pd.DataFrame, comma: bool) -> tuple[Floats, list[Text]]:
-    """Return the first number for SOC, or NaN and the texts that stand in its place."""
-    soc = np.full(len(fields), np.nan)
-    texts: list[Text] = []
-    for name in [name for name in SOC_FIELDS if name in fields]:
-        cells = fields[name].fillna("").tolist()
-        numbers, found = parse_numbers(cells, comma)
-        soc = np.where(np.isnan(soc), numbers, soc)
-        texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
-    return soc, [text for text in texts if np.isnan(soc[text[0]])]
-
-
 def _join(
     file: Path,
     published: Published,
-    joined: Joined,
+    joined: dict[str, pd.DataFrame],
     notes: list[str],
-    tracked: tuple[list[Path], Progress],
-) -> dict[str, int]:
+    follow: Callable[..., Iterator[Batch]],
+) -> set[str]:
     """Add the samples of a table without spectra; return its fields."""
-    with open_table(file, errors="replace") as source:
+    with open_table(file) as source:
         known = published.find_fields(source.names)
-        parts = [
-            _fields(batch, known, published, source.decimal_comma, {})
-            for batch in _follow(source, file, *tracked)
-        ]
+        table = to_frame(follow(file, source), known).astype(object)
+    table = _complete(table, published, source.decimal_comma, {})
     key = published.key_of(known)
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    if key not in table:
-        return known
+    if table.empty or key not in table:
+        return {*known}
     # Numbers that other software made 12.0 of 12 are the same.
     table = table.assign(**{key: table[key].str.removesuffix(".0")}).dropna(subset=key)
     measured = [name for name in SOC_FIELDS if name in table]
@@ -467,4 +439,4 @@ def _join(
             f"{different.idxmax()!r}). Keep one of them."
         )
     joined[key] = others.combine_first(first).astype(object)
-    return known
+    return {*known}

@@ -12,7 +12,7 @@ from soilnb.datasets.files.columns import MIN_WAVELENGTHS, Floats, Mask, Singles
 from soilnb.datasets.files.roles import Told
 from soilnb.datasets.files.rows import SOC_CELL, Rows
 from soilnb.datasets.library import SOM_PER_SOC, describe
-from soilnb.preprocessing import DEFAULT_RANGE_NM
+from soilnb.preprocessing import DEFAULT_RANGE_NM, snv
 
 OF_PERCENT = {"%": 1, "g/kg": 10, "g/100g": 1, "mg/kg": 10_000}  # one percent in each
 OF_KIND: dict[str, tuple[Callable[[Floats], Floats], str]] = {
@@ -54,11 +54,7 @@ MIN_SOILS = 10  # of which every one has rows of one SOC: not by chance
 
 
 def half_of(text: str) -> str:
-    """Return half of a limit of detection such as "<0.2"; "" for other texts.
-
-    >>> half_of("< 0.2"), half_of("n.d.")
-    ('0.1', '')
-    """
+    """Return half of a limit of detection such as "<0.2"; "" for other texts."""
     match = LIMIT.fullmatch(text.strip())
     return f"{float(match[1].replace(',', '.')) / 2:g}" if match else ""
 
@@ -150,22 +146,20 @@ def to_percent(rows: Rows, reflectance: Singles, soc_unit: str) -> Floats:
 def _tenfold_problem(rows: Rows, soc: Floats, used: Mask) -> str:
     """Return the question where a few values are ten times the rest, or ""."""
     places = np.flatnonzero(used & (soc > 0))
+    places = places[np.argsort(soc[places])]
     values = np.log10(soc[places])
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    shares = 1 - np.arange(1, len(values)) / max(len(values), 1)
+    gaps, shares = np.diff(values), 1 - np.arange(1, len(values)) / max(len(values), 1)
     if not (few := (shares >= MIN_TENFOLD) & (shares <= MAX_TENFOLD)).any():
         return ""
     cut = int(np.where(few, gaps, -1).argmax()) + 1
-    low, high = values[order[:cut]], values[order[cut:]]
+    low, high = values[:cut], values[cut:]
     fits = low.min() <= high.min() - 1 and high.max() - 1 <= low.max()
     medians = 10 ** np.median(low), 10 ** np.median(high)
     is_apart = gaps[cut - 1] > MIN_GAP_TENFOLD and 7 <= medians[1] / medians[0] <= 14
     if not (fits and is_apart) or len({*high}) < MIN_DIFFERENT_TENFOLD:
         return ""
-    rich = np.isin(np.arange(len(soc)), places[order[cut:]])
     return rows.say(
-        rich,
+        np.isin(np.arange(len(soc)), places[cut:]),
         "{n} of {n_all} values of {soc!r} are about ten times the rest (medians "
         "{more:.3g} and {less:.3g} %; first: {first}): they may be in g/kg among "
         "percent. Correct them, or say soc_unit='%' or soc_unit='g/kg' if all are in "
@@ -178,18 +172,16 @@ def _tenfold_problem(rows: Rows, soc: Floats, used: Mask) -> str:
 
 def _unit_problem(median: float, reflectance: Singles, wavelengths: Floats) -> str:
     """Return why SOC with this median may not be %, or ""."""
+    guess = "looks like a fraction of mass. Multiply it by 100, or say"
     if median > MAX_MEDIAN_SOC_PERCENT:
         visible = (wavelengths >= VISIBLE_NM[0]) & (wavelengths <= VISIBLE_NM[1])
         values = reflectance[:, visible]
         values = values[np.isfinite(values)]
-        is_dark = not values.size or values.mean() < DARK_REFLECTANCE
-        guess = "looks like g/kg. Say soc_unit='g/kg' or"
-        if visible.any() and is_dark:  # or of unknown brightness
-            guess = "could be g/kg or the percent of an organic soil. Say "
-            guess += "soc_unit='g/kg' or"
-    elif 0 < median < MIN_MEDIAN_SOC_PERCENT:
-        guess = "looks like a fraction of mass. Multiply it by 100, or say"
-    else:
+        is_dark = not values.size or values.mean() < DARK_REFLECTANCE  # or not known
+        may_be = "could be g/kg or the percent of an organic soil"
+        may_be = may_be if visible.any() and is_dark else "looks like g/kg"
+        guess = f"{may_be}. Say soc_unit='g/kg' or"
+    elif not 0 < median < MIN_MEDIAN_SOC_PERCENT:
         return ""
     text = f"'soc_unit' is needed, SOC has a median of {median:.3g}: this "
     return f"{text}{guess} soc_unit='%'."
@@ -198,16 +190,13 @@ def _unit_problem(median: float, reflectance: Singles, wavelengths: Floats) -> s
 def _blame_soc(rows: Rows, soc: Floats, unit: str) -> None:
     """Report SOC that is negative, above that of organic matter, or constant."""
     limit = f"{MAX_SOC_PERCENT * OF_PERCENT[unit]:g} {unit}"
+    text = "Column {soc!r} has {n} values that are {what} (first: {value:g}, {first}). "
+    used = rows.keep & np.isfinite(soc)  # what is infinite has been reported
+    remedy = "Correct or remove these samples."
+    rows.blame(used & (soc < 0), text + remedy, rows.soc, what="negative")
     high = f"above {limit} (pure organic matter is 58 % carbon)"
-    check = "Check the unit (soc_unit='g/kg') or remove these samples."
-    for what, out, remedy in (
-        ("negative", soc < 0, "Correct or remove these samples."),
-        (high, soc > MAX_SOC_PERCENT, check),
-    ):
-        text = "Column {soc!r} has {n} values that are {what} (first: {value:g}, "
-        text += "{first}). {remedy}"
-        used = out & rows.keep & np.isfinite(soc)  # what is infinite has been reported
-        rows.blame(used, text, rows.soc, what=what, remedy=remedy)
+    remedy = "Check the unit (soc_unit='g/kg') or remove these samples."
+    rows.blame(used & (soc > MAX_SOC_PERCENT), text + remedy, rows.soc, what=high)
     known = rows.soc[rows.keep & ~np.isnan(rows.soc)]
     if len(known) > 1 and (known == known[0]).all():
         rows.problems.append(
@@ -267,18 +256,14 @@ def check_cells(rows: Rows) -> None:
 
 def _check_missing(rows: Rows) -> None:
     """Report what is missing in a site, where every value but SOC counts."""
-    no_value, unknown = ~np.isfinite(rows.spectra), np.isnan(rows.soc)
-    for row, band, _ in rows.texts:
-        if band == SOC_CELL:
-            unknown[row] = False
-        else:
-            no_value[row, band] = False
-    column = rows.layout.column("soc")
+    # A text is reported as such; SOC_CELL is the last column.
+    missing = ~np.isfinite(np.column_stack([rows.spectra, rows.soc]))
+    missing[[t[0] for t in rows.texts], [t[1] for t in rows.texts]] = False
+    unknown = missing[:, SOC_CELL] & np.isnan(rows.soc)
     n_known, n_unknown = int(np.isfinite(rows.soc).sum()), int(unknown.sum())
     if n_unknown == len(rows.soc):
-        what = "There is no column of SOC"
-        if "soc" in rows.layout.known:
-            what = f"Column {column!r} is empty"
+        what = f"Column {rows.layout.column('soc')!r} is empty"
+        what = what if "soc" in rows.layout.known else "There is no column of SOC"
         rows.notes.append(f"{what}: all {n_unknown} samples are to be estimated.")
     elif n_unknown:
         rows.notes.append(f"{n_known} samples are measured, {n_unknown} have no SOC.")
@@ -288,7 +273,7 @@ def _check_missing(rows: Rows) -> None:
         "or fill in their SOC.",
     )
     rows.blame(
-        no_value,
+        missing[:, :SOC_CELL],
         "The spectra have {n} missing or infinite values (first: {first}). Remove "
         "these samples or wavelengths.",
     )
@@ -401,12 +386,10 @@ def _are_scans(rows: Rows, names: pd.Series, share: float) -> bool:
     n = np.bincount(codes)[codes]
     if (n > 1).sum() < max(share * len(codes), 2):
         return False
-    spectra = rows.spectra.astype(np.float64)
-    spectra = spectra[:, np.isfinite(spectra).all(axis=0)]
-    sizes = spectra.std(axis=1, keepdims=True) if spectra.size else np.zeros((1, 1))
-    if not (sizes > 0).all() or not np.isfinite(sizes).all():
+    try:
+        spectra = snv(rows.spectra[:, np.isfinite(rows.spectra).all(axis=0)])
+    except ValueError:  # one is constant: it has no shape to compare
         return False
-    spectra = (spectra - spectra.mean(axis=1, keepdims=True)) / sizes
     means = pd.DataFrame(spectra).groupby(codes).transform("mean").to_numpy()
     within = np.sqrt(((spectra - means) ** 2).sum(axis=1) * n / np.maximum(n - 1, 1))
     whole = np.sqrt(((spectra - spectra.mean(axis=0)) ** 2).sum(axis=1))

@@ -6,12 +6,12 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,7 @@ BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>"}
 MISSING_WORDS |= {"#n/a", "-", "."}
 Batch = list[pa.Array]  # some rows, column by column
+T = TypeVar("T")
 
 
 def is_table(path: str | Path) -> bool:
@@ -60,11 +61,7 @@ def is_table(path: str | Path) -> bool:
 
 
 def stem(path: str | Path) -> str:
-    """Return the name of a file without the suffix of a table, or of a folder.
-
-    >>> stem("soils/ossl_all_L1_v1.2.csv.gz"), stem("ossl_v1.2")
-    ('ossl_all_L1_v1.2', 'ossl_v1.2')
-    """
+    """Return the name of a file without the suffix of a table, or of a folder."""
     name = Path(path).name
     cut = max((len(end) for end in SUFFIXES if name.lower().endswith(end)), default=0)
     return name[: len(name) - cut]
@@ -97,7 +94,7 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     elif not has_suffix(path):
         say = SAY_CONVERT if path.suffix.lower() in OF_ONE else "Save it as CSV."
         refuse(f"A file of spectra must end in {LISTED}, got {path.name!r}. {say}")
-    with open_table(path, errors="replace") as source:
+    with open_table(path) as source:
         names = source.names
     published = recognise(names)
     if published is None or {*SOC_FIELDS} & set(published.find_fields(names)):
@@ -117,7 +114,7 @@ def _tables_in(folder: Path) -> dict[Path, list[str]]:
     for file in sorted(folder.iterdir()):
         if file.is_file() and has_suffix(file):
             tables[file] = []
-            with suppress(TableError), open_table(file, errors="replace") as source:
+            with suppress(TableError), open_table(file) as source:
                 tables[file] = source.names
     return tables
 
@@ -138,10 +135,11 @@ class EncodingError(TableError):
 
 
 @contextmanager
-def open_table(
-    path: Path, errors: str = "strict", encoding: str = "utf-8-sig"
-) -> Iterator[Source]:
-    """Open a table; what is wrong with it while it is read becomes a TableError."""
+def open_table(path: Path, encoding: str = "") -> Iterator[Source]:
+    """Open a table; what is wrong with it while it is read becomes a TableError.
+
+    Bytes that are no text are replaced where no encoding is asked for.
+    """
     if not path.stat().st_size:
         refuse(EMPTY.format(path.name))
     if (suffix := path.suffix.lower()) in WORKBOOKS:
@@ -149,14 +147,14 @@ def open_table(
     elif suffix == ".parquet":
         yield from _read_parquet(path)
     else:
-        yield from _read_text(path, errors, encoding)
+        yield from _read_text(path, encoding)
 
 
-def _read_text(path: Path, errors: str, encoding: str) -> Iterator[Source]:
+def _read_text(path: Path, encoding: str) -> Iterator[Source]:
     """Yield a text file: comma, semicolon, tab, bar or spaces; plain, gzip or zip."""
     try:
         with path.open("rb") as raw:
-            text = _open_text(raw, path, errors, encoding)
+            text = _open_text(raw, path, encoding)
             yield _read_csv(text, path, lambda _: raw.tell())
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
@@ -165,23 +163,18 @@ def _read_text(path: Path, errors: str, encoding: str) -> Iterator[Source]:
             "Save it as 'CSV UTF-8'."
         )
         letter = bytes([byte]).decode("cp1252", "replace")
-        kind = EncodingError if letter.isalpha() or letter in "°²³" else TableError
-        raise kind(msg) from error
-    except (csv.Error, zipfile.BadZipFile, *OF_GZIP) as error:
-        what, say = "a CSV file", "Export it as 'CSV UTF-8'"
-        if not isinstance(error, csv.Error):
-            packed, say = (
-                "gzip" if isinstance(error, OF_GZIP) else "zip",
-                "Fetch it again",
-            )
-            what = f"a whole {packed} file"
-        msg = f"{path.name!r} is not {what} ({error}). {say}."
+        is_letter = letter.isalpha() or letter in "°²³"
+        raise (EncodingError if is_letter else TableError)(msg) from error
+    except csv.Error as error:
+        msg = f"{path.name!r} is not a CSV file ({error}). Export it as 'CSV UTF-8'."
+        raise TableError(msg) from error
+    except (zipfile.BadZipFile, *OF_GZIP) as error:
+        kind = "gzip" if isinstance(error, OF_GZIP) else "zip"
+        msg = f"{path.name!r} is not a whole {kind} file ({error}). Fetch it again."
         raise TableError(msg) from error
 
 
-def _open_text(
-    raw: io.BufferedReader, path: Path, errors: str, encoding: str
-) -> io.TextIOWrapper:
+def _open_text(raw: io.BufferedReader, path: Path, encoding: str) -> io.TextIOWrapper:
     """Return the text of a file, unpacked if it is packed, whatever it is called."""
     packed: Any = raw
     if raw.peek(2).startswith(GZIP_START):
@@ -197,7 +190,7 @@ def _open_text(
         packed = archive.open(inside[0]) if inside else raw
     if packed is raw:
         raw.seek(0)
-    start = packed.peek(8192)[:8192]
+    start, errors = packed.peek(8192)[:8192], "strict" if encoding else "replace"
     if start[:2] in UTF16_STARTS:
         encoding = "utf-16"
     elif b"\0" in start:
@@ -205,6 +198,7 @@ def _open_text(
             f"{path.name!r} is not a CSV text file (it holds binary data). "
             "Export it as 'CSV UTF-8'."
         )
+    encoding = encoding or "utf-8-sig"
     return io.TextIOWrapper(packed, encoding=encoding, errors=errors, newline="")
 
 
@@ -334,11 +328,7 @@ def to_batches(rows: Sequence[Sequence[str]]) -> Iterator[Batch]:
 def parse_numbers(
     cells: pa.Array | Iterable[str], decimal_comma: bool = False
 ) -> tuple[Floats, list[tuple[int, str]]]:
-    """Return cells as numbers, NaN for missing ones, and place and text of the others.
-
-    >>> parse_numbers(["0.5", "NA", "low"])
-    (array([0.5, nan, nan]), [(2, 'low')])
-    """
+    """Return cells as numbers, NaN for missing ones, and place and text of others."""
     if not isinstance(cells, pa.Array):
         cells = pa.array(cells, pa.string())
     if not pa.types.is_string(cells.type):
@@ -389,24 +379,21 @@ def is_missing(texts: pd.Series) -> pd.Series:
     return texts.str.lower().isin(MISSING_WORDS)
 
 
-def read_all(path: Path) -> tuple[list[str], pd.DataFrame, bool]:
-    """Return the names of a table, its cells, and whether it has decimal commas."""
-    if not has_suffix(path):
-        refuse(f"A table must end in {LISTED}. Save it as CSV.")
+def in_its_encoding(read: Callable[..., T], *given: Any) -> T:
+    """Return what `read` makes of a table in UTF-8, or else in Windows-1252."""
     with suppress(EncodingError):
-        return _read_all(path, "utf-8-sig")
-    return _read_all(path, "cp1252")
+        return read(*given, "utf-8-sig")
+    return read(*given, "cp1252")
 
 
-def _read_all(path: Path, encoding: str) -> tuple[list[str], pd.DataFrame, bool]:
-    """Do what `read_all` does with text of one encoding."""
-    with open_table(path, encoding=encoding) as source:
-        names = [name.strip() for name in source.names]
-        return names, to_frame(source), source.decimal_comma
-
-
-def to_frame(source: Source) -> pd.DataFrame:
-    """Return all cells of a table as text, the columns named by their places."""
-    batches, places = [*source.batches], range(len(source.names))
-    cells = {n: [text for b in batches for text in as_texts(b[n])] for n in places}
-    return pd.DataFrame(cells)
+def to_frame(batches: Iterable[Batch], places: Mapping[Any, int]) -> pd.DataFrame:
+    """Return columns of a table as text, by what they are called in `places`."""
+    parts = [
+        pd.DataFrame({name: as_texts(batch[place]) for name, place in places.items()})
+        for batch in batches
+    ]
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=[*places])
+    )

@@ -1,6 +1,5 @@
 """Tables beside the spectra: the laboratory's answer, and places to choose from."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from soilnb._validation import check_choice
-from soilnb.datasets.files.columns import COORDINATES, REQUIRED, Floats, Mask
+from soilnb.datasets.files.columns import COORDINATES, REQUIRED, Floats, Mask, repeated
 from soilnb.datasets.files.roles import (
     Carbon,
     TableError,
@@ -20,7 +19,15 @@ from soilnb.datasets.files.roles import (
 )
 from soilnb.datasets.files.rows import Rows
 from soilnb.datasets.files.samples import SAY_LIMIT, half_of
-from soilnb.datasets.files.table import is_missing, parse_numbers, read_all
+from soilnb.datasets.files.table import (
+    LISTED,
+    has_suffix,
+    in_its_encoding,
+    is_missing,
+    open_table,
+    parse_numbers,
+    to_frame,
+)
 
 FIELDS = (*REQUIRED, "design", "stratum", "inclusion_probability")
 NOT_DRAWN = ("next", "")  # picked by someone, or not said
@@ -67,18 +74,23 @@ class Table:
             )
 
 
+def _read(path: Path, encoding: str) -> Table:
+    """Return the cells of a table, all as text."""
+    if not has_suffix(path):
+        refuse(f"A table must end in {LISTED}. Save it as CSV.")
+    with open_table(path, encoding) as source:
+        names = [name.strip() for name in source.names]
+        cells = to_frame(source.batches, {n: n for n in range(len(names))})
+        return Table(names, cells, source.decimal_comma)
+
+
 def _take(
     table: Table, fields: Sequence[str], places: dict[str, int], problems: Sequence[str]
 ) -> None:
     """Keep the fields of a table that have a place; without ids number its rows."""
-    counts = Counter(name.lower() for name in table.names)
-    twice = [
-        f"Column {name!r} is there {counts[name]} times. Keep one of them."
-        for name in fields
-        if counts[name] > 1
-    ]
-    if problems or twice:
-        refuse(*problems, *twice)
+    known = (name for name in map(str.lower, table.names) if name in fields)
+    if problems := [*problems, *repeated(sorted(known, key=fields.index))]:
+        refuse(*problems)
     if table.cells.empty:
         refuse("It has a header but no samples. Add one row per sample.")
     cells = {n: table.cells[places[n]] for n in fields if places.get(n) is not None}
@@ -117,7 +129,7 @@ def add_measured(
 
 def read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
     """Return a laboratory's table and its SOC; limits of detection are as told."""
-    table = Table(*read_all(path))
+    table = in_its_encoding(_read, path)
     columns = {name: getattr(told, name) for name in ("soc_column", "id_column")}
     own = {name: value * (value in table.names) for name, value in columns.items()}
     by_place = dict(enumerate(table.names))
@@ -140,19 +152,14 @@ def _find_scans(table: Table, rows: Rows, soils: Sequence[str]) -> pd.Series:
     places_of: dict[str, Sequence[int]] = {}
     for names in (soils, rows.sample_ids):
         places_of |= pd.Series(range(len(rows.soc))).groupby([*names]).groups
-    twice, lacking = ids[ids.duplicated()].unique(), ids[~ids.isin([*places_of])]
-    for names, what in (
-        (twice, "more than once. Give each sample one row."),
-        (
-            [*lacking],
-            "that the scans lack. Write each id as in the file of the spectra, or "
-            "remove the row.",
-        ),
-    ):
-        if n := len(names):
-            listed = ", ".join(map(repr, names[:3])) + ", ..." * (n > 3)
-            many = f"{n} id{'s' * (n > 1)} ({listed})"
-            refuse(f"Column 'sample_id' has {many} {what}")
+    what, names = "more than once. Give each sample one row.", ids[ids.duplicated()]
+    if names.empty:
+        names = ids[~ids.isin([*places_of])]
+        what = "that the scans lack. Write each id as in the file of the spectra, or "
+        what += "remove the row."
+    if n := names.nunique():
+        listed = ", ".join(map(repr, names.unique()[:3])) + ", ..." * (n > 3)
+        refuse(f"Column 'sample_id' has {n} id{'s' * (n > 1)} ({listed}) {what}")
     return ids.map(lambda name: [*places_of[name]]).explode().astype(np.intp)
 
 
@@ -229,30 +236,19 @@ def _read_draw(table: Table) -> pd.DataFrame:
 def read_candidates(path: str | Path) -> pd.DataFrame:
     """Return a table of places that may be sampled.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV or Parquet file. Columns, as far as they are there: sample_id (by default
-        the number of the row), prediction and spread (its standard deviation, same
-        unit), stratum (a name), latitude and longitude (degrees, WGS 84) or easting
-        and northing (metres). Others are not read.
-
-    Returns
-    -------
-    DataFrame
-        The columns that are there, one row a place; numbers are complete and finite.
-
-    Raises
-    ------
-    ValueError
-        If the file is no table, has neither prediction nor coordinates, or a cell is
-        missing, negative (spread) or not on Earth, or coordinates are of two kinds.
+    Columns of the file, as far as they are there, and of what is returned, one row a
+    place: sample_id (by default the number of the row), prediction and spread (its
+    standard deviation, same unit), stratum (a name), latitude and longitude (degrees,
+    WGS 84) or easting and northing (metres). Numbers are complete and finite; other
+    columns are not read. A ValueError if the file is no table, has neither prediction
+    nor coordinates, or a cell is missing, negative (spread) or not on Earth, or
+    coordinates are of two kinds.
     """
     path = Path(path)
     if not path.exists():
         msg = f"There is no file '{path}'. Check the path."
         raise ValueError(msg)
-    table, remedy = Table(*read_all(path)), "leave the place out"
+    table, remedy = in_its_encoding(_read, path), "leave the place out"
     known = {name.lower(): place for place, name in enumerate(table.names)}
     there = [[n for n in pair if n in known] for pair in (COORDINATES, METRES)]
     problems = []
@@ -272,29 +268,28 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
     ids = table.cells["sample_id"]
     if (twice := ids[ids.duplicated()]).size:
         refuse(f"Column 'sample_id' has {twice.iloc[0]!r} twice. Name each place once.")
-    found = pd.DataFrame({"sample_id": ids})
-    if "stratum" in table.cells:
-        found["stratum"] = table.cells["stratum"]
+    found = table.cells.copy()
+    if "stratum" in found:
         rule = "be filled in for every place"
         table.check(found["stratum"].eq("").to_numpy(), "stratum", rule, remedy)
-    for name in CANDIDATE_NUMBERS:
-        if name in table.cells:
-            found[name] = table.numbers(name)
-            bad = ~np.isfinite(found[name].to_numpy())
-            table.check(bad, name, "hold a number for every place", remedy)
+    for name in [name for name in CANDIDATE_NUMBERS if name in found]:
+        found[name] = table.numbers(name)
+        bad = ~np.isfinite(found[name].to_numpy())
+        table.check(bad, name, "hold a number for every place", remedy)
     _check_ranges(table, found, remedy)
     return found
 
 
 def _check_ranges(table: Table, found: pd.DataFrame, remedy: str) -> None:
     """Raise where a spread is negative or coordinates are of two kinds."""
-    if "spread" in found:
-        rule = "be at least 0, a standard deviation"
-        table.check(found["spread"].to_numpy() < 0, "spread", rule, remedy)
+    rules: dict[str, tuple[float, float, str]] = {
+        "spread": (0, np.inf, "be at least 0, a standard deviation")
+    }
     for axis, most in COORDINATES.items():
-        if axis in found:
-            rule = f"be from -{most} to {most} degrees, not metres"
-            table.check(np.abs(found[axis].to_numpy()) > most, axis, rule, remedy)
+        rules[axis] = -most, most, f"be from -{most} to {most} degrees, not metres"
+    for name in [name for name in rules if name in found]:
+        low, high, rule = rules[name]
+        table.check(~found[name].between(low, high).to_numpy(), name, rule, remedy)
     if "easting" in found:
         east, north = (np.abs(found[name].to_numpy()) for name in METRES)
         bad = (east <= 180) & (north <= 90)
