@@ -257,7 +257,7 @@ def test_check_says_what_it_understood(write_csv, change, options, parts):
 def test_check_says_what_is_wrong(write_csv, change, options, part):
     done = soilnb("data", "check", *options, write_csv(change))
     assert done.returncode == 1
-    assert part in done.stdout
+    assert part in done.stdout.partition("\nWrong:\n")[2]
     assert "Nothing is wrong" not in done.stdout
 
 

@@ -58,13 +58,6 @@ class FileReport:
         lines += [f"  {label + ':':<13} {value}" for label, value in self.facts]
         return lines + [f"  {n}" for n in self.notes if not _IN_FACTS.search(n)]
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of text, what is wrong last."""
-        lines = self.understood()
-        if not self.problems:
-            return [*lines, "Nothing is wrong."]
-        return [*lines, "Wrong:", *(f"  {problem}" for problem in self.problems)]
-
 
 def read_file(
     path: str | Path,
