@@ -391,7 +391,8 @@ def ratios(table: pd.DataFrame, base: pd.Series, by: list[str], head: str) -> st
         found = rows.set_index("site")["ratio"].reindex(sites)
         of_farms = np.log(found.reindex(list(FARMS))).dropna()
         shown = ["–" if np.isnan(one) else f"{one:.2f}" for one in found]
-        cells = [*key, *shown, bench_search.mean_ratio(of_farms)]
+        mean = bench_search.mean_ratio(of_farms) if len(of_farms) > 1 else "–"
+        cells = [*key, *shown, mean]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
