@@ -8,6 +8,8 @@ from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
 from soilnb.datasets.files.columns import find_columns, off_grid
+from soilnb.workflow.data import check_file
+from soilnb.workflow.params import check_parameters
 
 
 def rename_bands(style):
@@ -359,3 +361,5 @@ def test_all_problems_are_reported_and_the_first_says_how_many(write_csv):
         path, r"^farm\.csv: Column '1000' .*\(and 2 more: soilnb data check"
     )
     assert len(report.problems) == 3
+    lines, _ = check_file(check_parameters("01_data", {"site": str(path)}))
+    assert lines[-4:] == ["Wrong:", *(f"  {problem}" for problem in report.problems)]

@@ -14,7 +14,7 @@ from soilnb._validation import check_choice, check_int
 from soilnb.datasets import OPTIONS, SITES, folder_name, read_candidates
 from soilnb.datasets.coordinates import metres_from_degrees
 from soilnb.methods import DESIGNS
-from soilnb.preprocessing import absorbance, snv, working_grid
+from soilnb.preprocessing import snv_absorbance, working_grid
 from soilnb.selection import draw_samples
 from soilnb.study.split import N_LOCAL_MIN
 from soilnb.workflow.data import read_site
@@ -38,7 +38,7 @@ def choose_samples(
     values = check_parameters(by_role("prepares"), given)
     site = read_site(values).by_soil()
     grid = working_grid(site.wavelengths, tuple(values["wavelength_range"]))
-    X = snv(absorbance(site.on_grid(grid).reflectance))
+    X = snv_absorbance(site.on_grid(grid).reflectance)
     try:
         drawn = draw_samples(X, n_samples, design=design, seed=seed)
     except ValueError as error:  # it speaks of n_samples and X

@@ -4,7 +4,6 @@ import logging
 import re
 from collections import Counter
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -156,6 +155,8 @@ def _join(ids: list[str], table: Path) -> tuple[list[str], list[str], str, str]:
 
 def _read_asd(file: Path) -> Spectrum | None:
     """Return the reflectance of an ASD file."""
+    from unittest.mock import patch  # loads asyncio, too: only where it is used
+
     with patch("logging.FileHandler"), patch("logging.basicConfig"):
         from pyASDReader import ASDFile  # it begins a log where it is imported
     logging.getLogger("pyASDReader").setLevel(logging.CRITICAL)
