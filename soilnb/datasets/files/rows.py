@@ -177,12 +177,43 @@ def _read_rows(
         layout = find_columns(
             source.names, known, soc_required=not every_row, told=told
         )
-        comma, batches = source.decimal_comma, follow(path, source)
-        table, spectra, texts = _read_cells(batches, layout, comma)
-    if table.empty:
+        comma = source.decimal_comma
+        rows = _gather(
+            _read_batch(batch, layout, every_row, comma, joined)
+            for batch in follow(path, source)
+        )
+    if rows is None or not rows.n_rows:
         refuse(f"{path.name!r} has a header but no samples. Add one row per sample.")
-    if published := layout.published:
-        table = _complete(table, published, comma, joined)
+    if not len(rows.soc):
+        refuse(rows.nothing_left())
+    rows.extra = _describe(rows.extra, layout, comma)
+    said = [f"{path.name!r} is not UTF-8: it was read as Windows-1252."]
+    said *= encoding == "cp1252"
+    rows.notes = [*notes, *source.notes, *said, *layout.notes]
+    rows.facts["layout"] = layout.published.name if layout.published else ""
+    rows.facts["files"] = ", ".join(f.name for f in (*others, path)) * bool(others)
+    return rows
+
+
+def _read_batch(
+    batch: Batch,
+    layout: Layout,
+    every_row: bool,
+    comma: bool,
+    joined: dict[str, pd.DataFrame],
+) -> Rows:
+    """Return some rows of a table, numbered from 1."""
+    table = to_frame([batch], layout.known).astype(object)
+    if layout.published:
+        table = _complete(table, layout.published, comma, joined)
+    parsed = [parse_numbers(batch[place], comma) for place in layout.bands.index]
+    with np.errstate(over="ignore"):  # absurd values become infinite
+        spectra = np.column_stack([values for values, _ in parsed]).astype(np.float32)
+    texts = [
+        (row, band, text)
+        for band, (_, found) in enumerate(parsed)
+        for row, text in found
+    ]
     soc = np.full(len(table), np.nan)
     for name in [name for name in SOC_FIELDS if name in table]:  # the first number
         cells = table[name].fillna("").tolist()
@@ -191,43 +222,48 @@ def _read_rows(
         texts += [(row, SOC_CELL, cells[row]) for row, _ in found]
     texts = sorted(text for text in texts if text[1] >= 0 or np.isnan(soc[text[0]]))
     ids, places = table["sample_id"].fillna("").tolist(), np.arange(1, len(soc) + 1)
-    rows = Rows(layout, every_row, places, ids, soc, spectra, table, texts, len(soc))
-    if not every_row:
-        _skip(rows)
-    rows.extra = _describe(rows.extra, layout, comma)
-    said = [f"{path.name!r} is not UTF-8: it was read as Windows-1252."]
-    said *= encoding == "cp1252"
-    rows.notes = [*notes, *source.notes, *said, *layout.notes]
-    rows.facts["layout"] = published.name if published else ""
-    rows.facts["files"] = ", ".join(f.name for f in (*others, path)) * bool(others)
-    return rows
+    return Rows(layout, every_row, places, ids, soc, spectra, table, texts, len(soc))
 
 
-def _read_cells(
-    batches: Iterator[Batch], layout: Layout, comma: bool
-) -> tuple[pd.DataFrame, Singles, list[Text]]:
-    """Return the texts of the known columns, the spectra, and the texts in these."""
-    spectra = np.empty((256, len(layout.bands)), dtype=np.float32)
-    parts: list[pd.DataFrame] = []
-    texts: list[Text] = []
-    n_rows = 0
-    for batch in batches:
-        before, n_rows = n_rows, n_rows + len(batch[0])
-        parts.append(to_frame([batch], layout.known))
-        if n_rows > len(spectra):  # grown in place: no copy is made
-            spectra.resize((n_rows * 5 // 4, spectra.shape[1]), refcheck=False)
-        parsed = [parse_numbers(batch[p], comma) for p in layout.bands.index]
-        for band, (_, found) in enumerate(parsed):
-            texts += [(before + row, band, text) for row, text in found]
-        with np.errstate(over="ignore"):  # absurd values become infinite
-            spectra[before:n_rows] = np.column_stack([values for values, _ in parsed])
-    spectra.resize((n_rows, spectra.shape[1]), refcheck=False)
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return table.astype(object), spectra, texts
+def _gather(parts: Iterator[Rows]) -> Rows | None:
+    """Return the parts of a table as one, of a library without the rows to skip."""
+    some: list[Rows] = []
+    seen: set[str] = set()
+    spectra, texts, n_rows, n = np.empty((256, 0), np.float32), [], 0, 0
+    for part in parts:
+        part.numbers += n_rows
+        n_rows += part.n_rows
+        if not part.every_row:
+            _skip(part, seen)
+        texts += [(n + row, band, text) for row, band, text in part.texts]
+        n, before = n + len(part.soc), n
+        if not some:
+            spectra = np.empty((256, part.spectra.shape[1]), np.float32)
+        if n > len(spectra):  # grown in place: no copy is made
+            spectra.resize((n * 5 // 4, spectra.shape[1]), refcheck=False)
+        spectra[before:n], part.spectra = part.spectra, spectra[:0]
+        some.append(part)
+    if not some:
+        return None
+    spectra.resize((n, spectra.shape[1]), refcheck=False)
+    return replace(
+        some[0],
+        numbers=np.concatenate([part.numbers for part in some]),
+        sample_ids=[*chain.from_iterable(part.sample_ids for part in some)],
+        soc=np.concatenate([part.soc for part in some]),
+        spectra=spectra,
+        extra=pd.concat([part.extra for part in some], ignore_index=True),
+        texts=texts,
+        n_rows=n_rows,
+        skipped=Counter({r: sum(p.skipped[r] for p in some) for r in some[0].skipped}),
+    )
 
 
-def _skip(rows: Rows) -> None:
-    """Drop the rows of a library that have no SOC, spectrum or id of their own."""
+def _skip(rows: Rows, seen: set[str]) -> None:
+    """Drop the rows of a library that have no SOC, spectrum or id of their own.
+
+    `seen` are the ids of earlier rows, to which those of the rows that stay are added.
+    """
     published, soc = rows.layout.published, rows.soc
     is_text = np.zeros((2, len(soc)), dtype=bool)
     for row, band, _ in () if published else rows.texts:
@@ -240,16 +276,15 @@ def _skip(rows: Rows) -> None:
         ids = rows.extra["sample_id"]
         reasons["have no id"] = ids.isna().to_numpy()
         ids = ids.where(~np.any([*reasons.values()], axis=0))
-        reasons["repeat the id of an earlier row"] = ids.duplicated().to_numpy()
+        is_known = (ids.duplicated() | ids.isin(seen)).to_numpy()
+        reasons["repeat the id of an earlier row"] = is_known
+        seen.update(ids.dropna())
     used = rows.sort_out(reasons)
-    if not used.any():
-        refuse(rows.nothing_left())
-    if not used.all():
-        places = {row: n for n, row in enumerate(np.flatnonzero(used).tolist())}
-        rows.texts = [(places[r], b, t) for r, b, t in rows.texts if r in places]
-        rows.sample_ids = [rows.sample_ids[row] for row in places]
-        rows.numbers, rows.soc = rows.numbers[used], soc[used]
-        rows.spectra, rows.extra = rows.spectra[used], rows.extra[used]
+    places = {row: n for n, row in enumerate(np.flatnonzero(used).tolist())}
+    rows.texts = [(places[r], b, t) for r, b, t in rows.texts if r in places]
+    rows.sample_ids = [rows.sample_ids[row] for row in places]
+    rows.numbers, rows.soc = rows.numbers[used], soc[used]
+    rows.spectra, rows.extra = rows.spectra[used], rows.extra[used]
 
 
 def turn(source: Source, told: Told) -> Source:
