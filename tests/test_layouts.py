@@ -18,6 +18,7 @@ from layouts_helpers import (
     write_folder,
 )
 
+from soilnb.datasets.files import table
 from soilnb.datasets.files.layouts import plotcode, recognise, with_plotcode
 from soilnb.datasets.files.report import inspect_file, read_file
 from soilnb.preprocessing import resample
@@ -188,7 +189,11 @@ def test_spoilt_cells_of_ossl_count_as_not_measured(ossl, tmp_path):
     ) in notes
 
 
-def test_rows_of_ossl_with_an_earlier_id_or_none_are_left_out(ossl, tmp_path):
+@pytest.mark.parametrize("n_cells", [1, 10**6])  # read at once: two rows, all
+def test_rows_of_ossl_with_an_earlier_id_or_none_are_left_out(
+    ossl, tmp_path, monkeypatch, n_cells
+):
+    monkeypatch.setattr(table, "BLOCK_CELLS", n_cells)
     ossl.loc[[8, 9], OSSL_ID] = ossl.loc[2, OSSL_ID]
     ossl.loc[11, OSSL_ID] = ""
     library = read_library(write(ossl, tmp_path / "ossl.csv"))
