@@ -189,7 +189,7 @@ def test_spoilt_cells_of_ossl_count_as_not_measured(ossl, tmp_path):
     ) in notes
 
 
-@pytest.mark.parametrize("n_cells", [1, 10**6])  # read at once: two rows, all
+@pytest.mark.parametrize("n_cells", [1, 10**6])  # read at once: a row, all
 def test_rows_of_ossl_with_an_earlier_id_or_none_are_left_out(
     ossl, tmp_path, monkeypatch, n_cells
 ):
