@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, Floats, Singles
+from soilnb.datasets.files.columns import (
+    COORDINATES,
+    NUMBER_COLUMNS,
+    SOIL_COLUMNS,
+    Floats,
+    Singles,
+)
 from soilnb.datasets.files.quantities import to_reflectance
 from soilnb.datasets.files.roles import TableError, Told
 from soilnb.datasets.files.rows import Progress, Rows, read_rows
@@ -242,10 +248,11 @@ def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFram
     if country and "country" in info:
         rows.notes.append(f"The column country was replaced by {country!r}.")
     remedy = "Convert metres to degrees, or leave these cells empty."
+    for axis in [name for name in NUMBER_COLUMNS if name in info]:
+        if count := int(info[axis].isna()[rows.keep].sum()):
+            rows.notes.append(f"{axis} is not a number in {count} samples.")
     for axis, most in COORDINATES.items():
         if axis in info:
-            if count := int(info[axis].isna()[rows.keep].sum()):
-                rows.notes.append(f"{axis} is not a number in {count} samples.")
             rule = f"from -{most} to {most} degrees (WGS 84)"
             _check_range(rows, axis, (-most, most), rule, remedy)
     for axis in [name for name in SOIL_COLUMNS if name in info and rows.every_row]:
