@@ -77,6 +77,12 @@ READ = {
         {},
         "Column 'Sample' was taken as sample_id",
     ),
+    "names with accents": (renamed(sample_id="Échantillon"), {}, "'Échantillon' was"),
+    "numbers of samples like nm": (
+        lambda frame: frame.assign(sample_id=range(320, 2510, 75)[:30]),
+        {},
+        "",
+    ),
     "mg in a gram": (
         lambda frame: frame.assign(**{"TOC (mg C/g)": 10 * frame.pop("soc")}),
         {},
@@ -124,12 +130,17 @@ def test_a_header_of_two_rows_is_read(write_csv, tmp_path, header, suffix):
     assert_same(read_file(path), good)
 
 
-def test_a_name_of_two_lines_and_spaces_before_quotes_are_read(write_csv, tmp_path):
+def test_a_name_of_two_lines_marks_behind_it_and_spaces_before_quotes_are_read(
+    write_csv, tmp_path
+):
     good = read_file(write_csv())
     frame = pd.read_csv(tmp_path / "farm.csv", dtype={"sample_id": str})
     path = write_csv(
         lambda frame: frame.assign(**{"SOC\n(g/kg)": 10 * frame.pop("soc")}), "two.csv"
     )
+    assert_same(read_file(path), good)
+    head, rest = (tmp_path / "farm.csv").read_text().split("\n", 1)
+    path.write_text(f"{head},\n{rest}")
     assert_same(read_file(path), good)
     rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
     path.write_text("\n".join(", ".join(f'"{cell}"' for cell in row) for row in rows))
@@ -175,6 +186,7 @@ def test_words_for_missing_values_are_not_measured(write_csv, word):
         ("Humusgehalt", "organic_matter", ""),
         ("有机碳 (g/kg)", "organic_carbon", "g/kg"),
         ("IC", "inorganic", ""),
+        ("Particulate organic carbon", "", ""),
         ("TotalC (%)", "total_carbon", "%"),
         ("OrgC_pct", "organic_carbon", "%"),
         ("SOC mg g-1", "organic_carbon", "g/kg"),
@@ -213,6 +225,16 @@ def scans_in_columns(frame):
 
 
 ASKED = {
+    "another name of the samples": (
+        renamed(sample_id="Filename"),
+        "Add it. If another column names the samples, say id_column='Filename'",
+    ),
+    "numbers of columns": (
+        lambda frame: frame.set_axis(
+            [*frame.columns[:2], *(f"V{n}" for n in range(8, 8 + len(BANDS)))], axis=1
+        ),
+        "'V8' to 'V214' are numbered, not named by their wavelength",
+    ),
     "continuum removed": (
         continuum_removed,
         "same maximum: they look like pre-treated",

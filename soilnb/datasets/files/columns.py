@@ -17,7 +17,7 @@ from soilnb.datasets.files.roles import Told, find_carbon, find_ids, refuse
 MIN_WAVELENGTHS = 10
 LOW, HIGH = 300, 2600  # nm; vis-NIR spectrometers measure 350-2500
 MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
-MAX_FIRST_INDEX = 5  # names that count bands begin with 0 or 1, or after other columns
+MAX_FIRST_INDEX = 99  # names that count bands begin with 0 or 1, or after other columns
 MAX_GRID_NM = 2750  # a few bands too far, as of NeoSpectra; no mid-infrared ends there
 MIN_MANGLED = 0.4  # of the names are a copy of another, such as 420.1 of 420
 MIN_ALONE_NM = 50  # from the next band on either side: no band of the same spectrum

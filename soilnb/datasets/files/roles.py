@@ -20,7 +20,8 @@ CHOICES = {
 WORDS = {
     what: {*words.split()}
     for what, words in {
-        "spread": "sd se std err error pred predicted cv n ratio",
+        "spread": "sd se std err error pred predicted cv n ratio particulate dissolved "
+        "microbial biomass",
         "organic": "org organic organique organico organica organischer organisch orga "
         "organisk",
         "carbon": "carbon carbone carbono kohlenstoff kol",
@@ -44,7 +45,7 @@ LOGARITHM = re.compile(
     r"|(?:oc|corg|carbon)(log10|log1p|log|ln|sqrt)$"
 )
 # In Chinese; in Spanish, French and Portuguese (Mo and Co are metals).
-OTHER_WORDS = {"有机碳": " soc ", "有机质": " som "}
+OTHER_WORDS = {"有机碳": " soc ", "有机质": " som ", "样品": " sample "}
 OTHER_WORDS |= {r"(?<![A-Za-z])MO(?![A-Za-z])": "som"}
 OTHER_WORDS |= {r"(?<![A-Za-z])CO(?![A-Za-z])": "ciso"}
 # Units in a name, of its words and numbers in one line.
@@ -158,16 +159,16 @@ class Carbon(NamedTuple):
 
 
 def _split(name: str) -> str:
-    """Return a name in lower case, with a space between its words."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    """Return a name in lower case without accents, with a space between its words."""
+    for word, known in OTHER_WORDS.items():
+        name = re.sub(word, known, name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower() + " ‰" * ("‰" in name)
 
 
 def read_name(name: str) -> Meaning:
     """Return what a column holds by its name; kind "" if that is no carbon."""
-    for word, known in OTHER_WORDS.items():
-        name = re.sub(word, known, name)
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    split = _split(plain + " ‰" * ("‰" in name))
+    split = _split(name)
     words = [w for w in re.findall(r"[a-z]+|\d+|[%‰]", split) if w not in ("per", "gc")]
     line, joined = f" {' '.join(words)} ", "".join(re.findall(r"[a-z]+|10", split))
     unit = next((unit for unit, form in UNITS.items() if re.search(form, line)), "")
@@ -275,6 +276,9 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
         return found[0], "", f"{what} was taken as sample_id."
     listed = " or ".join(f"id_column={names[p]!r}" for p in found[:3])
     hint = f"Say {listed}" if listed else "Add it"
+    others = [name for name in names.values() if name and not read_name(name).kind]
+    if others and not listed:
+        hint += f". If another column names the samples, say id_column={others[0]!r}"
     problem = f"There is no column 'sample_id' (one name per sample). {hint}."
     return None, problem, ""
 

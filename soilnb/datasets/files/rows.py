@@ -299,7 +299,9 @@ def turn(source: Source, told: Told) -> Source:
     if first is None or len(source.names) < 3:
         return source
     source = replace(source, batches=chain([first], source.batches))
-    if not problems and reach(as_texts(first[0]), told.axis) <= np.ptp(bands):
+    is_wide = any(read_name(name).kind for name in source.names)
+    axis = as_texts(first[0])
+    if not problems and (is_wide or reach(axis, told.axis) <= np.ptp(bands)):
         return source
     batches = list(source.batches)
     table = to_frame(batches, {n: n for n in range(len(source.names))})

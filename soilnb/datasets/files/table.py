@@ -236,6 +236,8 @@ def _read_csv(
     if rows and len(rows[0]) == len(names) + 1 > 2:
         ends = {row[-1].strip() for row in rows if len(row) == len(names) + 1}
         names = [*names, ""] if ends == {""} else ["", *names]
+    elif rows and not names[-1] and len(rows[0]) == len(names) - 1:
+        names.pop()
     what = "comment line" if all(line[0] == "#" for line in above) else "line"
     many = "s above the header were" if len(above) > 1 else " above the header was"
     notes = (f"{len(above)} {what}{many} skipped.",) if above else ()
