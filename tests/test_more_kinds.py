@@ -306,3 +306,9 @@ def test_files_of_field_spectrometers_and_of_utf_16_become_a_table(write_csv, tm
     made = read_file(tmp_path / "out.csv")
     assert made.info["sample_id"].tolist() == ids
     assert np.allclose(made.reflectance, good.reflectance, atol=1e-5)
+
+
+def test_a_title_above_two_columns_of_a_laboratory_is_left_out(write_csv, tmp_path):
+    path, lab = write_csv(lambda frame: frame.drop(columns="soc")), tmp_path / "lab.csv"
+    lab.write_text("Results\nSample,OC (%)\n003,1.5\n001,2.0\n")
+    assert read_file(path, measured=lab).soc[[0, 2]].tolist() == [2.0, 1.5]

@@ -44,6 +44,7 @@ LOGARITHM = re.compile(
     r"^(log10|log1p|log|ln|sqrt)(?=soc|oc|toc|corg|organic|c$)"
     r"|(?:oc|corg|carbon)(log10|log1p|log|ln|sqrt)$"
 )
+OF_INDEX = ("__index_level_0__",)  # the names of the rows in Parquet, by pandas
 # In Chinese; in Spanish, French and Portuguese (Mo and Co are metals).
 OTHER_WORDS = {"有机碳": " soc ", "有机质": " som ", "样品": " sample "}
 OTHER_WORDS |= {r"(?<![A-Za-z])MO(?![A-Za-z])": "som"}
@@ -75,9 +76,6 @@ ADVICE = {
     "unclear": "may be SOC: say soc_column={name!r}, and what it is, "
     "soc_kind='organic_carbon' or soc_kind='organic_matter'",
 }
-
-
-ROW_NAMES = "__index_level_0__"  # of pandas in Parquet
 
 
 class TableError(ValueError):
@@ -268,8 +266,8 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
         found += [place] * bool(WORDS["id"] & {*words} or close)
     found = whole or found
     if not found:  # as pandas and R write the names of the rows
-        unnamed = {0: ("", "Unnamed: 0")}
-        found = [p for p, n in names.items() if n in unnamed.get(p, (ROW_NAMES,))]
+        other = {0: ("", "Unnamed: 0")}
+        found = [p for p, n in names.items() if n in other.get(p, OF_INDEX)]
     if len(found) == 1:
         name = names[found[0]]
         what = f"Column {name!r}" if name else "The first column, without a name,"

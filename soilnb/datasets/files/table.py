@@ -214,7 +214,7 @@ def _read_csv(
     The last comment is the header itself if it has as many columns as the line below,
     as NumPy writes it. R writes no name for the column of the names of the rows.
     """
-    text, marks = iter(text), MARKS
+    text = iter(text)
     some = "".join(islice(text, LINES_AHEAD))
     some = IN_QUOTES.sub(lambda cell: re.sub(r"[\r\n]+", " ", cell[0]), some)
     lines = [line for line in some.splitlines(keepends=True) if line.strip()]
@@ -222,12 +222,14 @@ def _read_csv(
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
         refuse(EMPTY.format(path.name))
-    if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
-        lines, plain = ([" ".join(x.split()) for x in y] for y in (lines, plain))
-        text, marks = (" ".join(line.split()) for line in text), " "
-    mark = max(marks, key=lambda mark: max(_width(line, mark) for line in plain))
+    start = lines.index(plain[0])
+    width = {mark: max(len(_split(line, mark)) for line in plain) for mark in MARKS}
+    mark = max(width, key=width.__getitem__)
+    if width[mark] == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
+        lines, mark = [" ".join(line.split()) for line in lines], " "
+        text = (" ".join(line.split()) for line in text)
     rows = [_split(line, mark) for line in lines]
-    place, names = _find_header(rows, lines.index(plain[0]))
+    place, names = _find_header(rows, start)
     above, rows = lines[:place], rows[place + 1 :]
     if above and above[-1][0] == "#" and 1 < len(names) == len(_split(above[-1], mark)):
         rows.insert(0, names)
@@ -252,13 +254,13 @@ def _split(line: str, mark: str) -> list[str]:
 
 
 def _find_header(rows: Sequence[list[str]], start: int = 0) -> tuple[int, list[str]]:
-    """Return the place and the names of the first row of half the most cells.
+    """Return the place and names of the first row of more than half the most cells.
 
     It is the next if that has the wavelengths. What is blank in it may stand above.
     """
     n_filled = [sum(map(bool, row)) for row in rows]
-    least = max(n_filled[start:]) / 2
-    place = next(n for n in range(start, len(rows)) if n_filled[n] >= least)
+    half = max(n_filled[start:]) / 2
+    place = next(n for n in range(start, len(rows)) if n_filled[n] > half)
     if rows[place + 1 :] and not reach(rows[place]) and reach(rows[place + 1]):
         place += 1
     names = above = [*rows[place]]
@@ -269,13 +271,7 @@ def _find_header(rows: Sequence[list[str]], start: int = 0) -> tuple[int, list[s
 
 def _have_commas(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the numbers of a table have decimal commas."""
-    first = rows[0] if rows else ()
-    return sum(bool(COMMA.fullmatch(cell)) for cell in first) >= MIN_WAVELENGTHS
-
-
-def _width(line: str, marks: str = MARKS) -> int:
-    """Return how many cells a line has, by that mark which gives most."""
-    return max(len(_split(line, mark)) for mark in marks)
+    return sum(map(bool, map(COMMA.fullmatch, chain(*rows[:1])))) >= MIN_WAVELENGTHS
 
 
 def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[Batch]:
@@ -427,8 +423,4 @@ def to_frame(batches: Iterable[Batch], places: Mapping[Any, int]) -> pd.DataFram
         pd.DataFrame({name: as_texts(batch[place]) for name, place in places.items()})
         for batch in batches
     ]
-    return (
-        pd.concat(parts, ignore_index=True)
-        if parts
-        else pd.DataFrame(columns=[*places])
-    )
+    return pd.concat(parts or [pd.DataFrame(columns=[*places])], ignore_index=True)

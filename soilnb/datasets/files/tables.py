@@ -282,13 +282,11 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
 
 def _check_ranges(table: Table, found: pd.DataFrame, remedy: str) -> None:
     """Raise where a spread is negative or coordinates are of two kinds."""
-    rules: dict[str, tuple[float, float, str]] = {
-        "spread": (0, np.inf, "be at least 0, a standard deviation")
-    }
-    for axis, most in COORDINATES.items():
-        rules[axis] = -most, most, f"be from -{most} to {most} degrees, not metres"
-    for name in [name for name in rules if name in found]:
-        low, high, rule = rules[name]
+    for name in [name for name in ("spread", *COORDINATES) if name in found]:
+        low, high, rule = 0.0, np.inf, "be at least 0, a standard deviation"
+        if most := COORDINATES.get(name):
+            low, high = -most, most
+            rule = f"be from -{most} to {most} degrees, not metres"
         table.check(~found[name].between(low, high).to_numpy(), name, rule, remedy)
     if "easting" in found:
         east, north = (np.abs(found[name].to_numpy()) for name in METRES)
