@@ -255,6 +255,10 @@ ASKED = {
     ),
     "no header": (no_names, "first line has values, such as .* Write a header above"),
     "scans in columns": (scans_in_columns, "two sets .* '420_scan1' and from '420_sca"),
+    "every name twice": (
+        lambda frame: pd.concat([frame, frame[BANDS]], axis=1),
+        "Column '420' is there 2 times. Keep one of them. So are 206 more.",
+    ),
     "mid-infrared": (
         lambda frame: frame.rename(columns={b: f"{b} cm-1" for b in BANDS}),
         "look like the mid-infrared",
@@ -312,3 +316,13 @@ def test_a_title_above_two_columns_of_a_laboratory_is_left_out(write_csv, tmp_pa
     path, lab = write_csv(lambda frame: frame.drop(columns="soc")), tmp_path / "lab.csv"
     lab.write_text("Results\nSample,OC (%)\n003,1.5\n001,2.0\n")
     assert read_file(path, measured=lab).soc[[0, 2]].tolist() == [2.0, 1.5]
+
+
+def test_units_below_the_names_and_limits_of_a_laboratory_are_read(write_csv, tmp_path):
+    path, lab = write_csv(lambda frame: frame.drop(columns="soc")), tmp_path / "lab.csv"
+    lab.write_text("Sample,OC\n,g/kg\n001,15\n002,n.d.\n003,<4\n")
+    assert_refused(path, "'n.d.' .*Say below_detection='half' or", measured=lab)
+    half = read_file(path, measured=lab, below_detection="half")
+    assert np.allclose(half.soc[:3], [1.5, 0.1, 0.2])
+    none = read_file(path, measured=lab, below_detection="unmeasured")
+    assert np.flatnonzero(np.isfinite(none.soc)).tolist() == [0]

@@ -171,9 +171,8 @@ def wavelength_columns(
     names: Sequence[str], axis: str = ""
 ) -> tuple[Bands, list[str], list[str]]:
     """Return the bands, all named in one style, what is wrong, and what to say."""
-    for name, unit in UNITS_OF_AXIS.items():
-        if sum(map(bool, map(unit.search, names))) >= MIN_WAVELENGTHS:
-            axis = axis or name
+    found = {a: sum(map(bool, map(u.search, names))) for a, u in UNITS_OF_AXIS.items()}
+    axis = axis or next((a for a, n in found.items() if n >= MIN_WAVELENGTHS), "")
     styles = _find_styles(names, axis)
     inside = [bands[bands.between(LOW, HIGH)] for bands in styles]
     spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
@@ -311,9 +310,12 @@ def _repeated_columns(names: Sequence[str], bands: Bands) -> list[str]:
     keys = (name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names)
     first = {nm: names[place] for place, nm in bands[::-1].items()}
     twice = [(first[nm], names[n]) for n, nm in bands.items() if names[n] != first[nm]]
+    again = repeated(keys)
+    if len(again) > MIN_WAVELENGTHS:
+        again = [f"{again[0]} So are {len(again) - 1} more."]
     if len(twice) > MIN_WAVELENGTHS:
         return [TWO_SETS.format(*twice[0])]
-    return repeated(keys) + [
+    return again + [
         f"Columns {one!r} and {other!r} are the same wavelength. Keep one of them."
         for one, other in twice
     ]
