@@ -10,6 +10,7 @@ from readers_helpers import BANDS, assert_refused, put
 
 from soilnb.datasets import convert_folder, inspect_file, read_file
 from soilnb.datasets.files.roles import read_name
+from soilnb.datasets.files.table import parse_numbers
 
 
 def to_percent_text(frame):
@@ -165,6 +166,14 @@ def test_a_packed_table_of_a_mac_and_a_nameless_index_are_read(write_csv, tmp_pa
     frame.set_index("sample_id").rename_axis(None).to_parquet(tmp_path / "a.parquet")
     site = read_file(tmp_path / "a.parquet")
     assert site.info["sample_id"].tolist() == good.info["sample_id"].tolist()
+
+
+def test_a_comma_is_of_a_decimal_unless_all_could_be_marks_of_thousands():
+    numbers, texts = parse_numbers(["12,345", "9,87", "7", "NA"])
+    assert np.array_equal(numbers, [12.345, 9.87, 7, np.nan], equal_nan=True)
+    assert texts == []
+    assert len(parse_numbers(["12,345", "9,870"])[1]) == 2
+    assert len(parse_numbers(["12,3", "9.8", "7,5"])[1]) == 2
 
 
 @pytest.mark.parametrize("word", ["#DIV/0!", "#VALUE!", "--", "–"])

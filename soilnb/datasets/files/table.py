@@ -372,8 +372,8 @@ def parse_numbers(
     with suppress(pa.ArrowInvalid):
         return _strictly(cells), []
     filled = [cell for cell in cells.to_pylist() if cell]
-    commas = {cell for cell in filled if "," in cell}
-    is_other = any("." in cell or OF_THOUSANDS.fullmatch(cell) for cell in filled)
+    commas = [cell for cell in filled if "," in cell]
+    is_other = "." in "".join(filled) or all(map(OF_THOUSANDS.fullmatch, commas))
     if len(commas) > 1 and all(map(COMMA.fullmatch, commas)) and not is_other:
         return parse_numbers(cells, decimal_comma=True)
     numbers, texts = np.full(len(cells), np.nan), []
