@@ -192,6 +192,7 @@ def test_words_for_missing_values_are_not_measured(write_csv, word):
         ("CO (dag/kg)", "unclear", "%"),
         ("Mo", "", ""),
         ("Co", "", ""),
+        ("CO2 (ppm)", "", ""),
         ("Humusgehalt", "organic_matter", ""),
         ("有机碳 (g/kg)", "organic_carbon", "g/kg"),
         ("IC", "inorganic", ""),

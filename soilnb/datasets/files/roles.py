@@ -47,8 +47,8 @@ LOGARITHM = re.compile(
 OF_INDEX = ("__index_level_0__",)  # the names of the rows in Parquet, by pandas
 # In Chinese; in Spanish, French and Portuguese (Mo and Co are metals).
 OTHER_WORDS = {"有机碳": " soc ", "有机质": " som ", "样品": " sample "}
-OTHER_WORDS |= {r"(?<![A-Za-z])MO(?![A-Za-z])": "som"}
-OTHER_WORDS |= {r"(?<![A-Za-z])CO(?![A-Za-z])": "ciso"}
+OTHER_WORDS |= {r"(?<![A-Za-z])MO(?![A-Za-z\d])": "som"}
+OTHER_WORDS |= {r"(?<![A-Za-z])CO(?![A-Za-z\d])": "ciso"}
 # Units in a name, of its words and numbers in one line.
 UNITS = {
     "stock": r" (t|mg|kg) ha | kg m 2 | stocks? | density ",

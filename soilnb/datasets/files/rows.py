@@ -295,13 +295,13 @@ def _skip(rows: Rows, seen: set[str]) -> None:
 def turn(source: Source, told: Told) -> Source:
     """Return a table with a row per sample, whatever the file has."""
     bands, problems, _ = wavelength_columns(source.names, told.axis)
-    first = next(source.batches, None)
-    if first is None or len(source.names) < 3:
+    has_carbon = any(read_name(name).kind for name in source.names)
+    if len(source.names) < 3 or (has_carbon and not problems):
+        return source
+    if (first := next(source.batches, None)) is None:
         return source
     source = replace(source, batches=chain([first], source.batches))
-    is_wide = any(read_name(name).kind for name in source.names)
-    axis = as_texts(first[0])
-    if not problems and (is_wide or reach(axis, told.axis) <= np.ptp(bands)):
+    if not problems and reach(as_texts(first[0]), told.axis) <= np.ptp(bands):
         return source
     batches = list(source.batches)
     table = to_frame(batches, {n: n for n in range(len(source.names))})
