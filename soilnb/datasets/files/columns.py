@@ -17,7 +17,7 @@ from soilnb.datasets.files.roles import Told, find_carbon, find_ids, refuse
 MIN_WAVELENGTHS = 10
 LOW, HIGH = 300, 2600  # nm; vis-NIR spectrometers measure 350-2500
 MAX_MICROMETRES = 30  # no vis-NIR band in nm is as low as this
-MAX_FIRST_INDEX = 5  # names that count bands begin with 0 or 1, or after other columns
+MAX_FIRST_INDEX = 99  # names that count bands begin with 0 or 1, or after other columns
 MAX_GRID_NM = 2750  # a few bands too far, as of NeoSpectra; no mid-infrared ends there
 MIN_MANGLED = 0.4  # of the names are a copy of another, such as 420.1 of 420
 MIN_ALONE_NM = 50  # from the next band on either side: no band of the same spectrum
@@ -41,6 +41,10 @@ SAY_MIR = (
     "the mid-infrared, {:.0f} to {:.0f} nm, which cannot be used: the method needs "
     "visible and near-infrared spectra."
 )
+UNITS_OF_AXIS = {  # in the names of bands
+    "wavenumber": re.compile(r"\d ?\W?cm\W{0,3}[1¹]"),
+    "micrometre": re.compile(r"\d ?\W?([uµμ]m|micron)"),
+}
 MIN_EVEN = 0.999  # correlation with their number of bands even in wavenumber
 MAX_MIR_START = 3000  # no vis-NIR goes to 3,333 nm; mid-infrared begins there or before
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
@@ -113,6 +117,12 @@ def find_columns(
         one = "A wavelength and a value in each line are one spectrum."
         refuse(f"{one} {SAY_CONVERT}")
     bands, problems, notes = wavelength_columns(names, told.axis)
+    values = [float(name) for name in names if re.fullmatch(r"[01]?\.\d+", name)]
+    if len(values) > MIN_WAVELENGTHS and sorted(values) not in (values, values[::-1]):
+        refuse(
+            f"The first line has values, such as {values[0]:g}, and no names. Write a "
+            "header above it: sample_id, soc, and the nm of each band."
+        )
     others = {place: name for place, name in enumerate(names) if place not in bands}
     carbon = find_carbon(others, told, required=soc_required)
     ids, no_ids, of_ids = find_ids(others, told)
@@ -161,6 +171,8 @@ def wavelength_columns(
     names: Sequence[str], axis: str = ""
 ) -> tuple[Bands, list[str], list[str]]:
     """Return the bands, all named in one style, what is wrong, and what to say."""
+    found = {a: sum(map(bool, map(u.search, names))) for a, u in UNITS_OF_AXIS.items()}
+    axis = axis or next((a for a, n in found.items() if n >= MIN_WAVELENGTHS), "")
     styles = _find_styles(names, axis)
     inside = [bands[bands.between(LOW, HIGH)] for bands in styles]
     spectra = [n for n, kept in enumerate(inside) if len(kept) >= MIN_WAVELENGTHS]
@@ -177,6 +189,15 @@ def wavelength_columns(
             note = f"The bands were converted from {axis}s to nm{less}."
             return kept, _set_problems(names, kept), [note]
     return bands, _wavelength_problems(names, bands, axis), []
+
+
+def reach(texts: Sequence[str], axis: str = "") -> float:
+    """Return how many nm texts reach, 0 if those with numbers are no ordered bands."""
+    named = [text for text in texts if re.search(r"\d", text)]
+    bands, problems, _ = wavelength_columns(named, axis)
+    steps = np.diff(bands)
+    is_axis = not problems and (np.all(steps > 0) or np.all(steps < 0))
+    return float(np.ptp(bands)) if is_axis else 0.0
 
 
 def _find_styles(names: Sequence[str], axis: str) -> list[Bands]:
@@ -288,9 +309,13 @@ def _repeated_columns(names: Sequence[str], bands: Bands) -> list[str]:
     """Return a sentence for every column name or wavelength that is there twice."""
     keys = (name.lower() if name.lower() in KNOWN_COLUMNS else name for name in names)
     first = {nm: names[place] for place, nm in bands[::-1].items()}
-    return repeated(keys) + [
-        f"Columns {first[nm]!r} and {names[place]!r} are the same wavelength. Keep one "
-        "of them."
-        for place, nm in bands.items()
-        if names[place] != first[nm]
+    twice = [(first[nm], names[n]) for n, nm in bands.items() if names[n] != first[nm]]
+    again = repeated(keys)
+    if len(again) > MIN_WAVELENGTHS:
+        again = [f"{again[0]} So are {len(again) - 1} more."]
+    if len(twice) > MIN_WAVELENGTHS:
+        return [TWO_SETS.format(*twice[0])]
+    return again + [
+        f"Columns {one!r} and {other!r} are the same wavelength. Keep one of them."
+        for one, other in twice
     ]

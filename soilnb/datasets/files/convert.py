@@ -18,13 +18,15 @@ from soilnb.datasets.files.columns import (
 )
 from soilnb.datasets.files.roles import Told, refuse
 from soilnb.datasets.files.samples import STEM
+from soilnb.datasets.files.table import UTF16_STARTS
 from soilnb.datasets.files.tables import read_laboratory
 
 Spectrum = tuple[Floats, Floats]  # wavelengths in nm, and values
 
 NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MAX_NM = 3000  # an axis that goes further is of wavenumbers
-TEXTS = (".txt", ".csv", ".tsv", ".dat", ".asc", ".sed", ".spectrum", ".dpt")
+OF_FIELD = (".sed", ".sig")  # their last column is the reflectance
+TEXTS = (".txt", ".csv", ".tsv", ".dat", ".asc", ".spectrum", ".dpt", *OF_FIELD)
 COUNTER = re.compile(r"^(?:(.*?\D)\d{3,5}|(.*?)[._-]\d+)$")  # of an instrument
 
 
@@ -92,7 +94,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Spectrum], list[str]]:
         refuse(
             f"{folder.name!r} has no file with a spectrum: ASD (.asd), OPUS (.0) or "
             f"text with a wavelength and a value in each line, got {len(unread)} other "
-            "files. Give the folder of the spectra."
+            "files. Give the folder of the spectra, exported as text if need be."
         )
     return spectra, unread
 
@@ -185,9 +187,11 @@ def _read_opus(file: Path) -> Spectrum | None:
 
 
 def _read_text(file: Path) -> Spectrum | None:
-    """Return the spectrum of a text file with two numbers in each line."""
-    text = file.read_bytes().decode("utf-8", "replace")
-    pairs = [_pair(line.strip().strip(";,")) for line in text.splitlines()]
+    """Return the spectrum of a text file with two numbers in each line, or more."""
+    content, more = file.read_bytes(), file.suffix.lower() in OF_FIELD
+    encoding = "utf-16" if content.startswith(UTF16_STARTS) else "utf-8"
+    text = content.decode(encoding, "replace")
+    pairs = [_pair(line.strip().strip(";,"), more=more) for line in text.splitlines()]
     table = np.array([pair for pair in pairs if pair], dtype=float)
     if len(table) < MIN_WAVELENGTHS or len({*table[:, 0]}) < len(table):
         return None
@@ -199,8 +203,10 @@ def _read_text(file: Path) -> Spectrum | None:
     return axis, values
 
 
-def _pair(line: str) -> list[float]:
-    """Return the two numbers of a line that has nothing else."""
+def _pair(line: str, *, more: bool) -> list[float]:
+    """Return the first and last number of a line of two, or more, and nothing else."""
     cells = re.split(r"[;\t ]+" if re.search(r"[;\t ]", line) else ",", line)
-    is_pair = len(cells) == 2 and all(NUMBERS.fullmatch(cell) for cell in cells)
-    return [float(cell.replace(",", ".")) for cell in cells] if is_pair else []
+    is_pair = len(cells) == 2 or (more and len(cells) > 2)
+    if not (is_pair and all(NUMBERS.fullmatch(cell) for cell in cells)):
+        return []
+    return [float(cell.replace(",", ".")) for cell in (cells[0], cells[-1])]

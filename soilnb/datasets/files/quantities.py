@@ -207,9 +207,9 @@ def _different_quantities(rows: Rows, medians: Floats) -> str:
 def _decide(low: float, high: float, shape: str, seen: str) -> tuple[str, str, str]:
     """Return what values are, by themselves or their shape, and a question if any."""
     by_values = "found from the values"
-    if high > MAX_ABSORBANCE:
+    if high > MAX_ABSORBANCE and shape != "absorbance":
         return "percent", by_values, ""
-    if high > MAX_REFLECTANCE:  # as percent no soil is as dark
+    if high > MAX_REFLECTANCE and shape != "reflectance":  # as percent none is so dark
         return "absorbance", by_values, ""
     why = f"values from {low:.3g} to {high:.3g}"
     if low < LOW_ABSORBANCE and high <= 1:
@@ -299,13 +299,15 @@ def tell_each(spectra: Numbers, wavelengths: Floats) -> Ints:
 def are_scaled(spectra: Numbers) -> str:
     """Return which of mean, length or maximum several spectra share, or ""."""
     filled = spectra[np.isfinite(spectra).all(axis=1)].astype(np.float64)
-    if len(np.unique(filled[:, 0])) <= 2:  # copies of one
+    if len(np.unique(filled, axis=0)) <= 2:  # copies of one
         return ""
     sizes = {
         "mean": filled.mean(axis=1),
         "length": np.sqrt((filled**2).mean(axis=1)),
         "maximum": filled.max(axis=1),
     }
+    if not np.isclose(filled.max(), (1, 100)).any():  # but a faulty band
+        del sizes["maximum"]
     for what, size in sizes.items():
         if np.ptp(size) <= MAX_SPREAD_SCALED * abs(np.mean(size)):
             return what

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from soilnb._blocks import row_blocks
-from soilnb.datasets.files.columns import COORDINATES, SOIL_COLUMNS, Floats, Singles
+from soilnb.datasets.files.columns import (
+    COORDINATES,
+    NUMBER_COLUMNS,
+    SOIL_COLUMNS,
+    Floats,
+    Singles,
+)
 from soilnb.datasets.files.quantities import to_reflectance
 from soilnb.datasets.files.roles import TableError, Told
 from soilnb.datasets.files.rows import Progress, Rows, read_rows
@@ -241,20 +247,16 @@ def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFram
     info = rows.extra
     if country and "country" in info:
         rows.notes.append(f"The column country was replaced by {country!r}.")
-    remedy = "Convert metres to degrees, or leave these cells empty."
-    for axis, most in COORDINATES.items():
-        if axis in info:
-            if count := int(info[axis].isna()[rows.keep].sum()):
-                rows.notes.append(f"{axis} is not a number in {count} samples.")
-            rule = f"from -{most} to {most} degrees (WGS 84)"
-            _check_range(rows, axis, (-most, most), rule, remedy)
-    for axis in [name for name in SOIL_COLUMNS if name in info and rows.every_row]:
+    limits = {axis: (-float(most), float(most)) for axis, most in COORDINATES.items()}
+    if rows.every_row and {*SOIL_COLUMNS} & {*info}:
         from soilnb.sampling import BULK_DENSITIES_G_CM3, DEPTHS_CM  # loads SciPy
 
-        is_depth = axis == "depth_cm"
-        low, high = DEPTHS_CM if is_depth else BULK_DENSITIES_G_CM3
-        rule = f"between {low:g} and {high:g} {'cm' if is_depth else 'g/cm3'}"
-        _check_range(rows, axis, (low, high), rule, "Correct it, or leave it empty.")
+        limits |= {"bulk_density": BULK_DENSITIES_G_CM3, "depth_cm": DEPTHS_CM}
+    for axis in [name for name in NUMBER_COLUMNS if name in info]:
+        if count := int(info[axis].isna()[rows.keep].sum()):
+            rows.notes.append(f"{axis} is not a number in {count} samples.")
+        if axis in limits:
+            _check_range(rows, axis, *limits[axis])
     own = info.get("group", pd.Series("", info.index))
     columns = {
         "sample_id": rows.sample_ids,
@@ -268,12 +270,18 @@ def _sample_info(rows: Rows, name: str, group: str, country: str) -> pd.DataFram
     return pd.DataFrame({**columns, **others})
 
 
-def _check_range(
-    rows: Rows, name: str, limits: tuple[float, float], rule: str, remedy: str
-) -> None:
+def _check_range(rows: Rows, name: str, low: float, high: float) -> None:
     """Report values of a column out of its range; in a library they become NaN."""
+    rule = f"from {low:g} to {high:g} degrees (WGS 84)"
+    remedy = "Convert metres to degrees, or leave these cells empty."
+    if name in SOIL_COLUMNS:
+        unit = "cm" if name == "depth_cm" else "g/cm3"
+        rule, remedy = (
+            f"between {low:g} and {high:g} {unit}",
+            "Correct it, or leave it empty.",
+        )
     values = rows.extra[name].to_numpy(np.float64)
-    off = rows.keep & ((values < limits[0]) | (values > limits[1]))
+    off = rows.keep & ((values < low) | (values > high))
     text = "{name} must be {rule}, got {value:g} ({first}), and {n} such values in all."
     text = rows.say(off, text, values, name=name, rule=rule)
     if text and rows.every_row:

@@ -20,32 +20,43 @@ CHOICES = {
 WORDS = {
     what: {*words.split()}
     for what, words in {
-        "spread": "sd se std err error pred predicted cv n ratio",
+        "spread": "sd se std err error pred predicted cv n ratio particulate dissolved "
+        "microbial biomass",
         "organic": "org organic organique organico organica organischer organisch orga "
         "organisk",
         "carbon": "carbon carbone carbono kohlenstoff kol",
         "matter": "matter matiere materia substanz substance",
-        "inorganic": "inorganic inorg anorganic anorganisch tic sic",
-        "organic_matter": "som om mos loi mull humus organicmatter",
-        "organic_carbon": "soc oc toc corg orgc cox oxc organiccarbon",
+        "inorganic": "inorganic inorg anorganic anorganisch tic sic ic",
+        "organic_matter": "som om mos loi mull humus humusgehalt organicmatter",
+        "organic_carbon": "soc oc toc corg orgc cox oxc organiccarbon orgcarbon",
         "unclear": "ciso cwb carb corgb",  # by some method, mostly organic
         "total_carbon": "tc ct ctot totc totalcarbon",
         "id": "sample samples sampleid sampleno id labid labno probe probennummer "
         "muestra echantillon pointid",
-        "axis": "wavelength wavelengths wl nm lambda wavenumber wavenumbers wave",
-        "value": "reflectance refl value values absorbance spectrum spectra r percent "
-        "intensity",
+        "axis": "wavelength wavelengths wl nm lambda wavenumber wavenumbers wave "
+        "wellenlänge longueuronde longueurdonde longituddeonda comprimentodeonda",
+        "value": "reflectance refl value values absorbance abs spectrum spectra r "
+        "percent intensity reflexion reflektanz réflectance reflectancia refletância",
     }.items()
 }
-LOGARITHM = re.compile(r"^(log10|log1p|log|ln|sqrt)(?=soc|oc|toc|corg|organic|c$)")
+# Such as ln(SOC) and SOC_log10, as one word.
+LOGARITHM = re.compile(
+    r"^(log10|log1p|log|ln|sqrt)(?=soc|oc|toc|corg|organic|c$)"
+    r"|(?:oc|corg|carbon)(log10|log1p|log|ln|sqrt)$"
+)
+OF_INDEX = ("__index_level_0__",)  # the names of the rows in Parquet, by pandas
+# In Chinese; in Spanish, French and Portuguese (Mo and Co are metals).
+OTHER_WORDS = {"有机碳": " soc ", "有机质": " som ", "样品": " sample "}
+OTHER_WORDS |= {r"(?<![A-Za-z])MO(?![A-Za-z\d])": "som"}
+OTHER_WORDS |= {r"(?<![A-Za-z])CO(?![A-Za-z\d])": "ciso"}
 # Units in a name, of its words and numbers in one line.
 UNITS = {
     "stock": r" (t|mg|kg) ha | kg m 2 | stocks? | density ",
     "volume": r" (g|kg|mg) (dm|cm|m|l|ml)( 3)? ",
-    "mg/kg": r" mg kg | mgkg | ppm ",
+    "mg/kg": r" mg (c )?kg | mgkg | ppm ",
     "g/100g": r" g 100 g ",
-    "g/kg": r" g kg | gkg | ‰ | permille ",
-    "%": r" (%|pct|perc|percent|prozent|wt) ",
+    "g/kg": r" g (c )?kg | gkg | mg (c )?g | ‰ | permill?e? ",
+    "%": r" (%|pct|perc|percent|percentage|prozent|wt|dag kg) ",
 }
 ADVICE = {
     "organic_matter": "is organic matter, which is not SOC: say soc_column={name!r} "
@@ -146,23 +157,26 @@ class Carbon(NamedTuple):
 
 
 def _split(name: str) -> str:
-    """Return a name in lower case, with a space between its words."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    """Return a name in lower case without accents, with a space between its words."""
+    for word, known in OTHER_WORDS.items():
+        name = re.sub(word, known, name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower() + " ‰" * ("‰" in name)
 
 
 def read_name(name: str) -> Meaning:
     """Return what a column holds by its name; kind "" if that is no carbon."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    split = _split(plain + " ‰" * ("‰" in name))
+    split = _split(name)
     words = [w for w in re.findall(r"[a-z]+|\d+|[%‰]", split) if w not in ("per", "gc")]
     line, joined = f" {' '.join(words)} ", "".join(re.findall(r"[a-z]+|10", split))
     unit = next((unit for unit, form in UNITS.items() if re.search(form, line)), "")
-    form = LOGARITHM.match(joined)
-    kind = _kind({*words, joined[form.end() :] if form else ""}, plain.lower())
+    form = LOGARITHM.search(joined)
+    kind = _kind({*words, joined[form.end() :] if form else ""}, split)
     if kind in ("", "inorganic") or unit in ("stock", "volume"):
         return Meaning(unit if kind and kind != "inorganic" else kind)
     if form:
-        kind = {"log": "log", "ln": "ln", "log10": "log10"}.get(form[1], "transformed")
+        kind = form[1] or form[2]
+        kind = kind if kind in ("log", "ln", "log10") else "transformed"
     return Meaning(kind, unit)
 
 
@@ -244,19 +258,25 @@ def find_ids(names: Mapping[int, str], told: Told) -> tuple[int | None, str, str
     position, problem = _find(names, told.id_column, "id_column", "sample_id")
     if problem or position is not None:
         return position, problem, ""
-    found = []
+    found, whole = [], []
     for place, name in names.items():
         words = re.findall(r"[a-z]+", _split(name))
         close = difflib.get_close_matches(name.lower(), ["sample_id"])
-        found += [place] * bool(WORDS["id"] & {*words, "".join(words)} or close)
-    if not found and names.get(0) in ("", "Unnamed: 0"):
-        found = [0]  # as pandas and R write the names of the rows
+        whole += [place] * ("".join(words) in WORDS["id"])
+        found += [place] * bool(WORDS["id"] & {*words} or close)
+    found = whole or found
+    if not found:  # as pandas and R write the names of the rows
+        other = {0: ("", "Unnamed: 0")}
+        found = [p for p, n in names.items() if n in other.get(p, OF_INDEX)]
     if len(found) == 1:
         name = names[found[0]]
         what = f"Column {name!r}" if name else "The first column, without a name,"
         return found[0], "", f"{what} was taken as sample_id."
     listed = " or ".join(f"id_column={names[p]!r}" for p in found[:3])
     hint = f"Say {listed}" if listed else "Add it"
+    others = [name for name in names.values() if name and not read_name(name).kind]
+    if others and not listed:
+        hint += f". If another column names the samples, say id_column={others[0]!r}"
     problem = f"There is no column 'sample_id' (one name per sample). {hint}."
     return None, problem, ""
 

@@ -25,6 +25,7 @@ from soilnb.datasets.files.columns import (
     Numbers,
     Singles,
     find_columns,
+    reach,
     wavelength_columns,
 )
 from soilnb.datasets.files.layouts import (
@@ -136,7 +137,7 @@ class Rows:
         counts = ", ".join(f"{n:,} {reason}" for reason, n in (+self.skipped).items())
         return (
             f"None of {self.n_rows:,} rows can be used: {counts}. A library needs rows "
-            "with both SOC and a spectrum."
+            "with both SOC and a spectrum, a site a spectrum in each."
         )
 
 
@@ -233,8 +234,7 @@ def _gather(parts: Iterator[Rows]) -> Rows | None:
     for part in parts:
         part.numbers += n_rows
         n_rows += part.n_rows
-        if not part.every_row:
-            _skip(part, seen)
+        _skip(part, seen)
         texts += [(n + row, band, text) for row, band, text in part.texts]
         n, before = n + len(part.soc), n
         if not some:
@@ -263,6 +263,7 @@ def _skip(rows: Rows, seen: set[str]) -> None:
     """Drop the rows of a library that have no SOC, spectrum or id of their own.
 
     `seen` are the ids of earlier rows, to which those of the rows that stay are added.
+    Of a site drop those with neither SOC nor spectrum, such as a note below the table.
     """
     published, soc = rows.layout.published, rows.soc
     is_text = np.zeros((2, len(soc)), dtype=bool)
@@ -272,14 +273,18 @@ def _skip(rows: Rows, seen: set[str]) -> None:
         "have no SOC": ~np.isfinite(soc) & ~is_text[1],
         "have no spectrum": np.isnan(rows.spectra).all(axis=1) & ~is_text[0],
     }
-    if published:
+    if rows.every_row:
+        both = np.all([*reasons.values()], axis=0)
+        reasons = {"have neither SOC nor a spectrum": both}
+    elif published:
         ids = rows.extra["sample_id"]
         reasons["have no id"] = ids.isna().to_numpy()
         ids = ids.where(~np.any([*reasons.values()], axis=0))
         is_known = (ids.duplicated() | ids.isin(seen)).to_numpy()
         reasons["repeat the id of an earlier row"] = is_known
         seen.update(ids.dropna())
-    used = rows.sort_out(reasons)
+    if (used := rows.sort_out(reasons)).all():
+        return
     places = {row: n for n, row in enumerate(np.flatnonzero(used).tolist())}
     rows.texts = [(places[r], b, t) for r, b, t in rows.texts if r in places]
     rows.sample_ids = [rows.sample_ids[row] for row in places]
@@ -289,8 +294,14 @@ def _skip(rows: Rows, seen: set[str]) -> None:
 
 def turn(source: Source, told: Told) -> Source:
     """Return a table with a row per sample, whatever the file has."""
-    _, problems, _ = wavelength_columns(source.names, told.axis)
-    if not problems or len(source.names) < 3:
+    bands, problems, _ = wavelength_columns(source.names, told.axis)
+    has_carbon = any(read_name(name).kind for name in source.names)
+    if len(source.names) < 3 or (has_carbon and not problems):
+        return source
+    if (first := next(source.batches, None)) is None:
+        return source
+    source = replace(source, batches=chain([first], source.batches))
+    if not problems and reach(as_texts(first[0]), told.axis) <= np.ptp(bands):
         return source
     batches = list(source.batches)
     table = to_frame(batches, {n: n for n in range(len(source.names))})
@@ -308,11 +319,7 @@ def _transposed(
 ) -> tuple[pd.DataFrame, str] | None:
     """Turn a table with a column per sample: its first column has the wavelengths."""
     first = table[0].tolist()
-    named = [text for text in first if re.search(r"\d", text)]
-    bands, problems, _ = wavelength_columns(named, told.axis)
-    nm = bands.to_numpy()
-    is_sorted = len(nm) > 1 and (np.all(np.diff(nm) > 0) or np.all(np.diff(nm) < 0))
-    if problems or not is_sorted or len({*first}) < len(first):
+    if not reach(first, told.axis) or len({*first}) < len(first):
         return None
     turned = table.drop(columns=0).T
     turned.columns = pd.Index(first)
@@ -326,7 +333,9 @@ def _long(
     source: Source, table: pd.DataFrame, told: Told
 ) -> tuple[pd.DataFrame, str] | None:
     """Turn a table with a row per sample and wavelength."""
-    plain = [re.sub(r"[\W_]*(nm|cm.?1)?[\W_]*$", "", n.lower()) for n in source.names]
+    plain = [
+        re.sub(r"[\W_]*(([nuµ]m|cm.?1)[\W_]*$)?", "", n.lower()) for n in source.names
+    ]
     axis = [n for n, name in enumerate(plain) if name in WORDS["axis"]]
     value = [n for n, name in enumerate(plain) if name in WORDS["value"]]
     ids = find_ids(dict(enumerate(source.names)), told)[0]
@@ -337,17 +346,13 @@ def _long(
     keys = [n for n in range(len(plain)) if n not in (axis[0], value[0])]
     constant = table.groupby(ids, sort=False)[keys].nunique().max()
     keys = [n for n in keys if constant[n] <= 1]
-    if (again := table.duplicated([ids, "nm"])).any():
-        row = table[again].iloc[0]
-        refuse(
-            f"Sample {row[ids]!r} has more than one value at {row['nm']:g} nm. Give "
-            "each scan an id of its own, such as A1_1 and A1_2."
-        )
-    wide = table.pivot(index=ids, columns="nm", values=value[0]).fillna("")
+    scan = table.groupby([ids, "nm"]).cumcount()
+    table["scan"] = table.groupby([table[ids], scan], sort=False).ngroup()
+    wide = table.pivot(index="scan", columns="nm", values=value[0]).fillna("")
     wide.columns = pd.Index([f"{band:g}" for band in wide.columns])
-    info = table.drop_duplicates(ids).set_index(ids, drop=False)[keys]
+    info = table.drop_duplicates("scan").set_index("scan")[keys]
     info.columns = pd.Index([source.names[n] for n in keys])
-    made = pd.concat([info, wide.reindex(info.index)], axis=1)
+    made = pd.concat([info, wide], axis=1)
     return made, (
         f"The table is long: its {len(table)} rows were read as {len(made)} samples "
         f"of {wide.shape[1]} bands."

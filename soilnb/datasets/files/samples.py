@@ -38,6 +38,8 @@ MIN_TENFOLD, MAX_TENFOLD = 0.02, 0.3  # shares of the values in another unit
 MIN_DIFFERENT_TENFOLD = 3  # one rich soil may have been scanned several times
 MIN_GAP_TENFOLD = 0.1  # log10, between them and the rest
 STATISTICS = r"mean|average|avg|sd|std|stdev|median|min|max|minimum|maximum|sum|total"
+STATISTICS += r"|stddev|standarddeviation|mittelwert|stabw|standardabweichung|moyenne"
+STATISTICS += r"|écarttype|media|promedio|mediana|medelvärde"
 MAX_STATISTICS = 10  # of a table: more are names that someone gave
 # A1_2, A1-scan3, A1 (2), A1rep2 or A1b of a soil A1
 STEM = re.compile(
@@ -192,7 +194,7 @@ def _blame_soc(rows: Rows, soc: Floats, unit: str) -> None:
     limit = f"{MAX_SOC_PERCENT * OF_PERCENT[unit]:g} {unit}"
     text = "Column {soc!r} has {n} values that are {what} (first: {value:g}, {first}). "
     used = rows.keep & np.isfinite(soc)  # what is infinite has been reported
-    remedy = "Correct or remove these samples."
+    remedy = "Correct them, or leave the cells empty where nothing was measured."
     rows.blame(used & (soc < 0), text + remedy, rows.soc, what="negative")
     high = f"above {limit} (pure organic matter is 58 % carbon)"
     remedy = "Check the unit (soc_unit='g/kg') or remove these samples."
@@ -284,7 +286,8 @@ def check_ids(rows: Rows) -> None:
     """Report samples without an id and ids that are used twice."""
     ids, numbers = pd.Series(rows.sample_ids), rows.numbers
     column = rows.layout.column("sample_id")
-    of_all = ids[ids.str.fullmatch(STATISTICS, case=False)]
+    of_all = ids.str.replace(r"[\W_]+", "", regex=True)
+    of_all = ids[of_all.str.fullmatch(STATISTICS, case=False)]
     if rows.every_row and 0 < len(of_all) <= MAX_STATISTICS:
         rows.problems.append(
             f"Column {column!r} names {of_all.iloc[0]!r} (data row "

@@ -22,13 +22,14 @@ from soilnb.datasets.files.columns import (
     MIN_WAVELENGTHS,
     SAY_CONVERT,
     Floats,
+    reach,
     wavelength_columns,
 )
 from soilnb.datasets.files.layouts import SOC_FIELDS, recognise
 from soilnb.datasets.files.roles import TableError, read_name, refuse
 
 TEXTS = (".csv", ".csv.gz", ".tab", ".tsv", ".txt", ".txt.gz", ".zip")
-OF_ONE = (".asd", ".dpt", ".sed", ".spc", ".sp", ".jdx", ".0")  # one spectrum each
+OF_ONE = (".asd", ".dpt", ".sed", ".sig", ".0")  # one spectrum each
 WORKBOOKS = (".xlsx", ".ods", ".xls")
 SUFFIXES = (*TEXTS, ".parquet", *WORKBOOKS)
 LISTED = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
@@ -37,12 +38,14 @@ GZIP_START = b"\x1f\x8b"
 UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff")  # as Excel writes "Unicode text"
 BLOCK_CELLS = 400_000  # of text that are read at once
 EMPTY = "{!r} is empty. Save a header and one row per sample in it."
-LINES_AHEAD = 50  # among which the header is looked for
+LINES_AHEAD = 100  # among which the header is looked for
 MARKS = ";\t,|"  # between cells
-COMMA = re.compile(r"\d+,\d+")
+COMMA = re.compile(r"-?\d+,\d+")
+IN_QUOTES = re.compile(r'(?<![^,;\t|\r\n])"[^"]{0,200}"(?=[,;\t|\r\n])')
+OF_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
 BATCH_ROWS = 1024  # of a Parquet file that are read at once
 MISSING_WORDS = {"", "na", "n/a", "n.a.", "nan", "null", "none", "missing", "<na>"}
-MISSING_WORDS |= {"#n/a", "-", "."}
+MISSING_WORDS |= {"#n/a", "#value!", "#div/0!", "-", "--", "–", "—", "."}
 Batch = list[pa.Array]  # some rows, column by column
 T = TypeVar("T")
 
@@ -182,6 +185,7 @@ def _open_text(raw: io.BufferedReader, path: Path, encoding: str) -> io.TextIOWr
     elif zipfile.is_zipfile(raw):
         archive = zipfile.ZipFile(raw)
         inside = [name for name in archive.namelist() if has_suffix(Path(name))]
+        inside = [name for name in inside if not name.startswith("__MACOSX")]
         if len(inside) > 1:
             refuse(
                 f"{path.name!r} is a packed file with {len(inside)} tables in it. "
@@ -205,58 +209,79 @@ def _open_text(raw: io.BufferedReader, path: Path, encoding: str) -> io.TextIOWr
 def _read_csv(
     text: Iterable[str], path: Path, position: Callable[[int], int]
 ) -> Source:
-    """Return a text as a table; its header is the first line of half the most cells.
+    """Return a text as a table; lines above its header, such as a title, are left out.
 
-    Lines above it, such as a title, are left out, and comments. The last comment is the
-    header itself if it has as many columns as the line below, as NumPy writes it. R
-    writes no name for the column of the names of the rows.
+    The last comment is the header itself if it has as many columns as the line below,
+    as NumPy writes it. R writes no name for the column of the names of the rows.
     """
-    text, marks = iter(text), MARKS
-    some = [line for line in islice(text, LINES_AHEAD) if line.strip()]
-    lines = [line for line in some if not line.startswith("sep=")]
+    text = iter(text)
+    some = "".join(islice(text, LINES_AHEAD))
+    some = IN_QUOTES.sub(lambda cell: re.sub(r"[\r\n]+", " ", cell[0]), some)
+    lines = [line for line in some.splitlines(keepends=True) if line.strip()]
+    lines = [line for line in lines if not line.startswith("sep=")]
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
         refuse(EMPTY.format(path.name))
-    if max(map(_width, plain)) == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
-        lines, plain = ([" ".join(x.split()) for x in y] for y in (lines, plain))
-        text, marks = (" ".join(line.split()) for line in text), " "
-    widest = max(_width(line, marks) for line in plain)
-    line = next(line for line in plain if 2 * _width(line, marks) > widest)
-    mark = max(marks, key=lambda mark: len(_split(line, mark)))
-    place = lines.index(line)
-    above, following = lines[:place], lines[place + 1 :]
-    names = _split(line, mark)
+    start = lines.index(plain[0])
+    width = {mark: max(len(_split(line, mark)) for line in plain) for mark in MARKS}
+    mark = max(width, key=width.__getitem__)
+    if width[mark] == 1 and len(plain[-1].split()) > MIN_WAVELENGTHS:
+        lines, mark = [" ".join(line.split()) for line in lines], " "
+        text = (" ".join(line.split()) for line in text)
+    rows = [_split(line, mark) for line in lines]
+    place, names = _find_header(rows, start)
+    above, rows = lines[:place], rows[place + 1 :]
     if above and above[-1][0] == "#" and 1 < len(names) == len(_split(above[-1], mark)):
-        names, following = _split(above.pop()[1:], mark), [line, *following]
-    rows = [_split(line, mark) for line in following]
+        rows.insert(0, names)
+        names = _split(above.pop()[1:], mark)
+    following = lines[-len(rows) :] if rows else []
     if rows and len(rows[0]) == len(names) + 1 > 2:
         ends = {row[-1].strip() for row in rows if len(row) == len(names) + 1}
         names = [*names, ""] if ends == {""} else ["", *names]
-    commas = sum(bool(COMMA.fullmatch(cell)) for cell in rows[0]) if rows else 0
+    elif rows and not names[-1] and len(rows[0]) == len(names) - 1:
+        names.pop()
     what = "comment line" if all(line[0] == "#" for line in above) else "line"
     many = "s above the header were" if len(above) > 1 else " above the header was"
     notes = (f"{len(above)} {what}{many} skipped.",) if above else ()
     batches = _read_batches(chain(following, text), mark, len(names))
-    decimal_comma = mark not in ", |" or commas >= MIN_WAVELENGTHS
+    decimal_comma = mark not in ", |" or _have_commas(rows)
     return Source(names, batches, position, decimal_comma, notes)
 
 
 def _split(line: str, mark: str) -> list[str]:
     """Return the cells of a line."""
-    return next(csv.reader([line], delimiter=mark), [])
+    return next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
 
 
-def _width(line: str, marks: str = MARKS) -> int:
-    """Return how many cells a line has, by that mark which gives most."""
-    return max(len(_split(line, mark)) for mark in marks)
+def _find_header(rows: Sequence[list[str]], start: int = 0) -> tuple[int, list[str]]:
+    """Return the place and names of the first row of more than half the most cells.
+
+    It is the next if that has the wavelengths. What is blank in it may stand above.
+    """
+    n_filled = [sum(map(bool, row)) for row in rows]
+    half = max(n_filled[start:]) / 2
+    place = next(n for n in range(start, len(rows)) if n_filled[n] > half)
+    if rows[place + 1 :] and not reach(rows[place]) and reach(rows[place + 1]):
+        place += 1
+    names = above = [*rows[place]]
+    if place and n_filled[place - 1] > 1 and len(rows[place - 1]) == len(names):
+        above = [*rows[place - 1]]
+    return place, [name or other for name, other in zip(names, above, strict=True)]
+
+
+def _have_commas(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the numbers of a table have decimal commas."""
+    return sum(map(bool, map(COMMA.fullmatch, chain(*rows[:1])))) >= MIN_WAVELENGTHS
 
 
 def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[Batch]:
     """Yield the rows below the header that are not blank, as text."""
-    rows = csv.reader(lines, delimiter=mark)
+    rows = csv.reader(lines, delimiter=mark, skipinitialspace=True)
     filled = enumerate((row for row in rows if any(map(str.strip, row))), 1)
     while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
         for number, row in block:
+            if len(row) == 1:  # a note below the table
+                row += [""] * (n_columns - 1)
             if len(row) != n_columns:
                 refuse(
                     f"Data row {number} has {len(row)} cells but the header has "
@@ -307,16 +332,17 @@ def _read_workbook(path: Path) -> Source:
         note += " The sheet {!r} has {!r}, which is not read: ".format(*soc[0])
         note += "copy it, or save that sheet as a CSV file and give it as 'measured'."
     size = path.stat().st_size
-    return Source(names, to_batches(rows), lambda _: size, notes=(note,))
+    comma, batches = _have_commas(rows), to_batches(rows)
+    return Source(names, batches, lambda _: size, comma, notes=(note,))
 
 
 def _table_in(cells: Iterable[Iterable[object]]) -> list[list[str]]:
     """Return the table of a sheet as text, without the lines above and between."""
     texts = [[_as_text(cell) for cell in row] for row in cells]
-    filled = [row for row in texts if any(row)]
-    widest = max((sum(map(bool, row)) for row in filled), default=0)
-    first = next((n for n, r in enumerate(filled) if 2 * sum(map(bool, r)) > widest), 0)
-    return filled[first:]
+    if not (filled := [row for row in texts if any(row)]):
+        return []
+    place, names = _find_header(filled)
+    return [names, *filled[place + 1 :]]
 
 
 def to_batches(rows: Sequence[Sequence[str]]) -> Iterator[Batch]:
@@ -345,6 +371,11 @@ def parse_numbers(
     cells = pc.if_else(is_missing, None, cells)
     with suppress(pa.ArrowInvalid):
         return _strictly(cells), []
+    filled = [cell for cell in cells.to_pylist() if cell]
+    commas = [cell for cell in filled if "," in cell]
+    is_other = "." in "".join(filled) or all(map(OF_THOUSANDS.fullmatch, commas))
+    if len(commas) > 1 and all(map(COMMA.fullmatch, commas)) and not is_other:
+        return parse_numbers(cells, decimal_comma=True)
     numbers, texts = np.full(len(cells), np.nan), []
     for place, cell in enumerate(cells.to_pylist()):
         try:
@@ -392,8 +423,4 @@ def to_frame(batches: Iterable[Batch], places: Mapping[Any, int]) -> pd.DataFram
         pd.DataFrame({name: as_texts(batch[place]) for name, place in places.items()})
         for batch in batches
     ]
-    return (
-        pd.concat(parts, ignore_index=True)
-        if parts
-        else pd.DataFrame(columns=[*places])
-    )
+    return pd.concat(parts or [pd.DataFrame(columns=[*places])], ignore_index=True)

@@ -17,8 +17,8 @@ from soilnb.datasets.files.roles import (
     find_ids,
     refuse,
 )
-from soilnb.datasets.files.rows import Rows
-from soilnb.datasets.files.samples import SAY_LIMIT, half_of
+from soilnb.datasets.files.rows import Rows, take_units
+from soilnb.datasets.files.samples import NOT_DETECTED, SAY_LIMIT, half_of
 from soilnb.datasets.files.table import (
     LISTED,
     has_suffix,
@@ -54,7 +54,8 @@ class Table:
             return np.full(len(self.cells), np.nan)
         numbers, texts = parse_numbers(self.cells[field], self.decimal_comma)
         for row, text in texts[:1]:
-            limit = f" {SAY_LIMIT}" * bool(field == "soc" and half_of(text))
+            is_limit = half_of(text) or NOT_DETECTED.fullmatch(text)
+            limit = f" {SAY_LIMIT}" * bool(field == "soc" and is_limit)
             refuse(
                 f"Column {field!r} must hold numbers, got the text {text!r} (sample "
                 f"{self.cells['sample_id'].iloc[row]!r}). Write a number, or leave the "
@@ -79,6 +80,7 @@ def _read(path: Path, encoding: str) -> Table:
     if not has_suffix(path):
         refuse(f"A table must end in {LISTED}. Save it as CSV.")
     with open_table(path, encoding) as source:
+        source = take_units(source)
         names = [name.strip() for name in source.names]
         cells = to_frame(source.batches, {n: n for n in range(len(names))})
         return Table(names, cells, source.decimal_comma)
@@ -140,7 +142,9 @@ def read_laboratory(path: Path, told: Told) -> tuple[Table, Carbon]:
     _take(table, FIELDS, places, [*filter(None, (no_ids, carbon.problem))])
     if told.below_detection:
         is_half = told.below_detection == "half"
-        halves = {text: half_of(text) for text in table.cells["soc"]}
+        texts = {*table.cells["soc"]}  # 0 will be half of the smallest value
+        halves = {text: half_of(text) for text in texts}
+        halves |= {text: "0" for text in texts if NOT_DETECTED.fullmatch(text)}
         halves = {text: half * is_half for text, half in halves.items() if half}
         table.cells["soc"] = table.cells["soc"].replace(halves)
     return table, carbon
@@ -282,13 +286,11 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
 
 def _check_ranges(table: Table, found: pd.DataFrame, remedy: str) -> None:
     """Raise where a spread is negative or coordinates are of two kinds."""
-    rules: dict[str, tuple[float, float, str]] = {
-        "spread": (0, np.inf, "be at least 0, a standard deviation")
-    }
-    for axis, most in COORDINATES.items():
-        rules[axis] = -most, most, f"be from -{most} to {most} degrees, not metres"
-    for name in [name for name in rules if name in found]:
-        low, high, rule = rules[name]
+    for name in [name for name in ("spread", *COORDINATES) if name in found]:
+        low, high, rule = 0.0, np.inf, "be at least 0, a standard deviation"
+        if most := COORDINATES.get(name):
+            low, high = -most, most
+            rule = f"be from -{most} to {most} degrees, not metres"
         table.check(~found[name].between(low, high).to_numpy(), name, rule, remedy)
     if "easting" in found:
         east, north = (np.abs(found[name].to_numpy()) for name in METRES)
