@@ -202,8 +202,9 @@ def story(
         "over the farms contains 1.",
         f"A rule that picks one method picks a loser at {(chosen > 1).sum()} of "
         f"{len(chosen)} farms (worst: {chosen.max():.2f} times the error of the local "
-        f"network); weighting them all is worse at {(blended > 1).sum()}, by "
-        f"{blended.max():.2f} times at most.",
+        "network, on one split); weighting them all is worse at "
+        f"{(blended > 1).sum()}, by {blended.max():.2f} times at most, on the mean of "
+        "many draws.",
         f"With strata and spectra {strata.iloc[0, 0]:.0f} laboratory values do for the "
         f"farm's mean what about {typical:.0f} do that are drawn at random without "
         f"them ({needed.min():.0f} to {needed.max():.0f}, by farm).",
