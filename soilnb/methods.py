@@ -87,12 +87,13 @@ DESIGNS = {
         "stratified",
         "chosen by chance within groups of similar spectra (stratified)",
         "The draw is random within strata of similar spectra. It serves the models and "
-        "the mean, and its intervals hold.",
+        "the mean, and its intervals hold, unless a few samples are far richer.",
     ),
     "random": Design(
         "random",
         "chosen by chance (random)",
-        "The draw is simply random. Its intervals hold; spectra help its mean most.",
+        "The draw is simply random. Its intervals hold, unless a few samples are far "
+        "richer; spectra help its mean most.",
     ),
     "kennard_stone": Design(
         "Kennard-Stone",

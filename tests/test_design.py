@@ -339,6 +339,7 @@ def test_design_of_ten_thousand_places_takes_seconds(tmp_path):
     table = pd.read_csv(tmp_path / "d.csv")
     assert "± 0.28 standard deviations" in said[1]  # 2.01 / sqrt(50)
     assert "needs columns latitude and longitude" in said[2]
+    assert "name them in a column sample_id" in said[3]
     assert table["stratum"].nunique() == 12
     assert table["expected_half_width"].isna().all()
     spread = table.groupby("stratum")[["easting", "northing"]].agg(np.ptp)

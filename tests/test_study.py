@@ -147,6 +147,7 @@ def test_unmeasured_samples_are_neither_local_nor_test(farms, partly, tmp_path):
     again = Study.load(tmp_path)
     assert again.fingerprint == study.fingerprint
     assert again.unmeasured.tolist() == study.unmeasured.tolist()
+    assert again.library.notes == study.library.notes != ()  # left out of a report
     assert study.split()["set"].value_counts()["unmeasured"] == 25
     drawn = study.resplit(split="random", n_local=40)
     assert not np.isin(drawn.local, study.unmeasured).any()

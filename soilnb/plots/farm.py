@@ -127,20 +127,15 @@ def plot_estimates(estimates: pd.DataFrame, truth: pd.Series | None = None) -> F
         label = f"{100 * bars['level'].iloc[0]:.0f} % interval"
         limits = bars["lower"], bars["upper"]
         axes.vlines(bars.index, *limits, color="#56B4E9", lw=1.6, label=label)
-    look: dict[str, Any] = {
-        "s": 16,
-        "lw": 0,
-        "zorder": 3,
-        "color": style.COLOURS["site"],
-    }
-    for marker, label, chosen in (
-        ("o", "estimate", ~measured & rows["in_domain"]),
-        ("^", "estimate, outside the domain", ~measured & ~rows["in_domain"]),
+    look: dict[str, Any] = {"s": 16, "lw": 0, "color": style.COLOURS["site"]}
+    for label, chosen, own in (
+        ("estimate", ~measured & rows["in_domain"], look),
+        ("estimate, outside the domain", ~measured & ~rows["in_domain"], RING),
     ):
         if chosen.any():
             at = rows.index[chosen], rows.loc[chosen, "estimate"]
-            axes.scatter(*at, marker=marker, label=label, **look)
-    look |= {"s": 20, "lw": 0.5, "color": MEASURED, "edgecolor": "black"}
+            axes.scatter(*at, label=label, zorder=3, **own)
+    look |= {"zorder": 3, "s": 20, "lw": 0.5, "color": MEASURED, "edgecolor": "black"}
     label = "measured in the laboratory"
     at = rows.index[measured], rows.loc[measured, "soc"]
     axes.scatter(*at, marker="s", label=label, **look)

@@ -47,6 +47,7 @@ def write_study(study: Study, folder: Path, shared: Path) -> None:
         "n_folds": study.n_folds,
         "seed": study.seed,
         "notes": list(study.notes),
+        "library_notes": list(study.library.notes),
         "site_notes": list(study.site.notes),
         "fingerprint": study.fingerprint,
     }
@@ -86,7 +87,8 @@ def read_study(folder: Path) -> tuple[dict[str, Any], str]:
             map_spectra(folder / facts["spectra"], REFLECTANCE),
             site.wavelengths,
         )
-    fields["library"] = _from_table(table, facts["library"], (), *spectra)
+    notes = tuple(facts["library_notes"])
+    fields["library"] = _from_table(table, facts["library"], notes, *spectra)
     return fields, facts["fingerprint"]
 
 

@@ -194,16 +194,17 @@ def story(
         f"of thirty local samples, over {len(alone)} farms.",
         f"Selected library rows beside the farm's own beat random ones at {better} of "
         f"{n} farms and the farm's own samples alone at {lower}, though two searches "
-        f"share only {selection['overlap'].median():.0%} of their rows (chance: "
-        f"{selection['chance'].median():.0%}).",
-        f"Transfer leads while the farm has few samples of its own, and soon no more: "
-        f"the best of three has {ratios} times the error of the local network with "
-        f"{sizes} local samples; {'some' if is_sure else 'no'} interval over the farms "
-        "leaves out one.",
+        f"share only {100 * selection['overlap'].median():.0f} % of their rows "
+        f"(chance: {100 * selection['chance'].median():.0f} %).",
+        "Transfer may help while the farm has few samples of its own, and soon no "
+        f"more: the best of three has {ratios} times the error of the local network "
+        f"with {sizes} local samples; {'not every' if is_sure else 'every'} interval "
+        "over the farms contains 1.",
         f"A rule that picks one method picks a loser at {(chosen > 1).sum()} of "
         f"{len(chosen)} farms (worst: {chosen.max():.2f} times the error of the local "
-        f"network); weighting them all is worse at {(blended > 1).sum()}, by "
-        f"{blended.max():.2f} times at most.",
+        "network, on one split); weighting them all is worse at "
+        f"{(blended > 1).sum()}, by {blended.max():.2f} times at most, on the mean of "
+        "many draws.",
         f"With strata and spectra {strata.iloc[0, 0]:.0f} laboratory values do for the "
         f"farm's mean what about {typical:.0f} do that are drawn at random without "
         f"them ({needed.min():.0f} to {needed.max():.0f}, by farm).",

@@ -95,8 +95,8 @@ def check_split(
         if n_measured < N_LOCAL_MIN:
             msg = (
                 f"'site' {site.name!r} must have at least {N_LOCAL_MIN} measured "
-                f"samples, got {n_measured} with SOC among {len(site)}. Which to send "
-                "to the laboratory says: soilnb choose"
+                f"samples, got {n_measured} with SOC among {len(site)}. Choose some "
+                "with soilnb choose, fill in the column soc, give it with --measured."
             )
             raise ValueError(msg)
     elif n_measured < n_local + N_TEST_MIN:

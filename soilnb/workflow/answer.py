@@ -62,8 +62,8 @@ def write_answer(
     rest = estimates[estimates["soc"].isna()]
     n_drawn, level = farm.draw.n_drawn, values["level"]
     few = (
-        f" Intervals of {level:.0%} need {n_needed(level)} drawn samples, and there "
-        f"are {n_drawn}: none is given."
+        f" Intervals of {100 * level:g} % need {n_needed(level)} drawn samples, and "
+        f"there are {n_drawn}: none is given."
     )
     return {
         "mean": f"The mean of the {len(estimates)} scanned samples is "
@@ -81,7 +81,7 @@ def write_answer(
         f"{n_drawn}.",
         "next": _next(estimates, facts, values["target"]),
         "library": f"{library} Here candidates that use it hold "
-        f"{facts['library_weight']:.0%} of the blend's weight.",
+        f"{100 * facts['library_weight']:.0f} % of the blend's weight.",
     }
 
 
@@ -117,8 +117,8 @@ def _library(step: Step) -> str:
         verdict = "it helped" if one["low"] > 0 else "it did harm"
     few = " (few test samples)" if one["n_test"] < VERDICT_TEST_MIN else ""
     return (
-        f"{size} Over all seeds on this farm, instance transfer "
-        f"{change(one['delta_rmse'])}: {verdict}{few}."
+        f"{size} Over {one['n_seeds']:.0f} random splits of this farm, instance "
+        f"transfer {change(one['delta_rmse'])}: {verdict}{few}."
     )
 
 

@@ -112,6 +112,7 @@ def design_places(
     by = by or next((kinds[name] for name in kinds if name in places), "space")
     rule = allocation or ("neyman" if "spread" in places else "proportional")
     _check_columns(places, by, rule)
+    check_int(budget, "--budget", 2, len(places), " (candidates)")
     strata = _strata(places, budget, by, n_strata, seed)
     names, sizes = np.unique(strata, return_counts=True)
     _check_sizes(names, sizes, budget)
@@ -139,6 +140,8 @@ def design_places(
         lines.append(f"A map of them: {out.with_suffix('.geojson')}")
     elif "easting" in places:
         lines.append("No GeoJSON: it needs columns latitude and longitude (WGS 84).")
+    if places["sample_id"].tolist() == [f"{row + 1}" for row in range(len(places))]:
+        lines.append("Places are numbered by row: name them in a column sample_id.")
     return lines
 
 

@@ -179,7 +179,7 @@ def _check_type(name: str, kind: str, value: Any) -> None:
     inner, hint = kind, ""
     if is_list := kind.startswith("list"):
         inner = kind[5:-1] or "float"
-        hint = f" Plain papermill takes a list with: -y '{name}: [500, 900]'."
+        hint = f" Try {name}=[500,900], or in papermill -y '{name}: [500, 900]'."
     elif kind == "str":
         hint = f" Plain papermill keeps text as it is typed with: -r {name} VALUE."
     types, expected = _KINDS[inner]

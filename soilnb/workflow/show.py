@@ -93,7 +93,7 @@ def _csv_link(frame: pd.DataFrame, caption: str) -> str:
     """Return a link that holds a table as a CSV file: it needs no network."""
     text = _TAG.sub("", frame.to_csv().replace("\N{NO-BREAK SPACE}", " "))
     content = base64.b64encode(text.encode()).decode()
-    name = re.sub(r"\W+", "-", caption.partition(".")[0].lower()).strip("-")[:40]
+    name = re.sub(r"\W+", "-", caption.partition(".")[0].lower()).strip("-")[:60]
     return (
         f'<p class="soilnb-csv"><a download="{name}.csv" '
         f'href="data:text/csv;charset=utf-8;base64,{content}">{name}.csv</a></p>'
