@@ -90,6 +90,17 @@ def test_choose_draws_soils_where_their_scans_are_kept(farm, tmp_path):
     assert drawn["inclusion_probability"].to_numpy() == pytest.approx(2 / 10)
 
 
+def test_choose_says_which_of_the_drawn_samples_are_measured_already(farm, tmp_path):
+    table, soc = farm
+    file, out = tmp_path / "some.csv", tmp_path / "drawn.csv"
+    known = soc.where(np.arange(60) < 20).to_numpy()
+    table.assign(soc=known).to_csv(file, index=False)
+    said = choose_samples({"site": str(file)}, 12, "stratified", 1, out)
+    n_known = pd.read_csv(out)["sample_id"].isin(soc.index[:20]).sum()
+    assert 0 < n_known < 12
+    assert f" {n_known} of them are measured already" in said[0]
+
+
 def test_choose_overwrites_neither_scans_nor_laboratory_values(scans):
     done = soilnb("choose", scans, "-n", "10", "-o", scans)
     assert "holds something else" in done.stderr

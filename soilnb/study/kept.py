@@ -87,7 +87,7 @@ def read_study(folder: Path) -> tuple[dict[str, Any], str]:
             map_spectra(folder / facts["spectra"], REFLECTANCE),
             site.wavelengths,
         )
-    notes = tuple(facts["library_notes"])
+    notes = tuple(facts.get("library_notes", ()))
     fields["library"] = _from_table(table, facts["library"], notes, *spectra)
     return fields, facts["fingerprint"]
 

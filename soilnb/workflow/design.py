@@ -49,12 +49,14 @@ def choose_samples(
     table.insert(0, "sample_id", ids)
     with replacing(out) as partial:
         table.to_csv(partial, index=False)
+    n_known = int(np.isfinite(site.soc[drawn["row"]]).sum())
+    known = f" {n_known} of them are measured already: leave their cells empty."
     words = ["soilnb", "estimate", file, "--measured", str(out)]
     for name in sorted(set(given) - {"site"}):
         words += ["-p", f"{name}={given[name]}"]
     return [
         f"{n_samples} of the {len(site)} samples of {folder_name(file)} are listed in "
-        f"{out}.",
+        f"{out}.{known * bool(n_known)}",
         DESIGNS[design].says,
         f"Fill in its column soc, then: {shlex.join(words)}",
     ]
