@@ -60,6 +60,7 @@ def test_steps_read_only_earlier_steps():
             "Of a library's file say library_file='quantity=...'",
         ),
         ("01_data", {"soc_unit": "g/dm3"}, "Unknown soc_unit 'g/dm3'"),
+        ("01_data", {"measured": "."}, "'measured' must be a table, got the folder"),
         ("03_rs_local", {"drop_fraction": 0.9}, "'drop_fraction' must be above 0"),
         (
             "03_rs_local",

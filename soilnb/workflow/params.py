@@ -6,6 +6,7 @@ import symtable
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from soilnb import datasets
@@ -132,6 +133,10 @@ RULES: dict[str, Rule] = {
     "second_view": _rule(
         lambda value: not value or datasets.is_table(value),
         "{name!r} must be the path of a CSV file, got {value!r}. Give one.",
+    ),
+    "measured": _rule(
+        lambda value: not (value and Path(value).is_dir()),
+        "{name!r} must be a table, got the folder {value!r}. Give a file in it.",
     ),
     "pretrain_epochs": _between(0, 1000),
     "test_folds": _between(0, 5),

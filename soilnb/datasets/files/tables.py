@@ -78,7 +78,7 @@ class Table:
 def _read(path: Path, encoding: str) -> Table:
     """Return the cells of a table, all as text."""
     if not has_suffix(path):
-        refuse(f"A table must end in {LISTED}. Save it as CSV.")
+        refuse(f"A table must end in {LISTED}, got {path.name!r}. Save it as CSV.")
     with open_table(path, encoding) as source:
         source = take_units(source)
         names = [name.strip() for name in source.names]
