@@ -148,6 +148,13 @@ def test_a_name_of_two_lines_marks_behind_it_and_spaces_before_quotes_are_read(
     assert_same(read_file(path), good)
 
 
+def test_rows_that_another_mark_separates_are_no_notes(write_csv):
+    good = write_csv()
+    head, rest = good.read_text().split("\n", 1)
+    good.write_text(f"{head},more\n{rest.replace(',', ' / ')}")
+    assert_refused(good, r"Data row 1 has 1 cells but the header has 210 \(sep")
+
+
 def test_text_with_decimal_commas_in_a_workbook_is_read(write_csv, tmp_path):
     good = read_file(write_csv())
     frame = pd.read_csv(tmp_path / "farm.csv", dtype=str)

@@ -217,7 +217,7 @@ def _read_csv(
     text = iter(text)
     some = "".join(islice(text, LINES_AHEAD))
     some = IN_QUOTES.sub(lambda cell: re.sub(r"[\r\n]+", " ", cell[0]), some)
-    lines = [line for line in some.splitlines(keepends=True) if line.strip()]
+    lines = [line for line in io.StringIO(some, newline="") if line.strip()]
     lines = [line for line in lines if not line.startswith("sep=")]
     plain = [line for line in lines if line[0] != "#"] or lines[-1:]
     if not plain:
@@ -280,7 +280,7 @@ def _read_batches(lines: Iterable[str], mark: str, n_columns: int) -> Iterator[B
     filled = enumerate((row for row in rows if any(map(str.strip, row))), 1)
     while block := list(islice(filled, 1 + BLOCK_CELLS // n_columns)):
         for number, row in block:
-            if len(row) == 1:  # a note below the table
+            if len(row) == 1 < number:  # a note below the table
                 row += [""] * (n_columns - 1)
             if len(row) != n_columns:
                 refuse(
