@@ -156,7 +156,8 @@ def _check_components(study: Study, values: dict[str, Any]) -> None:
 def execute(job: Job, state: _State) -> None:
     """Run one notebook in a process of its own and file what it made."""
     made, progress = (_meanwhile(job, ending) for ending in ("ipynb", "progress"))
-    made.unlink(missing_ok=True)  # of an earlier attempt
+    for file in (made, progress):  # of an earlier attempt
+        file.unlink(missing_ok=True)
     order = {
         "input_path": str(notebook_path(job.step)),
         "output_path": str(made),

@@ -61,6 +61,11 @@ def half_of(text: str) -> str:
     return f"{float(match[1].replace(',', '.')) / 2:g}" if match else ""
 
 
+def is_limit(text: str) -> bool:
+    """Return whether a text says that something is below detection."""
+    return bool(half_of(text) or NOT_DETECTED.fullmatch(text))
+
+
 def settle_limits(rows: Rows, told: Told) -> None:
     """Settle the SOC below detection, and zeros, as they were told, or ask."""
     texts = [(row, text) for row, band, text in rows.texts if band == SOC_CELL]
@@ -236,7 +241,7 @@ def check_cells(rows: Rows) -> None:
         if rows.every_row or not rows.layout.published:
             more = f"; {len(others)} more such cells" if others else ""
             remedy = "Write numbers with a decimal point, and nothing else in the cell."
-            if band == SOC_CELL and (half_of(text) or NOT_DETECTED.fullmatch(text)):
+            if band == SOC_CELL and is_limit(text):
                 remedy = f"{SAY_LIMIT} Else leave the cell empty."
             rows.problems.append(
                 f"Column {names[band]!r} must hold numbers, got the text {text!r} "

@@ -18,7 +18,7 @@ from soilnb.datasets.files.roles import (
     refuse,
 )
 from soilnb.datasets.files.rows import Rows, take_units
-from soilnb.datasets.files.samples import NOT_DETECTED, SAY_LIMIT, half_of
+from soilnb.datasets.files.samples import NOT_DETECTED, SAY_LIMIT, half_of, is_limit
 from soilnb.datasets.files.table import (
     LISTED,
     has_suffix,
@@ -54,8 +54,7 @@ class Table:
             return np.full(len(self.cells), np.nan)
         numbers, texts = parse_numbers(self.cells[field], self.decimal_comma)
         for row, text in texts[:1]:
-            is_limit = half_of(text) or NOT_DETECTED.fullmatch(text)
-            limit = f" {SAY_LIMIT}" * bool(field == "soc" and is_limit)
+            limit = f" {SAY_LIMIT}" * (field == "soc" and is_limit(text))
             refuse(
                 f"Column {field!r} must hold numbers, got the text {text!r} (sample "
                 f"{self.cells['sample_id'].iloc[row]!r}). Write a number, or leave the "
