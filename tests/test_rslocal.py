@@ -112,6 +112,27 @@ def test_draws_are_distinct_uniform_and_depend_on_every_number():
     assert sorted(subsets.draw_subset(2**63 - 1, 0, 0, 0, 5, 5)) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("pool_size", "size"), [(7, 7), (120, 100), (9_000, 100)])
+def test_draws_are_the_first_steps_of_a_shuffle_of_all_positions(pool_size, size):
+    def mix(state):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return state, z ^ (z >> 31)
+
+    for model in range(40):
+        state = 0
+        for part in (1, 2, 3, model):
+            state = mix(state ^ part)[1]
+        shuffled = [*range(pool_size)]
+        for i in range(size):
+            state, z = mix(state)
+            j = i + ((z >> 32) * (pool_size - i) >> 32)
+            shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
+        drawn = subsets.draw_subset(1, 2, 3, model, pool_size, size)
+        assert drawn.tolist() == shuffled[:size]
+
+
 @pytest.mark.parametrize(
     ("n_library", "settings"),
     [

@@ -193,8 +193,8 @@ def _prefetch(_, table, position):
 
 
 @numba.njit(**COMPILE)
-def _fetch_share(table, rows, part, n_parts):
-    """Start to bring one of `n_parts` shares of some rows of a table near."""
+def fetch(table, rows, part=0, n_parts=1):
+    """Start to bring some rows of a table near, or one of `n_parts` shares of them."""
     flat, p = table.reshape(-1), table.shape[1]
     for i in range(part * rows.size // n_parts, (part + 1) * rows.size // n_parts):
         for j in range(0, p, _CACHE_LINE // table.itemsize):
@@ -220,7 +220,7 @@ def fit_block(block, n_components, table, next_rows):
         n_components = 0
     height, n_fitted = -rho, 0
     for a in range(n_components):
-        _fetch_share(table, next_rows, a, n_components)
+        fetch(table, next_rows, a, n_components)
         length = np.sqrt(_dot(weights, weights))
         theta = length / rho
         if theta <= tolerance * scale:

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from soilnb.pls.kernel import COMPILE, fill_block, fit_block, make_block, project
+from soilnb.pls.kernel import COMPILE, fetch, fill_block, fit_block, make_block, project
 
 # The sums of RMSE are whole numbers, so their order cannot change the answer.
 # The unit is 2**-32 standard deviations of the library's y; an RMSE above 2**14
@@ -73,40 +73,56 @@ def _mix(state):
 
 
 @numba.njit(**COMPILE)
-def _draw(seed, search, iteration, model, positions, swaps, drawn):
-    """Fill `drawn` with distinct members of `positions`, which stays as it was.
+def _make_moved(size):
+    """Return room for what `_draw` remembers while it draws so many positions."""
+    n_slots = 1
+    while n_slots < 4 * size:
+        n_slots *= 2
+    return np.empty((2, n_slots), np.int64)
 
-    Each model has a generator of its own, whoever computes it and when.
+
+@numba.njit(**COMPILE)
+def _draw(seed, search, iteration, model, pool_size, moved, drawn):
+    """Fill `drawn` with distinct positions of the pool.
+
+    Each model has a generator of its own, whoever computes it and when. These are the
+    first steps of a Fisher-Yates shuffle of all positions, of which only those that
+    have moved are written down: `drawn` and, behind it, a table of position and member.
     """
-    state = np.uint64(0)
+    state, size = np.uint64(0), drawn.size
     for part in (seed, search, iteration, model):
         state = _mix(state ^ np.uint64(part))[1]
-    for i in range(drawn.size):  # the first steps of a Fisher-Yates shuffle
+    places, members = moved
+    places[:] = -1
+    for i in range(size):
+        drawn[i] = i
+    for i in range(size):
         state, z = _mix(state)
-        left = np.uint64(positions.size - i)
+        left = np.uint64(pool_size - i)
         j = i + np.int64(((z >> np.uint64(32)) * left) >> np.uint64(32))
-        positions[i], positions[j] = positions[j], positions[i]
-        swaps[i] = j
-        drawn[i] = positions[i]
-    for i in range(drawn.size - 1, -1, -1):
-        j = swaps[i]
-        positions[i], positions[j] = positions[j], positions[i]
+        if j < size:
+            drawn[i], drawn[j] = drawn[j], drawn[i]
+            continue
+        slot = j & (places.size - 1)
+        while places[slot] != j and places[slot] >= 0:
+            slot = (slot + 1) & (places.size - 1)
+        member = members[slot] if places[slot] == j else j
+        places[slot], members[slot], drawn[i] = j, drawn[i], member
 
 
 def draw_subset(
     seed: int, search: int, iteration: int, model: int, pool_size: int, size: int
 ) -> npt.NDArray[np.int64]:
     """Return the positions in the pool that one model is fitted on."""
-    drawn, swaps = np.empty(size, np.int64), np.empty(size, np.int64)
-    _draw(seed, search, iteration, model, np.arange(pool_size), swaps, drawn)
+    drawn = np.empty(size, np.int64)
+    _draw(seed, search, iteration, model, pool_size, _make_moved(size), drawn)
     return drawn
 
 
 @numba.njit(**COMPILE)
-def _draw_rows(draw, model, pool, positions, swaps, drawn, rows):
+def _draw_rows(draw, model, pool, moved, drawn, rows):
     """Fill `drawn` with a model's positions in the pool, `rows` with library rows."""
-    numbers = (draw.seed, draw.search, draw.iteration)
-    _draw(*numbers, model, positions, swaps, drawn)
+    _draw(draw.seed, draw.search, draw.iteration, model, pool.size, moved, drawn)
     for i in range(drawn.size):
         rows[i] = pool[drawn[i]]
 
@@ -152,19 +168,21 @@ def _tally_models(spectra, pool, draw, first, last, tally):
     """Fit models `first` to `last` - 1 and add what they say to the tally."""
     X, y, X_local, y_local = spectra
     size, most, n_folds = draw.subset_size, draw.n_components, draw.n_folds
-    positions = np.arange(pool.size).astype(np.int32)  # small: it stays in cache
-    swaps, predicted = np.empty(size, np.int64), np.empty(y_local.size, X.dtype)
+    moved, predicted = _make_moved(size), np.empty(y_local.size, X.dtype)
     block = make_block(size, most, X)
     training = make_block(size - size // n_folds if n_folds else 0, most, X)
-    # Drawn one model ahead, to fetch its rows from memory while another is fitted.
+    # Drawn one model ahead, to fetch what it needs from memory while another is fitted.
     drawn, rows = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
     n_fetched = size if pool.size * X.shape[1] * X.itemsize > _CACHED_BYTES else 0
-    _draw_rows(draw, first, pool, positions, swaps, drawn[0], rows[0])
+    y_column, sums = y.reshape((-1, 1)), tally.sums.reshape((-1, 1))
+    counts = tally.counts.reshape((-1, 1))
+    _draw_rows(draw, first, pool, moved, drawn[0], rows[0])
     for model in range(first, last):
         this, following = (model - first) % 2, (model - first + 1) % 2
-        _draw_rows(
-            draw, model + 1, pool, positions, swaps, drawn[following], rows[following]
-        )
+        _draw_rows(draw, model + 1, pool, moved, drawn[following], rows[following])
+        fetch(y_column, rows[following, :n_fetched])
+        fetch(sums, drawn[following, :n_fetched])
+        fetch(counts, drawn[following, :n_fetched])
         fill_block(block, X, y, rows[this])
         a = _choose_n_components(block, n_folds, most, training) if n_folds else most
         fit_block(block, a, X, rows[following, :n_fetched])
