@@ -1,6 +1,6 @@
 """What a search is worth by the number of its trials, on all farms.
 
-    nice python benchmarks/bench_budgets.py networks --trials 8 40
+    nice python benchmarks/bench_budgets.py networks --trials 8 20 40
     nice python benchmarks/bench_budgets.py selection --settings 50x5 200x5 50x20
     nice python benchmarks/bench_budgets.py dtl_i --settings 50x5 200x5
     python benchmarks/bench_budgets.py report           # the table, of what is there
@@ -391,7 +391,7 @@ def ratios(table: pd.DataFrame, base: pd.Series, by: list[str], head: str) -> st
         found = rows.set_index("site")["ratio"].reindex(sites)
         of_farms = np.log(found.reindex(list(FARMS))).dropna()
         shown = ["–" if np.isnan(one) else f"{one:.2f}" for one in found]
-        mean = bench_search.mean_ratio(of_farms) if len(of_farms) > 1 else "–"
+        mean = bench_search.mean_ratio(of_farms) if len(of_farms) > 2 else "–"
         cells = [*key, *shown, mean]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
