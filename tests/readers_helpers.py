@@ -15,6 +15,24 @@ def put(column, row, value):
     return change
 
 
+def rename(column="soc", new="soc", factor=1.0):
+    def change(frame):
+        if factor != 1:
+            frame[column] *= factor
+        return frame.rename(columns={column: new})
+
+    return change
+
+
+def bands_as(style):
+    return lambda frame: frame.rename(columns={band: style(band) for band in BANDS})
+
+
+def long(frame):
+    names = {"variable": "wavelength_nm", "value": "reflectance"}
+    return frame.melt(["sample_id", "soc"]).rename(columns=names)
+
+
 def assert_refused(path, message, **options):
     """The file is refused with `message`, by both functions."""
     with pytest.raises(ValueError, match=message):

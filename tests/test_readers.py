@@ -4,16 +4,12 @@ import csv
 
 import numpy as np
 import pytest
-from readers_helpers import BANDS, assert_refused, put
+from readers_helpers import BANDS, assert_refused, bands_as, put
 
 from soilnb.datasets import inspect_file, load_site, read_file
 from soilnb.datasets.files.columns import find_columns, off_grid
 from soilnb.workflow.data import check_file
 from soilnb.workflow.params import check_parameters
-
-
-def rename_bands(style):
-    return lambda frame: frame.rename(columns={band: style(band) for band in BANDS})
 
 
 def write_header(path, header, n_rows=1):
@@ -49,7 +45,7 @@ def test_a_good_file_gives_back_the_farm_it_was_made_from(write_csv):
     ["{}.0", "{}nm", "{} nm", "wl_{}", "X{}", "R{}", "nm_{}", "wl_{}_nm", "x{}.0"],
 )
 def test_wavelength_columns_may_be_written_in_several_styles(write_csv, style):
-    library = read_file(write_csv(rename_bands(style.format)))
+    library = read_file(write_csv(bands_as(style.format)))
     assert np.array_equal(library.wavelengths, np.arange(420, 2481, 10))
 
 
@@ -256,7 +252,7 @@ def test_two_sets_of_wavelengths_are_refused(write_csv):
     ],
 )
 def test_wavelengths_that_are_not_nm_are_refused(write_csv, style, message):
-    assert_refused(write_csv(rename_bands(style)), message)
+    assert_refused(write_csv(bands_as(style)), message)
 
 
 def test_the_style_with_the_wavelengths_wins_over_more_other_columns():
