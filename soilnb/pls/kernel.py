@@ -194,8 +194,8 @@ def _prefetch(_, table, position):
 
 @numba.njit(**COMPILE)
 def fetch(table, rows, part=0, n_parts=1):
-    """Start to bring some rows of a table near, or one of `n_parts` shares of them."""
-    flat, p = table.reshape(-1), table.shape[1]
+    """Start to bring some rows of a table or list near, or one of `n_parts` shares."""
+    flat, p = table.reshape(-1), table.size // len(table)
     for i in range(part * rows.size // n_parts, (part + 1) * rows.size // n_parts):
         for j in range(0, p, _CACHE_LINE // table.itemsize):
             _prefetch(flat, np.int64(rows[i]) * p + j)  # type: ignore[call-arg]

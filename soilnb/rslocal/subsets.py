@@ -174,15 +174,13 @@ def _tally_models(spectra, pool, draw, first, last, tally):
     # Drawn one model ahead, to fetch what it needs from memory while another is fitted.
     drawn, rows = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
     n_fetched = size if pool.size * X.shape[1] * X.itemsize > _CACHED_BYTES else 0
-    y_column, sums = y.reshape((-1, 1)), tally.sums.reshape((-1, 1))
-    counts = tally.counts.reshape((-1, 1))
     _draw_rows(draw, first, pool, moved, drawn[0], rows[0])
     for model in range(first, last):
         this, following = (model - first) % 2, (model - first + 1) % 2
         _draw_rows(draw, model + 1, pool, moved, drawn[following], rows[following])
-        fetch(y_column, rows[following, :n_fetched])
-        fetch(sums, drawn[following, :n_fetched])
-        fetch(counts, drawn[following, :n_fetched])
+        fetch(y, rows[following, :n_fetched])
+        fetch(tally.sums, drawn[following, :n_fetched])
+        fetch(tally.counts, drawn[following, :n_fetched])
         fill_block(block, X, y, rows[this])
         a = _choose_n_components(block, n_folds, most, training) if n_folds else most
         fit_block(block, a, X, rows[following, :n_fetched])
