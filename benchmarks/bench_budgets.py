@@ -1,8 +1,8 @@
 """What a search is worth by the number of its trials, on all farms.
 
     nice python benchmarks/bench_budgets.py networks --trials 8 20 40
-    nice python benchmarks/bench_budgets.py selection --settings 50x5 200x5 50x20
-    nice python benchmarks/bench_budgets.py dtl_i --settings 50x5 200x5
+    nice python benchmarks/bench_budgets.py selection --settings 50x5 200x5 50x20 800x5
+    nice python benchmarks/bench_budgets.py dtl_i --settings 50x5 200x5 800x5
     python benchmarks/bench_budgets.py report           # the table, of what is there
 
 Networks: one search for each site, guided from its fifth trial on, of which the first

@@ -358,7 +358,7 @@ def parse_numbers(
     if not isinstance(cells, pa.Array):
         cells = pa.array(cells, pa.string())
     if not pa.types.is_string(cells.type):
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        with suppress(pa.ArrowException):  # no numbers, or of a type without a cast
             return _strictly(cells), []
         cells = pa.array(as_texts(cells), pa.string())
     if decimal_comma:
